@@ -1,0 +1,114 @@
+import type {
+  Author,
+  HistoryEntry,
+  NodeId,
+  Resource,
+  ResourceId,
+  SpecChange,
+  SpecKind,
+  SpecOf,
+  TaskEntry,
+  TaskId,
+} from '@moot/crdt-state'
+import type { LivenessMap } from './core/membership/liveness.ts'
+import type { Placement } from './core/placement/placement.ts'
+import type { View } from './core/view.ts'
+
+/** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
+export interface Committed<S> {
+  readonly resource: Resource<S>
+  readonly confirmedBy: NodeId | undefined
+  readonly warnings: readonly string[]
+}
+
+export type ClusterState =
+  | { readonly kind: 'inactive' }
+  | { readonly kind: 'active'; readonly clusterId: string }
+  /** This node was removed from its cluster: it stopped its tasks. */
+  | { readonly kind: 'removed'; readonly clusterId: string; readonly by: string; readonly atMs: number }
+
+/** What changed for watchers (`docker events`, `moot events`): a spec, or one task's or node's state. */
+export type ClusterEvent =
+  | { readonly kind: 'spec'; readonly change: SpecChange; readonly atMs: number }
+  | {
+      readonly kind: 'task'
+      readonly node: NodeId
+      readonly before: TaskEntry | undefined
+      readonly after: TaskEntry | undefined
+      readonly atMs: number
+    }
+  | {
+      readonly kind: 'node'
+      readonly node: NodeId
+      readonly before: string
+      readonly after: string
+      readonly atMs: number
+    }
+  | { readonly kind: 'warning'; readonly message: string; readonly atMs: number }
+
+export interface JoinToken {
+  readonly token: string
+  readonly expiresAtMs: number
+}
+
+/**
+ * The running agent as its API sees it: the current view and what is decided from it, and the ways to change it.
+ * Writes reject with the typed errors of `@moot/crdt-state` and of this package.
+ */
+export interface Cluster {
+  readonly self: NodeId
+  state(): ClusterState
+  view(): View
+  liveness(): LivenessMap
+  /** Of the current view; cached until it changes. */
+  placement(): Placement
+
+  init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
+  join(
+    token: string,
+    options: { readonly advertise?: string | undefined; readonly author: Author },
+  ): Promise<void>
+  /** Stops this node's tasks, tells the others, forgets the cluster. The last node needs `force`. */
+  leave(options: { readonly force: boolean; readonly author: Author }): Promise<void>
+  /** One-time; expires on this node's clock. */
+  createToken(options: { readonly ttlMs: number }): Promise<JoinToken>
+  tokens(): readonly {
+    readonly id: string
+    readonly expiresAtMs: number
+    readonly usedBy: NodeId | undefined
+  }[]
+
+  create<K extends SpecKind>(
+    kind: K,
+    name: string,
+    spec: SpecOf[K],
+    author: Author,
+  ): Promise<Committed<SpecOf[K]>>
+  update<K extends SpecKind>(
+    kind: K,
+    id: ResourceId,
+    versionIndex: number,
+    spec: SpecOf[K],
+    author: Author,
+    action?: 'update' | 'rollback',
+  ): Promise<Committed<SpecOf[K]>>
+  remove(
+    kind: SpecKind,
+    id: ResourceId,
+    author: Author,
+  ): Promise<{ readonly confirmedBy: NodeId | undefined; readonly warnings: readonly string[] }>
+  restore<K extends SpecKind>(kind: K, name: string, author: Author): Promise<Committed<SpecOf[K]>>
+  history<K extends SpecKind>(kind: K, id: ResourceId): readonly HistoryEntry<SpecOf[K]>[]
+
+  subscribe(listener: (event: ClusterEvent) => void): () => void
+  /** Log bytes of one task from whichever node holds its container: Docker's frames. */
+  logs(
+    task: { readonly node: NodeId; readonly id: TaskId },
+    query: URLSearchParams,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>>
+  /** Objects found damaged in this node's store. */
+  damage(): readonly { readonly what: string; readonly setAsideAs: string; readonly healed: boolean }[]
+  /** Figures for `moot status`: peers, last sync, queue lengths, drops. */
+  status(): Readonly<Record<string, unknown>>
+}

@@ -1,0 +1,60 @@
+import type {
+  ContainerId,
+  NetworkSpec,
+  Resource,
+  ServiceId,
+  ServiceSpec,
+  TaskEntry,
+  TaskId,
+} from '@moot/crdt-state'
+
+/** What one container of ours looks like, as the engine reports it. */
+export interface ContainerObservation {
+  readonly container: ContainerId
+  readonly task: TaskId
+  readonly service: ServiceId
+  readonly state: 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead'
+  readonly exitCode?: number
+  readonly oomKilled?: boolean
+  readonly error?: string
+  readonly pid?: number
+  /** `none` = no health check. A task with one is running only when `healthy`. */
+  readonly health: 'none' | 'starting' | 'healthy' | 'unhealthy'
+  readonly ports?: TaskEntry['ports']
+  readonly addresses?: TaskEntry['addresses']
+}
+
+/** All that an engine needs to make a task's container. */
+export interface TaskSetup {
+  readonly task: TaskEntry
+  readonly service: Resource<ServiceSpec>
+  /** The spec that this task runs: of the task's digest, which need not be the service's newest. */
+  readonly spec: ServiceSpec
+  /** Networks that the spec names, resolved. */
+  readonly networks: readonly Resource<NetworkSpec>[]
+}
+
+/** Effects of a reconciliation on the local engine. At most one is in flight per task. */
+export type Action =
+  /** Have the image here (present, or pulled). */
+  | { readonly kind: 'prepare'; readonly task: TaskId; readonly setup: TaskSetup }
+  | { readonly kind: 'create'; readonly task: TaskId; readonly setup: TaskSetup }
+  | { readonly kind: 'start'; readonly task: TaskId; readonly container: ContainerId }
+  /** Stop signal, grace, SIGKILL. */
+  | {
+      readonly kind: 'stop'
+      readonly task: TaskId
+      readonly container: ContainerId
+      readonly graceMs: number
+    }
+  | { readonly kind: 'remove'; readonly task: TaskId; readonly container: ContainerId }
+
+/** What came of an action: fed back into the next reconciliation. */
+export type ActionResult =
+  | { readonly kind: 'done'; readonly container?: ContainerObservation }
+  | {
+      readonly kind: 'failed'
+      readonly error: string
+      /** `rejected`: this node cannot run this spec (no such image, invalid mount); `engine`: the engine is unwell. */
+      readonly cause: 'rejected' | 'failed' | 'engine'
+    }

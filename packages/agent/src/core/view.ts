@@ -1,0 +1,29 @@
+import type {
+  ClusterSpec,
+  DataSpec,
+  NetworkSpec,
+  NodeId,
+  NodeRecord,
+  NodeSpec,
+  Resource,
+  ResourceId,
+  ServiceId,
+  ServiceSpec,
+} from '@moot/crdt-state'
+
+/**
+ * All the specs and records that one agent knows now: the whole input of every decision. Immutable; parts that did
+ * not change keep their identity from view to view, so that `===` tells what to recompute.
+ */
+export interface View {
+  readonly self: NodeId
+  readonly services: ReadonlyMap<ServiceId, Resource<ServiceSpec>>
+  readonly networks: ReadonlyMap<ResourceId, Resource<NetworkSpec>>
+  readonly secrets: ReadonlyMap<ResourceId, Resource<DataSpec>>
+  readonly configs: ReadonlyMap<ResourceId, Resource<DataSpec>>
+  /** Members by node id (the document's name). A member without a record has joined and not yet spoken. */
+  readonly nodes: ReadonlyMap<NodeId, Resource<NodeSpec>>
+  readonly cluster: Resource<ClusterSpec> | undefined
+  /** Records of members only. */
+  readonly records: ReadonlyMap<NodeId, NodeRecord>
+}

@@ -1,0 +1,48 @@
+/** Every number that a person might tune, with its reason. `Ms` = milliseconds. */
+export const defaults = {
+  /** Mesh port (TCP). 7420 is unassigned by IANA. */
+  meshPort: 7420,
+  /** API over TLS. */
+  apiPort: 7421,
+  /** After a claim, before the container starts: time for another node's earlier claim to arrive (gossip p99 is 142 ms at 50 nodes). */
+  settleMs: 150,
+  /** Engine calls at a time: beyond 8 two cores start no more containers per second (design/engine.md). */
+  engineConcurrency: 6,
+  /** How often the engine's containers are listed in full, whatever the events said. */
+  relistIntervalMs: 30_000,
+  /** How long a write waits for one peer's fsync before it is done with a warning. */
+  confirmTimeoutMs: 2_000,
+  /** One random peer is compared with, this often: repairs whatever gossip lost. */
+  antiEntropyIntervalMs: 3_000,
+  /** Own record's changes are collected this long before one delta is gossiped. */
+  recordBatchMs: 20,
+  /** Observers per node (Rapid uses 10; traffic is what makes it 4). */
+  observersPerNode: 4,
+  probeIntervalMs: 1_000,
+  probeTimeoutMs: 1_000,
+  /** Consecutive silent probes before an alert: 3 s of silence outlasts a garbage collection. */
+  probesMissed: 3,
+  /** A host that lives without its agent serves on; its tasks are rescheduled only after this. */
+  agentDownGraceMs: 300_000,
+  /** After start: how long to wait for a first sync with a live peer before acting alone. */
+  bootSyncTimeoutMs: 6_000,
+  /** First restart at once, then doubling from here (no delay given by the user). */
+  restartBackoffFirstMs: 500,
+  restartBackoffMaxMs: 60_000,
+  /** A task that ran this long is no longer crash-looping. */
+  restartBackoffResetMs: 60_000,
+  /** Docker's default stop grace period. */
+  stopGraceMs: 10_000,
+  /** Swarm's default monitor time of an update. */
+  updateMonitorMs: 5_000,
+  /** Ended tasks kept per slot where the cluster spec does not say (Docker's default). */
+  taskHistoryLimit: 5,
+  /** More tasks than this on one node are refused: an island must not run the world. */
+  maxTasksPerNode: 1_000,
+  /** One mesh message; larger ones are refused before they are read. */
+  maxMessageBytes: 8 * 1024 * 1024,
+  /** One API request body other than image builds and loads. Docker's own limit for secrets is 500 KB. */
+  maxBodyBytes: 4 * 1024 * 1024,
+  joinTokenTtlMs: 60 * 60 * 1000,
+} as const
+export type Defaults = { readonly [K in keyof typeof defaults]: number }

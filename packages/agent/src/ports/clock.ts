@@ -1,0 +1,11 @@
+/** Time as the agent sees it: monotonic for decisions, wall for display. Timers belong to the clock, so that a simulator owns them. */
+export interface Clock {
+  /** Monotonic milliseconds since some fixed instant of this process. */
+  monotonicMs(): number
+  /** Milliseconds since the epoch. For people only; never compared between machines. */
+  wallMs(): number
+  /** Resolves after `ms`; rejects with the signal's reason when aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Calls back once after `ms`; the returned function cancels. */
+  after(ms: number, callback: () => void): () => void
+}

@@ -1,0 +1,61 @@
+import type { ContainerId, ServiceId, TaskId } from '@moot/crdt-state'
+import type { ContainerObservation, TaskSetup } from '../core/reconcile/actions.ts'
+
+export interface EngineFacts {
+  readonly version: string
+  readonly apiVersion: string
+  readonly hostname: string
+  readonly os: string
+  readonly architecture: string
+  /** Changes when the host boots (kernel boot id and the host's own pid namespace), not when the engine restarts. */
+  readonly bootId: string
+  readonly nanoCpus: number
+  readonly memoryBytes: number
+  readonly generic: readonly { readonly kind: string; readonly value: number | readonly string[] }[]
+  readonly labels: Readonly<Record<string, string>>
+  readonly plugins: readonly { readonly type: string; readonly name: string }[]
+}
+
+/** A change of one of our containers, as it happens. `listed-again` = events may have been lost: list. */
+export type EngineEvent =
+  | { readonly kind: 'container'; readonly observation: ContainerObservation }
+  | { readonly kind: 'removed'; readonly task: TaskId; readonly container: ContainerId }
+  | { readonly kind: 'connected' }
+  | { readonly kind: 'disconnected'; readonly error: string }
+
+/**
+ * The local Docker engine. It knows and touches only containers that carry this cluster's and this node's labels.
+ * Every call may reject with `EngineUnavailableError` (the engine does not answer), `TaskRejectedError` (this spec
+ * cannot run here) or `EngineCallError` (anything else, with Docker's status and message).
+ */
+export interface Engine {
+  facts(signal: AbortSignal): Promise<EngineFacts>
+  /** All containers of ours, running or not. */
+  list(signal: AbortSignal): Promise<readonly ContainerObservation[]>
+  /** Names of the volumes that tasks of Moot made here. */
+  volumes(signal: AbortSignal): Promise<readonly string[]>
+  /** Ends when aborted; reconnects with back-off by itself and says `connected` and `disconnected`. */
+  events(signal: AbortSignal): AsyncIterable<EngineEvent>
+  prepare(setup: TaskSetup, signal: AbortSignal): Promise<void>
+  /** Idempotent by task id: a container that exists for this task is returned. */
+  create(setup: TaskSetup, signal: AbortSignal): Promise<ContainerObservation>
+  start(container: ContainerId, signal: AbortSignal): Promise<ContainerObservation>
+  /** Resolves when the container is stopped (or gone). */
+  stop(
+    container: ContainerId,
+    graceMs: number,
+    signal: AbortSignal,
+  ): Promise<ContainerObservation | undefined>
+  remove(container: ContainerId, signal: AbortSignal): Promise<void>
+  /** Removes networks that Moot made for networks and services that are gone. */
+  sweep(
+    wanted: { readonly services: ReadonlySet<ServiceId>; readonly networks: ReadonlySet<string> },
+    signal: AbortSignal,
+  ): Promise<void>
+  /** Docker's raw log stream of a task's container (multiplexed frames unless it has a TTY). */
+  logs(
+    container: ContainerId,
+    query: URLSearchParams,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>>
+}

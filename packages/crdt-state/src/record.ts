@@ -1,0 +1,153 @@
+import type { ContainerId, NodeId, ServiceId, Slot, SlotId, SpecDigest, TaskId } from './ids.ts'
+
+/** Docker Swarm's task states, in Swarm's order (swarmkit api/types.proto TaskState). A task never moves backward. */
+export const taskStates = [
+  'new',
+  'allocated',
+  'pending',
+  'assigned',
+  'accepted',
+  'preparing',
+  'ready',
+  'starting',
+  'running',
+  'complete',
+  'shutdown',
+  'failed',
+  'rejected',
+  'remove',
+  'orphaned',
+] as const
+export type TaskState = (typeof taskStates)[number]
+
+/** Has the task ended? (`complete` and everything after it.) */
+export function isTerminal(state: TaskState): boolean {
+  return taskStates.indexOf(state) >= taskStates.indexOf('complete')
+}
+
+/**
+ * One task in its node's record. While `desired` is `ready` or `running` and the state is not terminal, this entry
+ * *is the claim*: "this slot of this spec is mine, attempt k". It is durable before anything is created.
+ */
+export interface TaskEntry {
+  readonly id: TaskId
+  readonly service: ServiceId
+  readonly slot: Slot
+  /** Grows by one with each task of the slot, on whichever node; the lower attempt wins a doubly claimed slot. */
+  readonly attempt: number
+  readonly digest: SpecDigest
+  /** `Version.Index` of the service that this task was made from. */
+  readonly serviceVersion: number
+  /** `ready` = created, waiting for its restart delay; `remove` = its slot or service is gone. */
+  readonly desired: 'ready' | 'running' | 'shutdown' | 'remove'
+  readonly state: TaskState
+  /** Wall clock of this node, ms; display only. */
+  readonly createdAtMs: number
+  readonly stateAtMs: number
+  readonly message?: string
+  readonly error?: string
+  readonly exitCode?: number
+  readonly containerId?: ContainerId
+  readonly pid?: number
+  /** Host ports that the engine gave (`PublishedPort` 0 in host mode). */
+  readonly ports?: readonly {
+    readonly protocol: string
+    readonly target: number
+    readonly published: number
+  }[]
+  /** Addresses per network (Docker network name → CIDR), for NetworksAttachments. */
+  readonly addresses?: readonly { readonly network: string; readonly address: string }[]
+  /** Earlier vacancies that the placement of this claim assumed filled (DESIGN section 5, rule 4). */
+  readonly assumed?: readonly SlotId[]
+  /** Carried from task to task of a slot on this node: what the restart policy counts. */
+  readonly restart?: { readonly count: number; readonly windowStartMs: number; readonly notBeforeMs: number }
+}
+
+export function isClaim(task: TaskEntry): boolean {
+  return (task.desired === 'running' || task.desired === 'ready') && !isTerminal(task.state)
+}
+
+/** What the node says of itself and its engine. */
+export interface NodeStatus {
+  readonly hostname: string
+  readonly addresses: readonly string[]
+  /** Multiaddrs of the mesh port. */
+  readonly meshAddresses: readonly string[]
+  readonly agentVersion: string
+  /** Rules versions that this agent knows; all members use the highest common one. */
+  readonly rules: readonly number[]
+  readonly engine:
+    | { readonly state: 'up'; readonly version: string; readonly apiVersion: string; readonly bootId: string }
+    | { readonly state: 'down'; readonly error: string }
+  readonly platform: { readonly os: string; readonly architecture: string }
+  /** Allocatable: what tasks may reserve. */
+  readonly capacity: {
+    readonly nanoCpus: number
+    readonly memoryBytes: number
+    readonly generic: readonly { readonly kind: string; readonly value: number | readonly string[] }[]
+    readonly maxTasks: number
+  }
+  readonly engineLabels: Readonly<Record<string, string>>
+  readonly plugins: readonly { readonly type: string; readonly name: string }[]
+  /** Names of the local volumes that Moot tasks made here: a slot of their service is tied to this node. */
+  readonly volumes: readonly string[]
+}
+
+/** "I, an observer, cannot reach that node." Stays until that node is reached *and* has published a newer record. */
+export interface Alert {
+  readonly target: NodeId
+  /** `silent`: nothing answers (host gone or cut off); `refused`: the host lives, its agent does not. */
+  readonly evidence: 'silent' | 'refused'
+  /** The last version of the target's record that the observer had. */
+  readonly epoch: number
+  readonly seq: number
+  /** Ms on the observer's own clock, display only. */
+  readonly sinceMs: number
+}
+
+/** Latched facts of one update on this node: per slot, begun and then settled (DESIGN section 7). */
+export interface UpdateFacts {
+  readonly service: ServiceId
+  /** Digest that the update leads to. */
+  readonly digest: SpecDigest
+  readonly slots: Readonly<
+    Record<string, { readonly state: 'begun' | 'ok' | 'failed'; readonly atMs: number }>
+  >
+}
+
+/** "I will not run this spec": the slot is placed elsewhere until this node withdraws it. */
+export interface Rejection {
+  readonly service: ServiceId
+  readonly digest: SpecDigest
+  readonly reason: string
+  readonly atMs: number
+}
+
+/** A node's record, decoded. Entries of kinds that this agent does not know are kept and passed on, not shown here. */
+export interface NodeRecord {
+  readonly node: NodeId
+  readonly epoch: number
+  readonly seq: number
+  readonly status: NodeStatus | undefined
+  readonly tasks: ReadonlyMap<TaskId, TaskEntry>
+  readonly alerts: ReadonlyMap<NodeId, Alert>
+  readonly updates: ReadonlyMap<ServiceId, UpdateFacts>
+  readonly rejections: ReadonlyMap<ServiceId, Rejection>
+}
+
+/** Keys of a record's entries: `status`, `task/<TaskId>`, `alert/<NodeId>`, `update/<ServiceId>`, `rejection/<ServiceId>`. */
+export type RecordKey = string
+
+/** Changes of one's own record; `undefined` removes the entry. Applied as a whole or not at all. */
+export type RecordChanges = ReadonlyMap<
+  RecordKey,
+  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | undefined
+>
+
+export const recordKey = {
+  status: 'status' as RecordKey,
+  task: (id: TaskId): RecordKey => `task/${id}`,
+  alert: (target: NodeId): RecordKey => `alert/${target}`,
+  update: (service: ServiceId): RecordKey => `update/${service}`,
+  rejection: (service: ServiceId): RecordKey => `rejection/${service}`,
+}
