@@ -8,6 +8,21 @@ export const defaults = {
   settleMs: 150,
   /** Engine calls at a time: beyond 8 two cores start no more containers per second (design/engine.md). */
   engineConcurrency: 6,
+  /** One engine call other than pull and stop: a start takes 170 ms, seconds on a loaded host; no answer by then = a hung engine. */
+  engineCallTimeoutMs: 30_000,
+  /** `docker info` and `version` are read in milliseconds: a longer wait only hides a hung engine from the others. */
+  engineFactsTimeoutMs: 5_000,
+  /** A whole image pull: gigabytes over a slow line. */
+  enginePullTimeoutMs: 30 * 60 * 1000,
+  /** A pull that reports no progress for this long is given up (a registry that accepts and never answers). */
+  enginePullIdleTimeoutMs: 90_000,
+  /** Reconnecting to the engine's event stream: soon at first (an engine restart takes a second), then doubling. */
+  engineReconnectFirstMs: 100,
+  engineReconnectMaxMs: 5_000,
+  /** Engine events waiting to be read; beyond it they are dropped and everything is listed again. */
+  engineEventQueueLimit: 10_000,
+  /** One answer of the engine, held in memory: `docker info` is 10 KB, a list 2 KB for each container. */
+  engineMaxAnswerBytes: 64 * 1024 * 1024,
   /** How often the engine's containers are listed in full, whatever the events said. */
   relistIntervalMs: 30_000,
   /** How long a write waits for one peer's fsync before it is done with a warning. */
@@ -31,6 +46,10 @@ export const defaults = {
   restartBackoffMaxMs: 60_000,
   /** A task that ran this long is no longer crash-looping. */
   restartBackoffResetMs: 60_000,
+  /** A node that refused a spec (no such image, no room) offers itself again after this. */
+  rejectionRetryMs: 30_000,
+  /** An engine call that failed because the engine is unwell is repeated after this. */
+  engineRetryMs: 1_000,
   /** Docker's default stop grace period. */
   stopGraceMs: 10_000,
   /** Swarm's default monitor time of an update. */

@@ -60,11 +60,30 @@ export interface TaskEntry {
   /** Earlier vacancies that the placement of this claim assumed filled (DESIGN section 5, rule 4). */
   readonly assumed?: readonly SlotId[]
   /** Carried from task to task of a slot on this node: what the restart policy counts. */
-  readonly restart?: { readonly count: number; readonly windowStartMs: number; readonly notBeforeMs: number }
+  readonly restart?: {
+    /** Restarts since the slot last ran for long: what the back-off doubles by. */
+    readonly count: number
+    readonly windowStartMs: number
+    /** Not started before this; ms on this node's clock. */
+    readonly notBeforeMs: number
+    /** All restarts of this slot with this digest: what MaxAttempts without a Window bounds. */
+    readonly total?: number
+    /** When the last restarts happened: what MaxAttempts within a Window bounds. At most MaxAttempts entries. */
+    readonly recentMs?: readonly number[]
+  }
+  /**
+   * The task has ended and its restart policy says "not again" (completed, or attempts used up). Its slot is settled
+   * here and stays held by this node until the service changes. It reserves nothing: no CPU, memory or port.
+   */
+  readonly done?: true
 }
 
+/** A task that was ended for good (`done`) claims its slot too: else the slot would look vacant and run again. */
 export function isClaim(task: TaskEntry): boolean {
-  return (task.desired === 'running' || task.desired === 'ready') && !isTerminal(task.state)
+  return (
+    (task.desired === 'running' || task.desired === 'ready') &&
+    (!isTerminal(task.state) || task.done === true)
+  )
 }
 
 /** What the node says of itself and its engine. */
