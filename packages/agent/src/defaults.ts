@@ -19,10 +19,10 @@ export const defaults = {
   /** Reconnecting to the engine's event stream: soon at first (an engine restart takes a second), then doubling. */
   engineReconnectFirstMs: 100,
   engineReconnectMaxMs: 5_000,
+  /** Inspects at a time while listing: one takes 1 ms, and the engine has other callers. */
+  engineInspectConcurrency: 8,
   /** Engine events waiting to be read; beyond it they are dropped and everything is listed again. */
   engineEventQueueLimit: 10_000,
-  /** One answer of the engine, held in memory: `docker info` is 10 KB, a list 2 KB for each container. */
-  engineMaxAnswerBytes: 64 * 1024 * 1024,
   /** How often the engine's containers are listed in full, whatever the events said. */
   relistIntervalMs: 30_000,
   /** How long a write waits for one peer's fsync before it is done with a warning. */
@@ -62,6 +62,26 @@ export const defaults = {
   maxMessageBytes: 8 * 1024 * 1024,
   /** One API request body other than image builds and loads. Docker's own limit for secrets is 500 KB. */
   maxBodyBytes: 4 * 1024 * 1024,
+  /** A request body must have arrived whole by then (builds and loads, passed to the engine, excepted). */
+  apiBodyTimeoutMs: 30_000,
+  /** An answer of Moot's own that takes longer (joining, leaving) is given up with 503. */
+  apiRequestTimeoutMs: 120_000,
+  /** Open client connections to one agent; each followed log or event stream is one. Linux gives 1,024 files by default. */
+  apiMaxConnections: 512,
+  /** Past cluster events kept for `docker events --since` (Docker keeps 256). */
+  apiEventBacklog: 256,
+  /** Events waiting for one slow reader; it is cut off beyond that, not slowed down for. */
+  apiEventQueueLimit: 1_024,
+  /** Tasks whose logs one `service logs` reads at once. */
+  apiLogStreams: 256,
+  /** One log frame; the engine cuts lines at 16 KiB. */
+  apiMaxLogFrameBytes: 1024 * 1024,
+  /** The engine's answer to a small question (ping, info, a list); its absence is said, not waited for. */
+  engineAnswerTimeoutMs: 10_000,
+  /** How long the engine may ask a registry for an image's digest: without one the service is deployed all the same. */
+  registryLookupTimeoutMs: 5_000,
+  /** More replicas of one service than this are a slip of the finger: every agent computes each slot. */
+  maxReplicas: 100_000,
   joinTokenTtlMs: 60 * 60 * 1000,
 } as const
 export type Defaults = { readonly [K in keyof typeof defaults]: number }
