@@ -44,3 +44,39 @@ export class StorageFailedError extends Error {
     )
   }
 }
+
+export class BadKeyError extends Error {
+  readonly code = 'ERR_BAD_KEY'
+  override name = 'BadKeyError'
+  constructor(bytes: number) {
+    super(
+      `the node's key has ${bytes} bytes instead of 32: restore the key file from a backup, or join as a new node`,
+    )
+  }
+}
+
+export class ResourceTooLargeError extends Error {
+  readonly code = 'ERR_RESOURCE_TOO_LARGE'
+  override name = 'ResourceTooLargeError'
+  constructor(kind: string, name: string, bytes: number, maxBytes: number) {
+    super(
+      `${kind} ${name} with its history would take ${bytes} bytes (at most ${maxBytes}): make it smaller, or remove it and create it again`,
+    )
+  }
+}
+
+export class RecordTooLargeError extends Error {
+  readonly code = 'ERR_RECORD_TOO_LARGE'
+  override name = 'RecordTooLargeError'
+  constructor(bytes: number, maxBytes: number) {
+    super(`this node's record would take ${bytes} bytes (at most ${maxBytes}): run fewer tasks on it`)
+  }
+}
+
+export class StoreClosedError extends Error {
+  readonly code = 'ERR_STORE_CLOSED'
+  override name = 'StoreClosedError'
+  constructor() {
+    super('the store is closed: the agent is stopping')
+  }
+}

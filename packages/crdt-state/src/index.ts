@@ -1,13 +1,24 @@
 /**
  * The state that all agents share: specs (Automerge documents, one per resource) and records (what a node says of
  * itself). No network, no Docker.
+ *
+ * @example
+ * const storage = openSqliteStorage({ path: '/var/lib/moot/state.db' })
+ * const specs = openSpecStore({ storage, identity, clusterId, newActor: () => randomBytes(16).toString('hex') })
+ * const { resource, messages } = await specs.create('service', 'web', spec, author) // fsynced here; gossip `messages`
  */
+export * from './canonical-json.ts'
+export * from './defaults.ts'
 export * from './ids.ts'
 export * from './errors.ts'
+export * from './hash.ts'
+export * from './identity.ts'
 export * from './keys.ts'
+export * from './memory-storage.ts'
 export * from './record.ts'
 export * from './record-store.ts'
 export * from './schema/resources.ts'
 export * from './schema/service.ts'
+export * from './spec-digest.ts'
 export * from './spec-store.ts'
 export * from './storage.ts'

@@ -1,0 +1,66 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign as cryptoSign,
+  verify as cryptoVerify,
+  type KeyObject,
+} from 'node:crypto'
+import type { Identity } from './keys.ts'
+import { BadKeyError } from './errors.ts'
+
+/** RFC 8410: what stands before the raw 32 bytes of an ed25519 key in PKCS #8 and in SPKI. */
+const privatePrefix = Buffer.from('302e020100300506032b657004220420', 'hex')
+const publicPrefix = Buffer.from('302a300506032b6570032100', 'hex')
+const keyBytes = 32
+
+/** A new key. `secret` is the text to keep (mode 0600) and to give to `loadIdentity` later. */
+export function generateIdentity(): { readonly identity: Identity; readonly secret: string } {
+  const pkcs8 = generateKeyPairSync('ed25519').privateKey.export({ format: 'der', type: 'pkcs8' })
+  const secret = pkcs8.subarray(privatePrefix.length).toString('base64')
+  return { identity: loadIdentity(secret), secret }
+}
+
+/** From the secret's text (base64 of the 32 raw bytes). Throws `BadKeyError`. */
+export function loadIdentity(secret: string): Identity {
+  const raw = Buffer.from(secret.trim(), 'base64')
+  if (raw.length !== keyBytes) throw new BadKeyError(raw.length)
+  const privateKey = createPrivateKey({
+    key: Buffer.concat([privatePrefix, raw]),
+    format: 'der',
+    type: 'pkcs8',
+  })
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return {
+    publicKey: Uint8Array.from(spki.subarray(publicPrefix.length)),
+    sign: (bytes) => Uint8Array.from(cryptoSign(null, bytes, privateKey)),
+  }
+}
+
+/** Importing a key costs more than half of a verification; a cluster has few keys. */
+const importedKeys = new Map<string, KeyObject>()
+const importedKeysMax = 2_048
+
+/** Never throws: a malformed key or signature is a signature that does not hold. */
+export function verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
+  if (publicKey.length !== keyBytes) return false
+  try {
+    return cryptoVerify(null, bytes, importedKey(publicKey), signature)
+  } catch {
+    return false
+  }
+}
+
+function importedKey(publicKey: Uint8Array): KeyObject {
+  const name = Buffer.from(publicKey).toString('base64')
+  const known = importedKeys.get(name)
+  if (known !== undefined) return known
+  const key = createPublicKey({
+    key: Buffer.concat([publicPrefix, publicKey]),
+    format: 'der',
+    type: 'spki',
+  })
+  if (importedKeys.size >= importedKeysMax) importedKeys.clear()
+  importedKeys.set(name, key)
+  return key
+}
