@@ -1,0 +1,50 @@
+# One command for each habit; `make help` lists them. The scripts behind them are TypeScript, run by the Node 24 that
+# package-lock.json pins (the machine's own may be older), so node_modules comes first on the PATH.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SHELL := /bin/sh
+# npm writes this file last, so its age is the age of the installation.
+PACKAGES := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test check format unit sim bench soak
+
+help: ## This list.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+up: ## Start three whole nodes on this machine, deploy examples/hello and say what to type next (Linux, root).
+	@sh scripts/bootstrap.sh system bed
+	@$(MAKE) --no-print-directory $(PACKAGES)
+	@node scripts/up.ts
+
+down: ## Remove every trace of `make up`, but for installed packages and .cache/.
+	@sh scripts/bootstrap.sh need-linux-root "make down"
+	@$(MAKE) --no-print-directory $(PACKAGES)
+	@node scripts/down.ts
+
+test: ## Everything: format, lint, types, unit, e2e on real engines, `make up` (Linux, root).
+	@sh scripts/bootstrap.sh system test
+	@$(MAKE) --no-print-directory $(PACKAGES)
+	@node scripts/test.ts
+
+check: $(PACKAGES) ## Format, lint, types: seconds.
+	@npm run --silent check
+
+format: $(PACKAGES) ## Rewrite every file in the agreed format.
+	@npm run --silent format
+
+unit: $(PACKAGES) ## Every test that needs no engine; any system, any user.
+	@vitest run --project unit
+
+sim: $(PACKAGES) ## Whole clusters in one process; SEED=… replays one run exactly.
+	@SEED="$(SEED)" vitest run --project unit test/sim
+
+soak: $(PACKAGES) ## The simulator with many more seeds: SEEDS=… (default 2000).
+	@SEEDS="$(or $(SEEDS),2000)" vitest run --project unit test/sim --testTimeout 3600000
+
+bench: ## The figures of the README, on five real hosts (Linux, root).
+	@sh scripts/bootstrap.sh system hosts
+	@$(MAKE) --no-print-directory $(PACKAGES)
+	@node test/bench/main.ts
+
+$(PACKAGES): package-lock.json
+	@sh scripts/bootstrap.sh packages

@@ -1,0 +1,31 @@
+import { join } from 'node:path'
+import { repository, type HostPlace } from './place.ts'
+import { flags } from './shell.ts'
+
+export interface AgentOptions {
+  /** More MOOT_… settings, such as MOOT_GOSSIP=off. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** Of this process; the agent gets its place by flags. */
+const notPassedOn = new Set(['MOOT_BED', 'MOOT_HOST', 'MOOT_AGENT', 'MOOT_COMMAND', 'DOCKER_HOST'])
+
+/** MOOT_AGENT=dist/agent.mjs runs the bundle instead of the sources. */
+export function agentArguments(host: HostPlace): string[] {
+  const main = process.env['MOOT_AGENT'] ?? 'packages/agent/src/main.ts'
+  return [
+    join(repository, main),
+    ...flags({
+      'data-dir': join(host.directory, 'agent'),
+      socket: host.agentSocket,
+      'docker-socket': host.engineSocket,
+      advertise: host.address,
+      'log-level': process.env['MOOT_LOG_LEVEL'] ?? 'info',
+    }),
+  ]
+}
+
+export function agentEnvironment(options: AgentOptions): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !notPassedOn.has(name))
+  return { ...Object.fromEntries(inherited), ...options.env }
+}

@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { chmod, copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeImageArchive, type Image } from './archive.ts'
+import { cacheDirectory } from './place.ts'
+import { attempt, run } from './shell.ts'
+
+/** `docker save` archives; nodes load from here, for no registry may be reachable. */
+export const imageDirectory = join(cacheDirectory, 'images')
+
+export interface ImageArchive {
+  readonly path: string
+  /** Image reference to image id. */
+  readonly ids: ReadonlyMap<string, string>
+}
+
+/**
+ * PID 1 of the test images: a web server that answers its version and host name at /, says each request on stdout,
+ * and ends at once on SIGTERM (busybox as PID 1 would ignore it). PORT moves it.
+ */
+const serve = `#!/bin/sh
+echo "$VERSION $(hostname)" > /www/index.html
+httpd -f -vv -p "\${PORT:-80}" -h /www 2>&1 &
+trap 'kill $!; echo "$VERSION ends on SIGTERM"; exit 0' TERM INT
+echo "$VERSION serves on port \${PORT:-80}"
+wait $!
+`
+
+const second = 1_000_000_000
+const server = { Cmd: ['/serve'], ExposedPorts: { '80/tcp': {} } } as const
+const path = 'PATH=/bin'
+const probe = ['CMD', 'nc', '-z', '127.0.0.1', '80']
+
+const testImages: readonly Image[] = [
+  { reference: 'moot/test:1', config: { ...server, Env: [path, 'VERSION=v1'] } },
+  { reference: 'moot/test:2', config: { ...server, Env: [path, 'VERSION=v2'] } },
+  {
+    reference: 'moot/test:healthy',
+    config: {
+      ...server,
+      Env: [path, 'VERSION=v1'],
+      Healthcheck: { Test: probe, Interval: second, Timeout: second, Retries: 2 },
+    },
+  },
+  {
+    reference: 'moot/test:sick',
+    config: {
+      ...server,
+      Env: [path, 'VERSION=sick'],
+      Healthcheck: { Test: ['CMD', 'false'], Interval: second, Timeout: second, Retries: 2 },
+    },
+  },
+  {
+    reference: 'moot/test:bad',
+    config: {
+      Env: [path, 'VERSION=bad'],
+      Cmd: ['sh', '-c', 'echo "cannot start: this image is bad" >&2; exit 1'],
+    },
+  },
+]
+
+/** The test images' archive, made where its inputs changed since the last time. */
+export async function ensureTestImages(): Promise<ImageArchive> {
+  const busybox = (await run('sh', ['-c', 'command -v busybox'])).trim()
+  const inputs = createHash('sha256')
+    .update(readFileSync(busybox))
+    .update(readFileSync(new URL('./archive.ts', import.meta.url)))
+    .update(readFileSync(new URL(import.meta.url)))
+    .digest('hex')
+  return cached('moot-test', inputs, async (archive) => {
+    const tree = `${archive}.${process.pid}.tree`
+    try {
+      await plantBusybox(tree, busybox)
+      return await writeImageArchive(archive, tree, testImages)
+    } finally {
+      await rm(tree, { recursive: true, force: true })
+    }
+  })
+}
+
+async function plantBusybox(tree: string, busybox: string): Promise<void> {
+  for (const folder of ['bin', 'etc', 'www', 'tmp', 'root', 'data']) {
+    await mkdir(join(tree, folder), { recursive: true })
+  }
+  await chmod(join(tree, 'tmp'), 0o1777)
+  await chmod(join(tree, 'www'), 0o777)
+  await copyFile(busybox, join(tree, 'bin/busybox'))
+  const applets = (await run(busybox, ['--list']))
+    .split('\n')
+    .filter((name) => name !== '' && name !== 'busybox')
+  for (const applet of applets) await symlink('busybox', join(tree, 'bin', applet))
+  await writeFile(join(tree, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n')
+  await writeFile(join(tree, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n')
+  await writeFile(join(tree, 'serve'), serve, { mode: 0o755 })
+}
+
+/** An archive stands with a small file beside it that says from what it was made and what is in it. */
+export async function cached(
+  name: string,
+  inputs: string,
+  make: (archive: string) => Promise<ReadonlyMap<string, string>>,
+): Promise<ImageArchive> {
+  const archive = join(imageDirectory, `${name}.tar`)
+  const receipt = join(imageDirectory, `${name}.json`)
+  if (existsSync(archive) && existsSync(receipt)) {
+    const kept = JSON.parse(readFileSync(receipt, 'utf8')) as { inputs: string; ids: Record<string, string> }
+    if (kept.inputs === inputs) return { path: archive, ids: new Map(Object.entries(kept.ids)) }
+  }
+  await mkdir(imageDirectory, { recursive: true })
+  const ids = await make(archive)
+  await writeFile(`${receipt}.${process.pid}`, JSON.stringify({ inputs, ids: Object.fromEntries(ids) }))
+  await rename(`${receipt}.${process.pid}`, receipt)
+  return { path: archive, ids }
+}
+
+/** Whether an image of that name is in the machine's own engine. */
+export async function machineHasImage(reference: string): Promise<boolean> {
+  return (await attempt('docker', ['image', 'inspect', reference])) !== undefined
+}
