@@ -1,0 +1,169 @@
+import type { NodeId } from '@moot/crdt-state'
+import { defaults } from '../defaults.ts'
+import type { Clock } from './clock.ts'
+import { MemoryMesh } from './mesh.memory-node.ts'
+import type { Wire } from './mesh.memory-node.ts'
+import type { Gate, Mesh } from './mesh.ts'
+
+export interface MemoryNetworkOptions {
+  /** Owns every delay and time limit. Without it messages arrive in the next microtasks and no time ever passes. */
+  readonly clock?: Clock
+}
+
+export interface MemoryMeshOptions {
+  readonly gate: Gate
+  /** Raw public key that a join handler is shown; any bytes do. */
+  readonly publicKey?: Uint8Array
+  /** Default `/memory/<node>`: give another one to restart a node "on another port". */
+  readonly address?: string
+  readonly maxMessageBytes?: number
+  /** `false` = MOOT_GOSSIP=off: nothing is published and nothing heard. */
+  readonly gossip?: boolean
+}
+
+/**
+ * Many meshes in one process and the faults between them. Everything happens in one fixed order: the same calls,
+ * clock and random numbers give the same run.
+ */
+export interface MemoryNetwork {
+  /** A node's mesh; asking again for the same node is a restart (the old one must be stopped or refused). */
+  mesh(node: NodeId, options: MemoryMeshOptions): Mesh
+  /** Only nodes of the same group reach each other; nodes named nowhere form a group of their own. */
+  partition(groups: readonly (readonly NodeId[])[]): void
+  /** `from` reaches `to` no more, while `to` may still reach `from` with what needs no answer. */
+  block(from: NodeId, to: NodeId): void
+  /** Cable pulled or power off: silence. */
+  cut(node: NodeId): void
+  /** The agent is dead and its host lives: everything is refused. */
+  refuse(node: NodeId): void
+  /** Ends `cut`, `refuse` and blocks of this node; without a node ends all faults, drops and delays too. */
+  heal(node?: NodeId): void
+  /** Each message is lost with this probability, drawn from `random`. */
+  drop(probability: number, random: () => number): void
+  /** How long a message takes; needs a clock. Unequal delays reorder gossip, never one stream. */
+  delay(delayMs: (from: NodeId, to: NodeId) => number): void
+}
+
+class Network implements MemoryNetwork, Wire {
+  readonly clock: Clock | undefined
+  readonly #meshes = new Map<NodeId, MemoryMesh>()
+  readonly #group = new Map<NodeId, number>()
+  readonly #blocked = new Set<string>()
+  readonly #cut = new Set<NodeId>()
+  readonly #refused = new Set<NodeId>()
+  #lost: () => boolean = () => false
+  #delayMs: (from: NodeId, to: NodeId) => number = () => 0
+
+  constructor(options: MemoryNetworkOptions) {
+    this.clock = options.clock
+  }
+
+  mesh(node: NodeId, options: MemoryMeshOptions): Mesh {
+    const before = this.#meshes.get(node)
+    if (before?.running === true && !this.#refused.has(node)) {
+      throw new Error(`the mesh of ${node} still runs: stop it before it is started again`)
+    }
+    before?.vanish()
+    this.#refused.delete(node)
+    const mesh = new MemoryMesh(this, node, {
+      gate: options.gate,
+      publicKey: options.publicKey ?? new TextEncoder().encode(node.padEnd(32, '.').slice(0, 32)),
+      address: options.address ?? `/memory/${node}`,
+      maxMessageBytes: options.maxMessageBytes ?? defaults.maxMessageBytes,
+      gossip: options.gossip ?? true,
+    })
+    this.#meshes.set(node, mesh)
+    return mesh
+  }
+
+  partition(groups: readonly (readonly NodeId[])[]): void {
+    this.#group.clear()
+    groups.forEach((nodes, index) => {
+      for (const node of nodes) this.#group.set(node, index + 1)
+    })
+    this.settle()
+  }
+  block(from: NodeId, to: NodeId): void {
+    this.#blocked.add(`${from}>${to}`)
+    this.settle()
+  }
+  cut(node: NodeId): void {
+    this.#cut.add(node)
+    this.settle()
+  }
+  refuse(node: NodeId): void {
+    this.#refused.add(node)
+    this.settle()
+  }
+  heal(node?: NodeId): void {
+    if (node === undefined) {
+      this.#cut.clear()
+      this.#refused.clear()
+      this.#blocked.clear()
+      this.#group.clear()
+      this.#lost = () => false
+      this.#delayMs = () => 0
+    } else {
+      this.#cut.delete(node)
+      this.#refused.delete(node)
+      for (const pair of this.#blocked) if (pair.split('>').includes(node)) this.#blocked.delete(pair)
+    }
+    this.settle()
+  }
+  drop(probability: number, random: () => number): void {
+    this.#lost = () => random() < probability
+  }
+  delay(delayMs: (from: NodeId, to: NodeId) => number): void {
+    if (this.clock === undefined) throw new Error('a delay needs a network with a clock')
+    this.#delayMs = delayMs
+  }
+
+  find(node: NodeId): MemoryMesh | undefined {
+    return this.#meshes.get(node)
+  }
+  all(): Iterable<MemoryMesh> {
+    return this.#meshes.values()
+  }
+  #wayOpen(from: NodeId, to: NodeId): boolean {
+    if (this.#cut.has(from) || this.#cut.has(to)) return false
+    return (this.#group.get(from) ?? 0) === (this.#group.get(to) ?? 0) && !this.#blocked.has(`${from}>${to}`)
+  }
+  hostAnswers(from: NodeId, to: NodeId): boolean {
+    return this.#meshes.has(to) && this.#wayOpen(from, to) && this.#wayOpen(to, from)
+  }
+  #agentRuns(node: NodeId): boolean {
+    return this.#meshes.get(node)?.running === true && !this.#refused.has(node)
+  }
+  reaches(from: NodeId, to: NodeId): boolean {
+    return this.hostAnswers(from, to) && this.#agentRuns(from) && this.#agentRuns(to)
+  }
+
+  carry(from: NodeId, to: NodeId, arrived: () => void, lost: () => void): void {
+    const target = this.#meshes.get(to)
+    const deliver = (): void => {
+      // The same process as when it was sent: a restarted one has none of its predecessor's connections.
+      if (this.#meshes.get(to) === target && this.reaches(from, to)) arrived()
+      else lost()
+    }
+    const land = this.#lost() ? lost : deliver
+    if (this.clock === undefined) queueMicrotask(land)
+    else this.clock.after(this.#delayMs(from, to), land)
+  }
+
+  settle(): void {
+    const meshes = [...this.#meshes.values()]
+    for (const mesh of meshes) mesh.dropBroken()
+    for (const mesh of meshes) mesh.connectWanted()
+  }
+}
+
+/**
+ * An in-memory network, the twin of `adapters/libp2p`.
+ *
+ *     const network = memoryNetwork()
+ *     const mesh = network.mesh(node, { gate })
+ *     await mesh.start()
+ */
+export function memoryNetwork(options: MemoryNetworkOptions = {}): MemoryNetwork {
+  return new Network(options)
+}
