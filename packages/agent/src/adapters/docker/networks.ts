@@ -1,0 +1,181 @@
+import type { NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
+import type { TaskSetup } from '../../core/reconcile/actions.ts'
+import { TaskRejectedError } from '../../ports/engine.errors.ts'
+import type { Attachment } from './container.ts'
+import { predefinedNetworks } from './container.ts'
+import type { DockerConnection } from './connection.ts'
+import { isStatus } from './failure.ts'
+import { label, ownFilter, taskName, type Ownership } from './labels.ts'
+import { unaborted, waitFor } from './shared-call.ts'
+
+interface ListedNetwork {
+  readonly Id: string
+  readonly Name: string
+  readonly Labels: Readonly<Record<string, string>> | null
+}
+
+/**
+ * This engine's stand-ins for the cluster's networks: for now a local bridge each, made when the first task needs it.
+ * A task reaches the others of its network on the same node only.
+ */
+export class LocalNetworks {
+  readonly #connection: DockerConnection
+  readonly #own: () => Ownership
+  /** Being made, or known: the name on this engine by the network's id. Forgotten when the engine says it is gone. */
+  readonly #names = new Map<ResourceId, Promise<string>>()
+  /** Networks that a container is just being made for: a sweep leaves them alone. */
+  readonly #inUse = new Map<ResourceId, number>()
+
+  constructor(connection: DockerConnection, own: () => Ownership) {
+    this.#connection = connection
+    this.#own = own
+  }
+
+  /** Makes a task's networks where they are missing, and keeps them from being swept while `use` runs. */
+  async attach<T>(
+    setup: TaskSetup,
+    signal: AbortSignal,
+    use: (attachments: readonly Attachment[]) => Promise<T>,
+  ): Promise<T> {
+    for (const { id } of setup.networks) this.#inUse.set(id, (this.#inUse.get(id) ?? 0) + 1)
+    try {
+      return await use(await this.#attachments(setup, signal))
+    } finally {
+      for (const { id } of setup.networks) {
+        const left = (this.#inUse.get(id) ?? 1) - 1
+        if (left === 0) this.#inUse.delete(id)
+        else this.#inUse.set(id, left)
+      }
+    }
+  }
+
+  /** The engine was restarted, or somebody removed a network: ask again. */
+  forget(): void {
+    this.#names.clear()
+  }
+
+  /** Removes our networks that are neither wanted nor attached to any container, running or not. */
+  async sweep(wanted: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    for (const network of await this.#listOwn(signal)) {
+      const id = network.Labels?.[label.network] as ResourceId | undefined
+      if (id === undefined || wanted.has(id) || wanted.has(network.Name) || this.#inUse.has(id)) continue
+      const users = await this.#connection.request<readonly unknown[]>({
+        method: 'GET',
+        path: '/containers/json',
+        query: { all: true, filters: JSON.stringify({ network: [network.Id] }) },
+        signal,
+      })
+      // Asked again after the wait: a task may have come meanwhile.
+      if (users.length > 0 || this.#inUse.has(id)) continue
+      this.#names.delete(id)
+      try {
+        await this.#connection.request({ method: 'DELETE', path: `/networks/${network.Id}`, signal })
+      } catch (error) {
+        // 403: a container was attached meanwhile. 404: gone already.
+        if (!isStatus(error, 403, 404)) throw error
+      }
+    }
+  }
+
+  async #attachments(setup: TaskSetup, signal: AbortSignal): Promise<readonly Attachment[]> {
+    const attachments: Attachment[] = []
+    // `Networks` beside the task template is the older place of the same list (Engine API, ServiceSpec).
+    for (const wanted of setup.spec.TaskTemplate.Networks ?? setup.spec.Networks ?? []) {
+      const network = setup.networks.find(({ id, name }) => id === wanted.Target || name === wanted.Target)
+      if (network === undefined) {
+        if (!predefinedNetworks.has(wanted.Target)) {
+          throw new TaskRejectedError(`network ${wanted.Target} not found: create it, or correct the service`)
+        }
+        attachments.push({ name: wanted.Target, endpoint: {} })
+        continue
+      }
+      const aliases = new Set([...(wanted.Aliases ?? []), setup.spec.Name, taskName(setup)])
+      attachments.push({
+        name: await this.#ensure(network, signal),
+        endpoint: {
+          Aliases: [...aliases],
+          ...(wanted.DriverOpts !== undefined && { DriverOpts: wanted.DriverOpts }),
+        },
+      })
+    }
+    return attachments
+  }
+
+  /** One creation per network at a time, whoever asks; the waiters share its outcome. */
+  #ensure(network: Resource<NetworkSpec>, signal: AbortSignal): Promise<string> {
+    const known = this.#names.get(network.id)
+    if (known !== undefined) return waitFor(known, signal)
+    const made = this.#findOrCreate(network, unaborted)
+    this.#names.set(network.id, made)
+    made.catch(() => {
+      if (this.#names.get(network.id) === made) this.#names.delete(network.id)
+    })
+    return waitFor(made, signal)
+  }
+
+  async #findOrCreate(network: Resource<NetworkSpec>, signal: AbortSignal): Promise<string> {
+    const existing = await this.#find(network.id, signal)
+    if (existing !== undefined) return existing
+    // Somebody else's network may have the name: then ours carries its id too.
+    for (const name of [network.name, `${network.name}-${network.id.slice(0, 12)}`]) {
+      try {
+        await this.#connection.request({
+          method: 'POST',
+          path: '/networks/create',
+          body: networkBody(network, name, this.#own()),
+          signal,
+          purpose: 'create',
+        })
+        return name
+      } catch (error) {
+        if (!isStatus(error, 409)) throw error
+        const raced = await this.#find(network.id, signal)
+        if (raced !== undefined) return raced
+      }
+    }
+    throw new TaskRejectedError(
+      `network ${network.name}: its name is taken on this node's engine, and so is the name with its id`,
+    )
+  }
+
+  async #find(id: ResourceId, signal: AbortSignal): Promise<string | undefined> {
+    const found = await this.#listOwn(signal, `${label.network}=${id}`)
+    return found[0]?.Name
+  }
+
+  #listOwn(signal: AbortSignal, ...labels: readonly string[]): Promise<readonly ListedNetwork[]> {
+    const filters = ownFilter(this.#own(), { label: labels })
+    return this.#connection.request({ method: 'GET', path: '/networks', query: { filters }, signal })
+  }
+}
+
+/** The body of `POST /networks/create`. `overlay` becomes a bridge; its options mean nothing to a bridge. */
+export function networkBody(network: Resource<NetworkSpec>, name: string, own: Ownership): object {
+  const { spec } = network
+  const overlay = spec.Driver === 'overlay'
+  return {
+    Name: name,
+    CheckDuplicate: true,
+    Driver: overlay ? 'bridge' : spec.Driver,
+    Internal: spec.Internal,
+    Attachable: spec.Attachable,
+    EnableIPv6: spec.EnableIPv6,
+    ...(spec.IPAM !== undefined && {
+      IPAM: { Driver: 'default', ...spec.IPAM, Config: spec.IPAM.Config ?? [] },
+    }),
+    Options: overlay ? pick(spec.Options, 'com.docker.network.driver.mtu') : spec.Options,
+    Labels: {
+      ...spec.Labels,
+      [label.cluster]: own.cluster,
+      [label.node]: own.node,
+      [label.network]: network.id,
+    },
+  }
+}
+
+function pick(
+  options: Readonly<Record<string, string>>,
+  ...names: readonly string[]
+): Record<string, string> {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name)))
+}
