@@ -1,0 +1,170 @@
+import { Command } from 'commander'
+import { Listr } from 'listr2'
+import { loadStack } from '../compose/load.ts'
+import { type ConvertedStack, convertStack } from '../compose/stack.ts'
+import { type Context, contextOf, withCommon } from '../context.ts'
+import type { ServiceAnswer, TaskAnswer } from '../docker-types.ts'
+import { durationMs } from '../duration.ts'
+
+interface DeployOptions {
+  readonly composeFile: string
+  readonly prune?: boolean
+  readonly detach?: boolean
+  readonly timeout: string
+}
+
+interface WriteAnswer {
+  readonly ID?: string
+  readonly Id?: string
+  readonly Warnings?: readonly string[] | null
+  readonly Warning?: string
+}
+
+export function deployCommand(): Command {
+  return withCommon(new Command('deploy'))
+    .summary('deploy a stack from a Compose file')
+    .description('Creates or updates the services of a Compose file, and waits until they run.')
+    .argument('<stack>', 'name of the stack')
+    .option('-c, --compose-file <path>', 'Compose file, - for standard input', 'docker-compose.yml')
+    .option('--prune', 'remove services of the stack that the file no longer has')
+    .option('-d, --detach', 'do not wait until the services run')
+    .option('--timeout <duration>', 'how long to wait for the services to run', '5m')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  moot deploy -c stack.yml shop\n  moot deploy -c - shop < stack.yml\n  moot deploy --prune -c stack.yml shop',
+    )
+    .action(async (name: string, options: DeployOptions, command: Command) => {
+      const context = contextOf(command)
+      const timeoutMs = durationMs(options.timeout)
+      const stack = convertStack(name, loadStack(options.composeFile, process.env), process.env)
+      for (const warning of stack.warnings) context.warn(warning)
+      const existing = await stackServices(context, name)
+      await createNetworks(context, stack)
+      const changed = await writeServices(context, stack, existing)
+      const removed = options.prune === true ? await prune(context, stack, existing) : []
+      if (options.detach !== true) await waitUntilRunning(context, changed, timeoutMs)
+      if (context.json) context.print(JSON.stringify({ stack: name, services: changed, removed }, null, 2))
+      else
+        context.print(
+          `${name}: ${changed.length} services deployed${removed.length > 0 ? `, ${removed.length} removed` : ''}`,
+        )
+    })
+}
+
+async function stackServices(context: Context, name: string): Promise<ServiceAnswer[]> {
+  const filters = JSON.stringify({ label: [`com.docker.stack.namespace=${name}`] })
+  return context.client.json<ServiceAnswer[]>('GET', '/services', { query: { filters } })
+}
+
+async function createNetworks(context: Context, stack: ConvertedStack): Promise<void> {
+  if (stack.networks.length + stack.externalNetworks.length === 0) return
+  const known = new Set(
+    (await context.client.json<{ Name: string }[]>('GET', '/networks')).map((network) => network.Name),
+  )
+  for (const name of stack.externalNetworks) {
+    if (!known.has(name))
+      throw new Error(`network "${name}" is declared as external, but does not exist: create it first`)
+  }
+  for (const network of stack.networks) {
+    if (known.has(network.Name)) continue
+    const answer = await context.client.json<WriteAnswer>('POST', '/networks/create', { body: network })
+    if (answer.Warning !== undefined && answer.Warning !== '')
+      context.warn(`network ${network.Name}: ${answer.Warning}`)
+  }
+}
+
+async function writeServices(
+  context: Context,
+  stack: ConvertedStack,
+  existing: readonly ServiceAnswer[],
+): Promise<string[]> {
+  const byName = new Map(existing.map((service) => [service.Spec.Name, service]))
+  const warned = new Set<string>()
+  for (const spec of stack.services) {
+    const before = byName.get(spec.Name)
+    const answer =
+      before === undefined
+        ? await context.client.json<WriteAnswer>('POST', '/services/create', { body: spec })
+        : await context.client.json<WriteAnswer>('POST', `/services/${before.ID}/update`, {
+            query: { version: String(before.Version.Index) },
+            body: spec,
+          })
+    for (const warning of answer.Warnings ?? []) {
+      if (!warned.has(warning)) context.warn(`${spec.Name}: ${warning}`)
+      warned.add(warning)
+    }
+  }
+  return stack.services.map((spec) => spec.Name)
+}
+
+async function prune(
+  context: Context,
+  stack: ConvertedStack,
+  existing: readonly ServiceAnswer[],
+): Promise<string[]> {
+  const kept = new Set(stack.services.map((spec) => spec.Name))
+  const gone = existing.filter((service) => !kept.has(service.Spec.Name))
+  for (const service of gone) await context.client.json('DELETE', `/services/${service.ID}`)
+  return gone.map((service) => service.Spec.Name)
+}
+
+const pollMs = 250
+
+async function waitUntilRunning(
+  context: Context,
+  names: readonly string[],
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const list = new Listr(
+    names.map((name) => ({
+      title: name,
+      task: (_: unknown, task: { title: string }) =>
+        converge(context, name, deadline, (text) => (task.title = `${name} ${text}`)),
+    })),
+    {
+      concurrent: true,
+      exitOnError: false,
+      renderer: context.json ? 'silent' : process.stdout.isTTY ? 'default' : 'simple',
+    },
+  )
+  await list.run()
+  const [failed] = list.errors ?? []
+  if (failed !== undefined) throw failed
+}
+
+/** Until all wanted tasks run what the file says; throws when the update pauses or the time is over. */
+async function converge(
+  context: Context,
+  name: string,
+  deadline: AbortSignal,
+  progress: (text: string) => void,
+): Promise<void> {
+  const filters = JSON.stringify({ name: [name] })
+  for (;;) {
+    const services = await context.client.json<ServiceAnswer[]>('GET', '/services', {
+      query: { status: 'true', filters },
+    })
+    const service = services.find((each) => each.Spec.Name === name)
+    if (service === undefined) throw new Error(`${name} was removed meanwhile`)
+    const { RunningTasks: running = 0, DesiredTasks: desired = 0 } = service.ServiceStatus ?? {}
+    const update = service.UpdateStatus?.State ?? ''
+    progress(`${running}/${desired}${update === 'updating' ? ' updating' : ''}`)
+    if (update === 'paused' || update === 'rollback_paused') {
+      throw new Error(`${name}: the update is paused: ${service.UpdateStatus?.Message ?? ''}`)
+    }
+    if (running >= desired && update !== 'updating' && update !== 'rollback_started') return
+    if (deadline.aborted)
+      throw new Error(`${name}: ${running} of ${desired} run: ${await whyNot(context, service.ID)}`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}
+
+async function whyNot(context: Context, service: string): Promise<string> {
+  const filters = JSON.stringify({ service: [service] })
+  const tasks = await context.client.json<TaskAnswer[]>('GET', '/tasks', { query: { filters } })
+  const errors = new Set(tasks.map((task) => task.Status.Err ?? '').filter((text) => text !== ''))
+  return errors.size === 0
+    ? 'the others are still starting; "moot service ps" shows them'
+    : [...errors].join('; ')
+}

@@ -1,0 +1,49 @@
+import { Command } from 'commander'
+import { contextOf, withCommon } from '../context.ts'
+
+interface StatusAnswer {
+  readonly state: { readonly kind: string; readonly clusterId?: string; readonly by?: string }
+  readonly nodeId: string
+  readonly version: string
+  readonly peers?: readonly string[]
+  readonly synced?: boolean
+  readonly engine?: { readonly kind: string; readonly error?: string }
+  readonly damage?: readonly {
+    readonly what: string
+    readonly setAsideAs: string
+    readonly healed: boolean
+  }[]
+}
+
+export function statusCommand(): Command {
+  return withCommon(new Command('status'))
+    .summary("this node's own state")
+    .description(
+      'What this node says of itself: its cluster, its peers, its engine, and whether its store is sound.',
+    )
+    .action(async (_options, command: Command) => {
+      const context = contextOf(command)
+      const status = await context.client.json<StatusAnswer>('GET', '/moot/v1/status')
+      if (context.json) return context.print(JSON.stringify(status, null, 2))
+      const lines = [`node      ${status.nodeId}`, `agent     ${status.version}`]
+      if (status.state.kind === 'active') {
+        lines.push(`cluster   ${status.state.clusterId ?? ''}`)
+        lines.push(
+          `peers     ${status.peers?.length ?? 0} connected${status.synced === true ? '' : ' (not yet synced)'}`,
+        )
+        lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
+      } else if (status.state.kind === 'removed') {
+        lines.push(
+          `cluster   none: this node was removed by ${status.state.by ?? 'another node'}; "moot join TOKEN" takes it back`,
+        )
+      } else {
+        lines.push('cluster   none: "moot init" begins one here, "moot join TOKEN" joins one')
+      }
+      for (const each of status.damage ?? []) {
+        lines.push(
+          `damage    ${each.what}, set aside as ${each.setAsideAs}${each.healed ? ', healed from a peer' : ', waiting for a peer'}`,
+        )
+      }
+      context.print(lines.join('\n'))
+    })
+}

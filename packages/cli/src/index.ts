@@ -1,2 +1,0 @@
-/** The version that `moot --version` prints. */
-export const version = '0.1.0'
