@@ -30,7 +30,10 @@ wait $!
 const second = 1_000_000_000
 const server = { Cmd: ['/serve'], ExposedPorts: { '80/tcp': {} } } as const
 const path = 'PATH=/bin'
-const probe = ['CMD', 'nc', '-z', '127.0.0.1', '80']
+const probe = [
+  'CMD-SHELL',
+  `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 127.0.0.1 "\${PORT:-80}" | grep -q '200 OK'`,
+]
 
 const testImages: readonly Image[] = [
   { reference: 'moot/test:1', config: { ...server, Env: [path, 'VERSION=v1'] } },
