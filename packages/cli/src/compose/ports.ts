@@ -4,7 +4,7 @@ import type { ServiceFile } from './schema.ts'
 import { ComposeError } from './values.ts'
 
 const portPattern =
-  /^(?:(?<ip>\[[^\]]+\]|[\d.]+):)?(?:(?<published>\d+(?:-\d+)?):)?(?<target>\d+(?:-\d+)?)(?:\/(?<protocol>\w+))?$/
+  /^(?:(?<ip>\[[^\]]+\]|\d+(?:\.\d+){3}):)?(?:(?<published>\d+(?:-\d+)?):)?(?<target>\d+(?:-\d+)?)(?:\/(?<protocol>\w+))?$/
 
 /** A port, short or long; a range is several. */
 export function convertPort(port: NonNullable<ServiceFile['ports']>[number], field: string): PortConfig[] {
