@@ -27,6 +27,26 @@ export const defaults = {
   relistIntervalMs: 30_000,
   /** How long a write waits for one peer's fsync before it is done with a warning. */
   confirmTimeoutMs: 2_000,
+  /** A second peer is asked to confirm when the first has not by then: a peer's fsync takes a millisecond, a slow disk's 100. */
+  confirmNextPeerMs: 300,
+  /** Peers asked to confirm one write: more would mean that the network is the trouble. */
+  confirmPeersMax: 4,
+  /** One gossip message; what is larger is fetched by those who are told of it, once each, instead of by everybody twice. */
+  gossipMaxBytes: 256 * 1024,
+  /** Own record's deltas waiting to be gossiped; beyond it peers are told to fetch the record. */
+  recordOutboxLimit: 512,
+  /** Gossip messages waiting for the disk; beyond it they are dropped, and anti-entropy brings them. */
+  gossipQueueLimit: 1_024,
+  /** Peers' requests worked on at once; beyond it a peer is told to come back. */
+  inboundRequestsMax: 64,
+  /** Comparisons with peers under way at once: after a partition heals all peers return together. */
+  syncConcurrency: 4,
+  /** One step of a comparison, at most `maxMessageBytes` both ways. */
+  syncStepTimeoutMs: 10_000,
+  /** Steps of one comparison: 8 MiB each is more than a cluster's state. What is left waits for the next one. */
+  syncStepsMax: 2_000,
+  /** Nodes whose whole record is being asked for at once. */
+  recordFetchesMax: 64,
   /** One random peer is compared with, this often: repairs whatever gossip lost. */
   antiEntropyIntervalMs: 3_000,
   /** Own record's changes are collected this long before one delta is gossiped. */
@@ -37,6 +57,13 @@ export const defaults = {
   probeTimeoutMs: 1_000,
   /** Consecutive silent probes before an alert: 3 s of silence outlasts a garbage collection. */
   probesMissed: 3,
+  /** Probes under way at once: a node watches about `observersPerNode` others, and more only after a mass failure. */
+  probeConcurrency: 32,
+  /** How long an observer's "returned" mark stays, so that a view with the old record does not count it: many anti-entropy rounds. */
+  returnedKeepMs: 60_000,
+  /** An alert follows its target's newer records this soon, then ever more slowly: one broken link must not become gossip for ever. */
+  alertRefreshFirstMs: 1_000,
+  alertRefreshMaxMs: 60_000,
   /** A host that lives without its agent serves on; its tasks are rescheduled only after this. */
   agentDownGraceMs: 300_000,
   /** After start: how long to wait for a first sync with a live peer before acting alone. */

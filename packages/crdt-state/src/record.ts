@@ -115,8 +115,14 @@ export interface NodeStatus {
 /** "I, an observer, cannot reach that node." Stays until that node is reached *and* has published a newer record. */
 export interface Alert {
   readonly target: NodeId
-  /** `silent`: nothing answers (host gone or cut off); `refused`: the host lives, its agent does not. */
-  readonly evidence: 'silent' | 'refused'
+  /**
+   * - `refused`: the host lives, its agent does not.
+   * - `silent`: nothing answers (host gone or cut off).
+   * - `judged`: silent, and this observer's view judged it down: its records up to this version are void.
+   * - `returned`: reached again; only its records newer than this version count. Removed after a while. A node says
+   *   it of itself to answer an alert: its record is newer than the accused one from then on.
+   */
+  readonly evidence: 'silent' | 'refused' | 'judged' | 'returned'
   /** The last version of the target's record that the observer had. */
   readonly epoch: number
   readonly seq: number
