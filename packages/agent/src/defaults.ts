@@ -23,6 +23,14 @@ export const defaults = {
   engineInspectConcurrency: 8,
   /** Engine events waiting to be read; beyond it they are dropped and everything is listed again. */
   engineEventQueueLimit: 10_000,
+  /** Stops at a time: a grace period is waiting, not work. */
+  engineStopConcurrency: 32,
+  /** How soon an engine or a store that failed is asked again. */
+  engineRetryMs: 500,
+  /** A joiner waits this long for its issuer's answer. */
+  joinTimeoutMs: 15_000,
+  /** A leaving node waits this long for its tasks to stop before it leaves all the same. */
+  leaveTimeoutMs: 60_000,
   /** How often the engine's containers are listed in full, whatever the events said. */
   relistIntervalMs: 30_000,
   /** How long a write waits for one peer's fsync before it is done with a warning. */
