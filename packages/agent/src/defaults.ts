@@ -25,8 +25,6 @@ export const defaults = {
   engineEventQueueLimit: 10_000,
   /** Stops at a time: a grace period is waiting, not work. */
   engineStopConcurrency: 32,
-  /** How soon an engine or a store that failed is asked again. */
-  engineRetryMs: 500,
   /** A joiner waits this long for its issuer's answer. */
   joinTimeoutMs: 15_000,
   /** A leaving node waits this long for its tasks to stop before it leaves all the same. */
