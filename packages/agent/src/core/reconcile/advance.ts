@@ -1,0 +1,157 @@
+import { isTerminal, type TaskEntry } from '@moot/crdt-state'
+import type { ContainerObservation } from './actions.ts'
+import { admit } from './admission.ts'
+import {
+  act,
+  changeTask,
+  containerOf,
+  dropTask,
+  isBusy,
+  isDue,
+  isUp,
+  slotOf,
+  tasksOfSlot,
+  type Draft,
+} from './draft.ts'
+import { engineWaitMessage, rejectTask, unhealthyError } from './observe.ts'
+import { setupOf, specOfTask, toMs } from './spec.ts'
+
+/** Step 6: each task of this node takes one step towards what is desired of it. */
+export function advanceTasks(draft: Draft): void {
+  for (const id of draft.tasks.keys()) {
+    const task = draft.tasks.get(id)
+    // What this very call claimed is durable first; its life begins with the next call.
+    if (task === undefined || !draft.own.tasks.has(id) || isBusy(draft, id)) continue
+    if (waitsForEngine(draft, task)) continue
+    const container = containerOf(draft, task)
+    if (isTerminal(task.state)) afterEnd(draft, task, container)
+    else if (task.desired === 'shutdown' || task.desired === 'remove') retire(draft, task, container)
+    else advance(draft, task, container)
+  }
+}
+
+function waitsForEngine(draft: Draft, task: TaskEntry): boolean {
+  return (
+    task.message === engineWaitMessage && !isDue(draft, task.stateAtMs, draft.input.settings.engineRetryMs)
+  )
+}
+
+function advance(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
+  switch (task.state) {
+    case 'assigned':
+    case 'accepted':
+      return accept(draft, task)
+    case 'preparing':
+      return make(draft, task)
+    case 'ready':
+      return start(draft, task, container)
+    case 'starting':
+    case 'running':
+      return keep(draft, task, container)
+    default:
+      return undefined
+  }
+}
+
+function accept(draft: Draft, task: TaskEntry): void {
+  const admission = admit(draft, task)
+  if (admission.kind === 'wait') return
+  if (admission.kind === 'refused') {
+    rejectTask(draft, task, admission.reason)
+    return
+  }
+  const needed = setupOf(draft, task)
+  if (needed.kind === 'missing') {
+    changeTask(draft, task, { state: 'accepted', message: 'waiting for its specs', error: needed.what })
+    return
+  }
+  const preparing = changeTask(draft, task, { state: 'preparing', message: 'preparing', error: undefined })
+  act(draft, { kind: 'prepare', task: task.id, setup: { ...needed.setup, task: preparing } })
+}
+
+/** After a restart of the agent it is not known whether the image is here: preparing again costs an inspection. */
+function make(draft: Draft, task: TaskEntry): void {
+  const needed = setupOf(draft, task)
+  if (needed.kind === 'missing') {
+    changeTask(draft, task, { message: 'waiting for its specs', error: needed.what })
+    return
+  }
+  const answer = draft.input.results.get(task.id)
+  const prepared = answer?.action === 'prepare' && answer.result.kind === 'done'
+  act(draft, { kind: prepared ? 'create' : 'prepare', task: task.id, setup: needed.setup })
+}
+
+function start(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
+  if (container === undefined || container.state !== 'created' || !mayStart(draft, task)) return
+  changeTask(draft, task, { desired: 'running', state: 'starting', message: 'starting', error: undefined })
+  act(draft, { kind: 'start', task: task.id, container: container.container })
+}
+
+/**
+ * The slot's older task of this node must be over (a start-first update made this one `running` from the outset), its
+ * delay must have passed, and it must still be the slot's winning claim after the settle time.
+ */
+function mayStart(draft: Draft, task: TaskEntry): boolean {
+  const { synced, settings, nowMs } = draft.input
+  if (!synced || !isWinning(draft, task)) return false
+  if (task.desired === 'ready' && olderLives(draft, task)) return false
+  const { restart } = task
+  if (restart !== undefined) return isDue(draft, task.createdAtMs, restart.notBeforeMs - task.createdAtMs)
+  return nowMs < task.createdAtMs || isDue(draft, task.createdAtMs, settings.settleMs)
+}
+
+function isWinning(draft: Draft, task: TaskEntry): boolean {
+  const { placement, view } = draft.input
+  const where = placement.slots.get(slotOf(task))
+  if (where?.kind === 'held') return where.holder.node === view.self
+  return where?.kind === 'moving' && (where.successor?.node === view.self || where.holder.node === view.self)
+}
+
+function olderLives(draft: Draft, task: TaskEntry): boolean {
+  return tasksOfSlot(draft, slotOf(task)).some((other) => {
+    if (other.attempt >= task.attempt) return false
+    const container = containerOf(draft, other)
+    return !isTerminal(other.state) || (container !== undefined && isUp(container))
+  })
+}
+
+function keep(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
+  if (container === undefined) return
+  if (container.state === 'created') {
+    // The start was never carried out: the agent ended in between.
+    act(draft, { kind: 'start', task: task.id, container: container.container })
+  } else if (task.error === unhealthyError && isUp(container)) {
+    stop(draft, task, container)
+  }
+}
+
+/** Towards its end: stopped if it runs; over at once if it never did. */
+function retire(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
+  if (container !== undefined && isUp(container)) return stop(draft, task, container)
+  if (container !== undefined && container.state === 'removing') return
+  const ended = changeTask(draft, task, {
+    state: 'shutdown',
+    message: 'shutdown',
+    error: undefined,
+    pid: undefined,
+  })
+  afterEnd(draft, ended, container)
+}
+
+/** A task that is over: nothing of it may run; once it is to be forgotten, its container goes and then its entry. */
+function afterEnd(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
+  if (container !== undefined && isUp(container)) return stop(draft, task, container)
+  if (task.desired !== 'remove') return
+  if (container === undefined) dropTask(draft, task)
+  else if (container.state !== 'removing')
+    act(draft, { kind: 'remove', task: task.id, container: container.container })
+}
+
+function stop(draft: Draft, task: TaskEntry, container: ContainerObservation): void {
+  act(draft, { kind: 'stop', task: task.id, container: container.container, graceMs: graceMs(draft, task) })
+}
+
+function graceMs(draft: Draft, task: TaskEntry): number {
+  const given = specOfTask(draft, task)?.TaskTemplate.ContainerSpec.StopGracePeriod
+  return given === undefined ? draft.input.settings.stopGraceMs : toMs(given)
+}

@@ -1,0 +1,116 @@
+import {
+  isClaim,
+  isTerminal,
+  parseSlotId,
+  specDigest,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type Slot,
+  type SlotId,
+  type TaskEntry,
+} from '@moot/crdt-state'
+import { putTask, tasksOfSlot, type Draft } from './draft.ts'
+import { nextAttempt } from './restart.ts'
+import { newTaskId } from './spec.ts'
+import { progressOf } from './progress.ts'
+
+/**
+ * Step 5: claims this node's vacant slots, in the placement's order, each listing the earlier vacancies that its
+ * placement assumed filled. All of one call are one write: nobody sees a part of it.
+ */
+export function claimVacant(draft: Draft): void {
+  const { input } = draft
+  if (!input.synced) return
+  const memory = new Map<ServiceId, Past>()
+  let claims = 0
+  for (const task of draft.tasks.values()) if (isClaim(task)) claims += 1
+  for (const [slot, where] of input.placement.slots) {
+    const mine =
+      (where.kind === 'vacant' && where.to === input.view.self) ||
+      (where.kind === 'moving' && where.to === input.view.self && where.successor === undefined)
+    if (!mine) continue
+    if (claims >= input.settings.maxTasksPerNode) return
+    if (claimSlot(draft, slot, where.kind === 'vacant' ? where.attempt : 0, where.assumed, memory))
+      claims += 1
+  }
+}
+
+function claimSlot(
+  draft: Draft,
+  slotId: SlotId,
+  attempt: number,
+  assumed: readonly SlotId[],
+  memory: Map<ServiceId, Past>,
+): boolean {
+  const { service: serviceId, slot } = parseSlotId(slotId)
+  const service = draft.input.view.services.get(serviceId)
+  if (service === undefined) return false
+  // A task that is only being stopped may still hold the slot's name and ports: the next one waits for it.
+  const here = tasksOfSlot(draft, slotId)
+  if (here.some((task) => isClaim(task) || !isTerminal(task.state))) return false
+  const spec = specToClaim(draft, service, slot, memory)
+  const digest = specDigest(spec)
+  if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
+  const number = Math.max(attempt, nextAttempt(draft, { service: serviceId, slot, attempt: attempt - 1 }))
+  const { nowMs } = draft.input
+  putTask(draft, {
+    id: newTaskId(draft, slotId, number),
+    service: serviceId,
+    slot,
+    attempt: number,
+    digest,
+    serviceVersion: service.versionIndex,
+    desired: 'running',
+    state: 'assigned',
+    createdAtMs: nowMs,
+    stateAtMs: nowMs,
+    ...(assumed.length > 0 ? { assumed } : {}),
+  })
+  return true
+}
+
+/**
+ * A task that must be replaced before its turn in an update gets what it ran, not a spec that no slot has proven yet
+ * (DESIGN section 7): else a node that dies would carry a bad image past the pause. Once a slot of the update has
+ * settled well, new tasks get the new spec.
+ */
+function specToClaim(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  slot: Slot,
+  memory: Map<ServiceId, Past>,
+): ServiceSpec {
+  const id = service.id as ServiceId
+  let past = memory.get(id)
+  if (past === undefined) {
+    past = pastOf(draft, service)
+    memory.set(id, past)
+  }
+  const before = past.last.get(slot)
+  if (past.proven || before === undefined || before.digest === specDigest(service.spec)) return service.spec
+  // Only what ran is worth running again.
+  if (before.state !== 'running' || !isClaim(before)) return service.spec
+  return draft.input.specAt(id, before.digest) ?? service.spec
+}
+
+/** What the records say of a service, read once for all its slots that are claimed in one call. */
+interface Past {
+  /** The task with the highest attempt of each slot, on whichever node, dead ones too. */
+  readonly last: ReadonlyMap<Slot, TaskEntry>
+  readonly proven: boolean
+}
+
+function pastOf(draft: Draft, service: Resource<ServiceSpec>): Past {
+  const { view, liveness } = draft.input
+  const last = new Map<Slot, TaskEntry>()
+  for (const record of view.records.values()) {
+    for (const task of record.tasks.values()) {
+      if (task.service !== service.id) continue
+      const known = last.get(task.slot)
+      if (known === undefined || task.attempt > known.attempt) last.set(task.slot, task)
+    }
+  }
+  const progress = progressOf(view, liveness, service)
+  return { last, proven: !progress.paused && progress.settledWell > 0 }
+}

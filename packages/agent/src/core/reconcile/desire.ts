@@ -1,0 +1,86 @@
+import { isClaim, isTerminal, type TaskEntry } from '@moot/crdt-state'
+import type { Claim, SlotPlacement } from '../placement/placement.ts'
+import { changeTask, slotOf, wasStarted, type Draft } from './draft.ts'
+import { isGlobal } from './spec.ts'
+
+/**
+ * Step 2: which of this node's claims are to end, because nobody wants the slot, because another holds it, or because
+ * it moves away. Nothing is stopped before the first sync: what looks unwanted may only not be known here yet.
+ */
+export function withdraw(draft: Draft): void {
+  if (!draft.input.synced) return
+  const surplus = surplusOf(draft)
+  for (const task of draft.own.tasks.values()) {
+    const current = draft.tasks.get(task.id)
+    // Judged by what the record said: the placement was made from it.
+    if (current === undefined || !isClaim(task)) continue
+    const desired = verdictOn(draft, task, surplus)
+    if (desired !== undefined) want(draft, current, desired)
+  }
+}
+
+function surplusOf(draft: Draft): ReadonlySet<string> {
+  const { placement, view } = draft.input
+  const ids = new Set<string>()
+  for (const claim of placement.surplus) if (claim.node === view.self) ids.add(claim.task.id)
+  return ids
+}
+
+/** A task that has ended keeps its place in the slot's history; one that only claimed leaves no trace. */
+export function want(draft: Draft, task: TaskEntry, desired: 'shutdown' | 'remove'): void {
+  if (task.desired === 'remove' || task.desired === desired) return
+  changeTask(draft, task, { desired, done: undefined })
+}
+
+function verdictOn(
+  draft: Draft,
+  task: TaskEntry,
+  surplus: ReadonlySet<string>,
+): 'shutdown' | 'remove' | undefined {
+  const { view, placement } = draft.input
+  const service = view.services.get(task.service)
+  if (service === undefined) return 'remove'
+  // A drained node's global tasks stay in the history, as in Swarm; a slot that was scaled away goes.
+  if (surplus.has(task.id)) return isGlobal(service.spec) ? 'shutdown' : 'remove'
+  const where = placement.slots.get(slotOf(task))
+  if (where === undefined || !mustLeave(draft, task, where)) return undefined
+  return wasStarted(task) ? 'shutdown' : 'remove'
+}
+
+function mustLeave(draft: Draft, task: TaskEntry, where: SlotPlacement): boolean {
+  const self = draft.input.view.self
+  if (where.kind === 'held')
+    return where.holder.node !== self && isLoser(where.losers, task) && yields(task, [where.holder])
+  if (where.kind !== 'moving') return false
+  const { holder, successor, to } = where
+  const survivors = successor === undefined ? [holder] : [successor, holder]
+  if (isLoser(where.losers, task)) return holder.node !== self && yields(task, survivors)
+  if (holder.node !== self || successor?.task.id === task.id) return false
+  if (successor !== undefined) return yields(task, [successor])
+  // Claimed and not yet started: it serves nobody, so the slot may be placed anew at once.
+  if (!wasStarted(task)) return mayStop(where.because.filter)
+  return to === undefined && mayStop(where.because.filter)
+}
+
+function isLoser(losers: readonly Claim[], task: TaskEntry): boolean {
+  return losers.some((claim) => claim.task.id === task.id)
+}
+
+/** The one that leaves goes first only if it never started; else after it sees one of the others at work. */
+function yields(task: TaskEntry, survivors: readonly Claim[]): boolean {
+  return !wasStarted(task) || survivors.some((claim) => isServing(claim.task))
+}
+
+export function isServing(task: TaskEntry): boolean {
+  return (
+    (task.state === 'running' && task.desired === 'running') || (task.done === true && isTerminal(task.state))
+  )
+}
+
+/**
+ * Filters whose "no" ends a running task even where no other node takes it: the person drained the node or took the
+ * label away (Swarm's constraint enforcer does the same). Short resources or a refused newer spec do not.
+ */
+function mayStop(filter: string): boolean {
+  return filter === 'availability' || filter === 'constraints'
+}

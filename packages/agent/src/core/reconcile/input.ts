@@ -1,0 +1,39 @@
+import type { RecordChanges, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
+import type { Defaults } from '../../defaults.ts'
+import type { LivenessMap } from '../membership/liveness.ts'
+import type { Placement } from '../placement/placement.ts'
+import type { View } from '../view.ts'
+import type { Action, ActionResult, ContainerObservation } from './actions.ts'
+
+/** All that one reconciliation looks at. The same input gives the same output. */
+export interface ReconcileInput {
+  /** Includes this node's own record: the durable part of its state. */
+  readonly view: View
+  readonly liveness: LivenessMap
+  /** Of this view. */
+  readonly placement: Placement
+  /** What the engine shows, by task. */
+  readonly containers: ReadonlyMap<TaskId, readonly ContainerObservation[]>
+  readonly engine: { readonly kind: 'up' } | { readonly kind: 'down' }
+  /** The engine has been listed in full since this agent started and since the engine came back. */
+  readonly listed: boolean
+  /** An action for this task is under way: no other is issued for it. */
+  readonly inFlight: ReadonlySet<TaskId>
+  /** Actions that finished since the last call. */
+  readonly results: ReadonlyMap<TaskId, { readonly action: Action['kind']; readonly result: ActionResult }>
+  /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */
+  readonly synced: boolean
+  /** This node's wall clock, only ever compared with this node's own earlier values; it may jump back. */
+  readonly nowMs: number
+  /** Older specs from the history; `undefined` where it is not known here. */
+  readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
+  readonly settings: Defaults
+}
+
+export interface ReconcileOutput {
+  /** Durable before any of `actions` begins. */
+  readonly changes: RecordChanges
+  readonly actions: readonly Action[]
+  /** Call again at this time (as `nowMs` counts) even if nothing happens. */
+  readonly wakeAtMs: number | undefined
+}

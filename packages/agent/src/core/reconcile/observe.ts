@@ -1,0 +1,162 @@
+import { isTerminal, type ServiceId, type TaskEntry } from '@moot/crdt-state'
+import type { ActionResult, ContainerObservation } from './actions.ts'
+import {
+  changeTask,
+  containerOf,
+  isUp,
+  putRejection,
+  tasksOfSlot,
+  slotOf,
+  type Draft,
+  type TaskPatch,
+} from './draft.ts'
+
+/** The error of a task whose health check failed; it is being stopped, or has been. */
+export const unhealthyError = 'unhealthy container'
+/** The message of a task whose last engine call failed because the engine is unwell: it is repeated. */
+export const engineWaitMessage = 'waiting for the engine'
+
+/** Step 1: what actions answered and what the engine shows moves the tasks' states forward. */
+export function observe(draft: Draft): void {
+  for (const task of draft.own.tasks.values()) {
+    const answer = draft.input.results.get(task.id)
+    const current =
+      answer?.result.kind === 'failed' ? actionFailed(draft, task, answer.action, answer.result) : task
+    if (!isTerminal(current.state)) observeContainer(draft, current)
+  }
+}
+
+function actionFailed(
+  draft: Draft,
+  task: TaskEntry,
+  action: string,
+  result: ActionResult & { readonly kind: 'failed' },
+): TaskEntry {
+  const retry = action === 'stop' || action === 'remove' || result.cause === 'engine'
+  if (retry) {
+    // The time of this failure is what the repetition counts from.
+    const patch = { message: engineWaitMessage, error: result.error, stateAtMs: draft.input.nowMs }
+    return task.error === unhealthyError ? task : changeTask(draft, task, patch)
+  }
+  if (isTerminal(task.state)) return task
+  if (result.cause === 'rejected') return rejectTask(draft, task, result.error)
+  return endTask(draft, task, { state: 'failed', error: result.error })
+}
+
+/**
+ * This node cannot run the task's spec. The slot is placed elsewhere, unless another task of the slot lives here (a
+ * step of an update): then that one stays, and the update has failed for this slot.
+ */
+export function rejectTask(draft: Draft, task: TaskEntry, reason: string): TaskEntry {
+  const others = tasksOfSlot(draft, slotOf(task)).some(
+    (other) => other.id !== task.id && !isTerminal(other.state),
+  )
+  if (!others && task.desired !== 'shutdown' && task.desired !== 'remove') {
+    refuse(draft, task.service, task.digest, reason)
+  }
+  return endTask(draft, task, { state: 'rejected', error: reason })
+}
+
+function refuse(draft: Draft, service: ServiceId, digest: TaskEntry['digest'], reason: string): void {
+  putRejection(draft, service, { service, digest, reason, atMs: draft.input.nowMs })
+}
+
+function observeContainer(draft: Draft, task: TaskEntry): void {
+  const container = containerOf(draft, task)
+  if (container === undefined) {
+    // A listing in full does not show it: removed by hand, or lost with the host.
+    if (task.containerId !== undefined && !draft.input.inFlight.has(task.id)) {
+      endTask(draft, task, { state: 'failed', error: 'container is gone' })
+    }
+    return
+  }
+  if (container.state === 'exited' || container.state === 'dead') {
+    exited(draft, task, container)
+  } else if (container.state === 'created') {
+    if (!reached(task, 'ready'))
+      changeTask(draft, task, { ...shown(container), state: 'ready', message: 'prepared' })
+  } else if (isUp(container)) {
+    up(draft, task, container)
+  }
+}
+
+function reached(task: TaskEntry, state: 'ready' | 'starting'): boolean {
+  if (task.state === 'running') return true
+  return state === 'ready' ? task.state === 'ready' || task.state === 'starting' : task.state === 'starting'
+}
+
+function up(draft: Draft, task: TaskEntry, container: ContainerObservation): void {
+  const running = task.state === 'running'
+  if (container.health === 'unhealthy') {
+    changeTask(draft, task, {
+      ...shown(container),
+      error: unhealthyError,
+      state: running ? 'running' : 'starting',
+    })
+  } else if (container.health === 'starting') {
+    if (!running) changeTask(draft, task, { ...shown(container), state: 'starting', message: 'starting' })
+  } else {
+    // Once it was found unhealthy it is being stopped: a late good answer changes nothing.
+    const settled = task.error === unhealthyError || task.desired === 'shutdown' || task.desired === 'remove'
+    if (settled) changeTask(draft, task, shown(container))
+    else
+      changeTask(draft, task, { ...shown(container), state: 'running', message: 'started', error: undefined })
+  }
+}
+
+function shown(container: ContainerObservation): TaskPatch {
+  return {
+    containerId: container.container,
+    pid: container.pid === undefined || container.pid === 0 ? undefined : container.pid,
+    ...(container.ports === undefined ? {} : { ports: container.ports }),
+    ...(container.addresses === undefined ? {} : { addresses: container.addresses }),
+  }
+}
+
+function exited(draft: Draft, task: TaskEntry, container: ContainerObservation): void {
+  const exitCode = container.exitCode ?? 0
+  const seen = { containerId: container.container, exitCode }
+  if (task.error === unhealthyError) {
+    endTask(draft, task, { ...seen, state: 'failed', error: unhealthyError })
+  } else if (exitCode === 0 && !hasError(container)) {
+    endTask(draft, task, { ...seen, state: 'complete', message: 'finished', error: undefined })
+  } else {
+    endTask(draft, task, { ...seen, state: 'failed', error: exitError(container, exitCode) })
+  }
+}
+
+function hasError(container: ContainerObservation): boolean {
+  return container.error !== undefined && container.error !== ''
+}
+
+/** In the words of swarmkit's container adapter. */
+function exitError(container: ContainerObservation, exitCode: number): string {
+  const why = hasError(container)
+    ? `: ${container.error}`
+    : container.oomKilled === true
+      ? ': out of memory'
+      : ''
+  return `task: non-zero exit (${exitCode})${why}`
+}
+
+/**
+ * The task is over. One that was asked to stop ends as `shutdown`, however it went. One that ran for long starts its
+ * back-off anew.
+ */
+export function endTask(
+  draft: Draft,
+  task: TaskEntry,
+  end: TaskPatch & { readonly state: 'complete' | 'failed' | 'rejected' },
+): TaskEntry {
+  const { nowMs, settings } = draft.input
+  const ranForMs = task.state === 'running' ? nowMs - task.stateAtMs : 0
+  const calmed =
+    task.restart !== undefined && ranForMs >= settings.restartBackoffResetMs
+      ? { restart: { ...task.restart, count: 0 } }
+      : {}
+  const stopped = task.desired === 'shutdown' || task.desired === 'remove'
+  const outcome: TaskPatch = stopped
+    ? { ...end, state: 'shutdown', message: 'shutdown', error: undefined }
+    : end
+  return changeTask(draft, task, { ...outcome, ...calmed, pid: undefined })
+}

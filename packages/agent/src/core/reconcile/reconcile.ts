@@ -1,0 +1,37 @@
+import { claimVacant } from './claim.ts'
+import { withdraw } from './desire.ts'
+import { closeDraft, openDraft } from './draft.ts'
+import type { ReconcileInput, ReconcileOutput } from './input.ts'
+import { observe } from './observe.ts'
+import { decideEnded } from './restart.ts'
+import { advanceTasks } from './advance.ts'
+import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
+import { latchFacts, stepUpdates } from './update.ts'
+
+export type { ReconcileInput, ReconcileOutput } from './input.ts'
+export { updateStatus, type UpdateStatus } from './progress.ts'
+
+/**
+ * What this node does next: given all that it knows, which entries of its record change and which engine calls it
+ * makes. Level-triggered: nothing depends on having seen an event, and asked again with the changes in the record and
+ * the actions under way it comes to rest. While the engine does not answer, or has not been listed in full, nothing
+ * is known of the containers: nothing is failed, started or stopped.
+ */
+export function reconcile(input: ReconcileInput): ReconcileOutput {
+  const own = input.view.records.get(input.view.self)
+  if (own === undefined || input.engine.kind === 'down' || !input.listed) {
+    return { changes: new Map(), actions: [], wakeAtMs: undefined }
+  }
+  const draft = openDraft(input, own)
+  observe(draft)
+  withdraw(draft)
+  latchFacts(draft)
+  decideEnded(draft)
+  stepUpdates(draft)
+  claimVacant(draft)
+  advanceTasks(draft)
+  trimHistory(draft)
+  withdrawRejections(draft)
+  removeOrphans(draft)
+  return closeDraft(draft)
+}

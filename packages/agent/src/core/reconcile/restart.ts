@@ -1,0 +1,169 @@
+import { isTerminal, specDigest, type ServiceSpec, type TaskEntry } from '@moot/crdt-state'
+import { changeTask, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
+import { newTaskId, specOfTask, toMs } from './spec.ts'
+
+type Restart = NonNullable<TaskEntry['restart']>
+export type RestartVerdict =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'restart'; readonly delayMs: number; readonly restart: Restart }
+
+/** How many restart times are carried at most, whatever MaxAttempts says. */
+const recentLimit = 100
+
+/**
+ * Swarm's restart policy (swarmkit manager/orchestrator/restart): `any` is the default, MaxAttempts counts restarts
+ * of this digest within a sliding Window (0 = for ever). A given Delay is honoured exactly, 0 too; without one the
+ * first restart is at once and the next wait twice as long each, because a fixed 5 s (Swarm's default) is long for a
+ * single crash and short for a crash loop.
+ */
+export function restartVerdict(
+  task: TaskEntry,
+  spec: ServiceSpec,
+  nowMs: number,
+  settings: {
+    readonly restartBackoffFirstMs: number
+    readonly restartBackoffMaxMs: number
+  },
+): RestartVerdict {
+  const policy = spec.TaskTemplate.RestartPolicy ?? {}
+  const condition = policy.Condition ?? 'any'
+  if (condition === 'none' || (condition === 'on-failure' && task.state === 'complete'))
+    return { kind: 'done' }
+
+  const before = task.restart
+  const maxAttempts = policy.MaxAttempts ?? 0
+  const windowMs = toMs(policy.Window ?? 0)
+  // A time in the future is one from before the clock was set back: it counts as old.
+  const recent = (before?.recentMs ?? []).filter((atMs) => atMs <= nowMs && atMs > nowMs - windowMs)
+  const used = windowMs > 0 ? recent.length : (before?.total ?? 0)
+  if (maxAttempts > 0 && used >= maxAttempts) return { kind: 'done' }
+
+  const count = before?.count ?? 0
+  const delayMs = policy.Delay === undefined ? backoffMs(count, settings) : toMs(policy.Delay)
+  return {
+    kind: 'restart',
+    delayMs,
+    restart: {
+      count: count + 1,
+      windowStartMs: count === 0 ? nowMs : (before?.windowStartMs ?? nowMs),
+      notBeforeMs: nowMs + delayMs,
+      ...(maxAttempts > 0 && windowMs === 0 ? { total: used + 1 } : {}),
+      ...(maxAttempts > 0 && windowMs > 0
+        ? { recentMs: [...recent, nowMs].slice(-Math.min(maxAttempts, recentLimit)) }
+        : {}),
+    },
+  }
+}
+
+function backoffMs(
+  count: number,
+  settings: { readonly restartBackoffFirstMs: number; readonly restartBackoffMaxMs: number },
+): number {
+  if (count === 0) return 0
+  // 2^30 of the first step is past any maximum; the bound keeps the power finite.
+  return Math.min(settings.restartBackoffFirstMs * 2 ** Math.min(count - 1, 30), settings.restartBackoffMaxMs)
+}
+
+/** Over, and not yet decided what becomes of its slot. */
+function isUndecided(task: TaskEntry): boolean {
+  return (
+    isTerminal(task.state) && task.done !== true && (task.desired === 'running' || task.desired === 'ready')
+  )
+}
+
+/**
+ * Step 3: what becomes of the slots of tasks that have ended. In the same write in which a task ends, its slot is
+ * claimed by its successor or settled for good, so that no other node ever sees it vacant. Before the first sync
+ * nothing is decided: while this node was away its slot may have been given to another (a power-cycled host must not
+ * run its tasks a second time), and what the placement then says decides.
+ */
+export function decideEnded(draft: Draft): void {
+  if (!draft.input.synced) return
+  const ended = [...draft.tasks.values()].filter((task) => isUndecided(task))
+  for (const task of ended.sort((a, b) => (a.id < b.id ? -1 : 1))) decide(draft, task)
+}
+
+function decide(draft: Draft, task: TaskEntry): void {
+  const { view, nowMs, settings } = draft.input
+  const service = view.services.get(task.service)
+  const spec = service === undefined ? undefined : (specOfTask(draft, task) ?? service.spec)
+  if (service === undefined || spec === undefined) {
+    changeTask(draft, task, { desired: 'remove' })
+    return
+  }
+  const whose = slotBelongs(draft, task)
+  const lives = tasksOfSlot(draft, slotOf(task)).some((other) => !isTerminal(other.state))
+  if (lives || task.state === 'rejected' || whose === 'another') {
+    changeTask(draft, task, { desired: 'shutdown' })
+    return
+  }
+  if (whose === 'unwanted') {
+    changeTask(draft, task, { desired: 'remove' })
+    return
+  }
+  const verdict = restartVerdict(task, spec, nowMs, settings)
+  if (verdict.kind === 'done') {
+    changeTask(draft, task, { desired: 'running', done: true })
+    return
+  }
+  changeTask(draft, task, { desired: 'shutdown' })
+  if (whose === 'ours') restart(draft, task, spec, verdict)
+}
+
+/** Whose turn is it in the ended task's slot? `open`: nobody's yet, and the placement prefers another node. */
+function slotBelongs(draft: Draft, task: TaskEntry): 'ours' | 'another' | 'open' | 'unwanted' {
+  const { placement, view } = draft.input
+  const self = view.self
+  const where = placement.slots.get(slotOf(task))
+  if (where === undefined) return 'unwanted'
+  switch (where.kind) {
+    case 'held':
+      return where.holder.node === self ? 'ours' : 'another'
+    case 'moving':
+      // The slot is leaving the node that it was on; only its successor goes on.
+      return where.successor?.node === self ? 'ours' : 'another'
+    case 'vacant':
+      return where.to === self ? 'ours' : 'open'
+    case 'pending':
+      return 'open'
+  }
+}
+
+function restart(
+  draft: Draft,
+  task: TaskEntry,
+  spec: ServiceSpec,
+  verdict: RestartVerdict & { readonly kind: 'restart' },
+): void {
+  const service = draft.input.view.services.get(task.service)
+  if (service === undefined) return
+  const attempt = nextAttempt(draft, task)
+  const { nowMs } = draft.input
+  const id = newTaskId(draft, slotOf(task), attempt)
+  putTask(draft, {
+    id,
+    service: task.service,
+    slot: task.slot,
+    attempt,
+    digest: specDigest(spec),
+    serviceVersion: service.versionIndex,
+    // `ready`: its container is made while it waits, as Swarm does.
+    desired: verdict.delayMs > 0 ? 'ready' : 'running',
+    state: 'assigned',
+    createdAtMs: nowMs,
+    stateAtMs: nowMs,
+    restart: verdict.restart,
+  })
+}
+
+/** One more than any attempt of the slot that this node knows of. */
+export function nextAttempt(draft: Draft, task: Pick<TaskEntry, 'service' | 'slot' | 'attempt'>): number {
+  const slot = slotOf(task as TaskEntry)
+  let highest = task.attempt
+  for (const other of tasksOfSlot(draft, slot)) highest = Math.max(highest, other.attempt)
+  const where = draft.input.placement.slots.get(slot)
+  if (where?.kind === 'held') highest = Math.max(highest, where.holder.task.attempt)
+  if (where?.kind === 'moving')
+    highest = Math.max(highest, where.holder.task.attempt, where.successor?.task.attempt ?? 0)
+  return highest + 1
+}

@@ -1,0 +1,98 @@
+import {
+  digestId,
+  slotId,
+  specDigest,
+  type NetworkSpec,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type Slot,
+  type SlotId,
+  type TaskEntry,
+  type TaskId,
+} from '@moot/crdt-state'
+import type { View } from '../view.ts'
+import type { TaskSetup } from './actions.ts'
+import type { Draft } from './draft.ts'
+
+/**
+ * A hash, so that the core draws nothing. The record's sequence is in it because the same slot may be claimed twice
+ * with one attempt (withdrawn and forgotten in between), and a task's id must never come back to life.
+ */
+export function newTaskId(draft: Draft, slot: SlotId, attempt: number): TaskId {
+  const { node, epoch, seq } = draft.own
+  return digestId('task', slot, String(attempt), node, String(epoch), String(seq)) as TaskId
+}
+
+/** The spec that a task runs, which need not be the service's newest. */
+export function specOfTask(draft: Draft, task: TaskEntry): ServiceSpec | undefined {
+  const service = draft.input.view.services.get(task.service)
+  if (service !== undefined && specDigest(service.spec) === task.digest) return service.spec
+  return draft.input.specAt(task.service, task.digest)
+}
+
+/** Networks that every engine has: they are no documents. */
+const predefinedNetworks = new Set(['bridge', 'host', 'none', 'ingress'])
+
+/** What the engine needs to make a task's container, or what is still missing here. */
+export function setupOf(
+  draft: Draft,
+  task: TaskEntry,
+):
+  | { readonly kind: 'ready'; readonly setup: TaskSetup }
+  | { readonly kind: 'missing'; readonly what: string } {
+  const { view } = draft.input
+  const service = view.services.get(task.service)
+  const spec = specOfTask(draft, task)
+  if (service === undefined || spec === undefined) {
+    return {
+      kind: 'missing',
+      what: `spec ${task.digest} of service ${task.service} is not known on this node yet`,
+    }
+  }
+  const networks: Resource<NetworkSpec>[] = []
+  for (const { Target } of spec.TaskTemplate.Networks ?? spec.Networks ?? []) {
+    const network = networkOf(view, Target)
+    if (network !== undefined) networks.push(network)
+    else if (!predefinedNetworks.has(Target)) {
+      return { kind: 'missing', what: `network ${Target} is not known on this node yet` }
+    }
+  }
+  return { kind: 'ready', setup: { task, service, spec, networks } }
+}
+
+function networkOf(view: View, target: string): Resource<NetworkSpec> | undefined {
+  const byId = view.networks.get(target as Resource<NetworkSpec>['id'])
+  if (byId !== undefined) return byId
+  for (const network of view.networks.values()) if (network.name === target) return network
+  return undefined
+}
+
+export function isGlobal(spec: ServiceSpec): boolean {
+  return spec.Mode.Global !== undefined || spec.Mode.GlobalJob !== undefined
+}
+
+/** Docker's default is one replica. */
+export function replicasOf(spec: ServiceSpec): number {
+  return spec.Mode.Replicated?.Replicas ?? 1
+}
+
+/** Does the spec ask for this slot? Of a global service every node's slot may be asked for. */
+export function asksFor(spec: ServiceSpec, slot: Slot): boolean {
+  return isGlobal(spec) ? typeof slot === 'string' : typeof slot === 'number' && slot <= replicasOf(spec)
+}
+
+/** Slots in the order in which they are updated: replicas by number, a global service's by node id. */
+export function compareSlots(a: Slot, b: Slot): number {
+  if (typeof a === 'number' && typeof b === 'number') return a - b
+  return String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0
+}
+
+export function slotIdOf(service: ServiceId, slot: Slot): SlotId {
+  return slotId(service, slot)
+}
+
+/** Docker's durations are nanoseconds. */
+export function toMs(nanoseconds: number): number {
+  return Math.round(nanoseconds / 1_000_000)
+}

@@ -1,0 +1,222 @@
+import {
+  isClaim,
+  isTerminal,
+  parseSlotId,
+  specDigest,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type SlotId,
+  type TaskEntry,
+  type UpdateFacts,
+} from '@moot/crdt-state'
+import { isDue, putFacts, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
+import { want } from './desire.ts'
+import { isWatched, mayBegin, progressOf, type Progress } from './progress.ts'
+import { nextAttempt } from './restart.ts'
+import { asksFor, newTaskId, slotIdOf, toMs } from './spec.ts'
+
+type SlotFact = UpdateFacts['slots'][string]
+
+/**
+ * The rolling update without a coordinator (DESIGN section 7): each holder acts for its own slots, by facts latched
+ * in the records. `latch` runs before the ended tasks are decided on (a restart would hide a failure), `step` after.
+ */
+export function latchFacts(draft: Draft): void {
+  for (const [id, facts] of draft.facts) {
+    const service = draft.input.view.services.get(id)
+    if (service === undefined) {
+      if (draft.input.synced) putFacts(draft, id, undefined)
+      continue
+    }
+    const current = facts.digest === specDigest(service.spec) ? facts : carryOver(draft, service, facts)
+    if (current !== undefined) settle(draft, service, current)
+  }
+}
+
+/**
+ * A newer digest starts over. A slot whose step was under way may be down already: it goes on towards the newer one
+ * as begun, so that every node keeps counting it.
+ */
+function carryOver(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  facts: UpdateFacts,
+): UpdateFacts | undefined {
+  const id = service.id as ServiceId
+  const slots: Record<string, SlotFact> = {}
+  for (const [slot, fact] of Object.entries(facts.slots)) {
+    const live = tasksOfSlot(draft, slot as SlotId).some((task) => isClaim(task))
+    if (fact.state === 'begun' && live) slots[slot] = fact
+  }
+  const next =
+    Object.keys(slots).length === 0 ? undefined : { service: id, digest: specDigest(service.spec), slots }
+  putFacts(draft, id, next)
+  return next
+}
+
+function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts): void {
+  const id = service.id as ServiceId
+  const progress = ownProgress(draft, service)
+  const slots: Record<string, SlotFact> = {}
+  let changed = false
+  for (const [slot, fact] of Object.entries(facts.slots)) {
+    const wanted = asksFor(service.spec, parseSlotId(slot as SlotId).slot)
+    const state = wanted ? settled(draft, service.spec, progress, slot as SlotId, fact) : undefined
+    if (state !== undefined) slots[slot] = state === fact.state ? fact : { state, atMs: draft.input.nowMs }
+    if (state !== fact.state) changed = true
+  }
+  if (changed) putFacts(draft, id, Object.keys(slots).length === 0 ? undefined : { ...facts, slots })
+}
+
+/** The fact as it is now; `undefined`: the slot is no longer this node's to speak for. */
+function settled(
+  draft: Draft,
+  spec: ServiceSpec,
+  progress: Progress,
+  slot: SlotId,
+  fact: SlotFact,
+): SlotFact['state'] | undefined {
+  const tasks = tasksOfSlot(draft, slot)
+  const newest = tasks.find((task) => task.digest === progress.digest)
+  if (fact.state === 'failed') return 'failed'
+  if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, spec, newest) ? 'failed' : 'ok'
+  if (newest === undefined || newest.state === 'shutdown') {
+    // Not made yet, or taken away while it began (moved, drained): only a slot that is still ours is still begun.
+    return tasks.some((task) => isClaim(task)) ? 'begun' : undefined
+  }
+  if (newest.state === 'failed' || newest.state === 'rejected') return 'failed'
+  if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
+  if (newest.state !== 'running') return 'begun'
+  const config = spec.UpdateConfig
+  const watchMs = isWatched(progress, spec, slot) ? monitorMs(draft, spec) : 0
+  // The pause between two slots is part of this one's step: so it passes on one clock.
+  return isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0))) ? 'ok' : 'begun'
+}
+
+/** A task that is not restarted after success is meant to end. */
+function endsByDesign(spec: ServiceSpec): boolean {
+  const condition = spec.TaskTemplate.RestartPolicy?.Condition ?? 'any'
+  return condition !== 'any'
+}
+
+/** Did it end in this very call, within Monitor of running? */
+function failedSoon(draft: Draft, spec: ServiceSpec, task: TaskEntry): boolean {
+  const before = draft.own.tasks.get(task.id)
+  if (task.state !== 'failed' || before?.state !== 'running') return false
+  return draft.input.nowMs - before.stateAtMs < monitorMs(draft, spec)
+}
+
+function monitorMs(draft: Draft, spec: ServiceSpec): number {
+  const monitor = spec.UpdateConfig?.Monitor
+  return monitor === undefined || monitor === 0 ? draft.input.settings.updateMonitorMs : toMs(monitor)
+}
+
+/** Progress with what this call has decided so far, so that two of this node's slots never begin as one. */
+function ownProgress(draft: Draft, service: Resource<ServiceSpec>): Progress {
+  const { view, liveness } = draft.input
+  return progressOf(view, liveness, service, { tasks: draft.tasks, updates: draft.facts })
+}
+
+/** Step 4: begins the slots whose turn it is, and takes each begun slot one step further. */
+export function stepUpdates(draft: Draft): void {
+  if (!draft.input.synced) return
+  for (const service of servicesToStep(draft)) {
+    const id = service.id as ServiceId
+    begin(draft, service)
+    const facts = draft.facts.get(id)
+    if (facts?.digest !== specDigest(service.spec)) continue
+    for (const [slot, fact] of Object.entries(facts.slots)) carryOn(draft, service, slot as SlotId, fact)
+  }
+}
+
+function servicesToStep(draft: Draft): ReadonlySet<Resource<ServiceSpec>> {
+  const found = new Set<Resource<ServiceSpec>>()
+  for (const task of draft.tasks.values()) {
+    const service = isClaim(task) ? draft.input.view.services.get(task.service) : undefined
+    if (
+      service !== undefined &&
+      (task.digest !== specDigest(service.spec) || draft.facts.has(task.service))
+    ) {
+      found.add(service)
+    }
+  }
+  return found
+}
+
+function begin(draft: Draft, service: Resource<ServiceSpec>): void {
+  const id = service.id as ServiceId
+  const digest = specDigest(service.spec)
+  const outdated = new Set<SlotId>()
+  for (const task of draft.tasks.values()) {
+    if (task.service === id && isClaim(task) && task.digest !== digest) outdated.add(slotOf(task))
+  }
+  for (const { id: slot, state } of ownProgress(draft, service).positions) {
+    if (state !== 'waiting' || !outdated.has(slot) || !isOurs(draft, slot)) continue
+    if (!mayBegin(ownProgress(draft, service), service.spec, slot)) continue
+    const facts = draft.facts.get(id)
+    const slots = facts?.digest === digest ? facts.slots : {}
+    const begun: SlotFact = { state: 'begun', atMs: draft.input.nowMs }
+    putFacts(draft, id, { service: id, digest, slots: { ...slots, [slot]: begun } })
+  }
+}
+
+/** Only the holder acts for a slot, and not while the slot is leaving it. */
+function isOurs(draft: Draft, slot: SlotId): boolean {
+  const { placement, view } = draft.input
+  const where = placement.slots.get(slot)
+  if (where?.kind === 'held') return where.holder.node === view.self
+  return where?.kind === 'moving' && where.successor?.node === view.self
+}
+
+function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): void {
+  const digest = specDigest(service.spec)
+  const live = tasksOfSlot(draft, slot).filter((task) => isClaim(task))
+  const next = live.find((task) => task.digest === digest)
+  const olds = live.filter((task) => task.digest !== digest)
+  const startFirst = service.spec.UpdateConfig?.Order === 'start-first'
+  if (next === undefined) {
+    if (fact.state === 'begun' && olds.length > 0 && isOurs(draft, slot))
+      makeNext(draft, service, olds, startFirst)
+    return
+  }
+  for (const old of olds) {
+    // The old one runs until the new one's container is made: an image that cannot be had costs no replica.
+    const idle =
+      isTerminal(old.state) ||
+      old.state === 'assigned' ||
+      old.state === 'accepted' ||
+      old.state === 'preparing'
+    const replaced = startFirst ? next.state === 'running' : isMade(next)
+    if (idle || replaced) want(draft, old, 'shutdown')
+  }
+}
+
+function isMade(task: TaskEntry): boolean {
+  return task.state === 'ready' || task.state === 'starting' || task.state === 'running'
+}
+
+function makeNext(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  olds: readonly TaskEntry[],
+  startFirst: boolean,
+): void {
+  const old = olds[0]
+  if (old === undefined) return
+  const { nowMs } = draft.input
+  const attempt = nextAttempt(draft, old)
+  const serviceId = service.id as ServiceId
+  putTask(draft, {
+    id: newTaskId(draft, slotIdOf(serviceId, old.slot), attempt),
+    service: serviceId,
+    slot: old.slot,
+    attempt,
+    digest: specDigest(service.spec),
+    serviceVersion: service.versionIndex,
+    desired: startFirst ? 'running' : 'ready',
+    state: 'assigned',
+    createdAtMs: nowMs,
+    stateAtMs: nowMs,
+  })
+}
