@@ -1,0 +1,144 @@
+import {
+  digestId,
+  isClaim,
+  isTerminal,
+  parseSlotId,
+  specDigest,
+  type NodeId,
+  type ServiceId,
+  type SlotId,
+  type TaskEntry,
+  type TaskId,
+} from '@moot/crdt-state'
+import type { LivenessMap } from './membership/liveness.ts'
+import type { Placement, Refusal, SlotPlacement } from './placement/placement.ts'
+import type { View } from './view.ts'
+
+/** A task as Docker's clients see it. `node` undefined: not assigned yet. */
+export interface ShownTask {
+  readonly node: NodeId | undefined
+  readonly task: TaskEntry
+}
+
+/** Nodes named in a pending task's explanation; with more of them the rest is counted. */
+const explainedNodesMax = 50
+
+/**
+ * All tasks: every record's entries, those of dead nodes as `orphaned`, and one pending task for each slot that no
+ * node has claimed yet, with the reason of every node that refused it.
+ */
+export function tasksOf(view: View, liveness: LivenessMap, placement: Placement): readonly ShownTask[] {
+  const shown: ShownTask[] = []
+  for (const [node, record] of view.records) {
+    const down = liveness.get(node)?.kind === 'down'
+    for (const task of record.tasks.values()) {
+      // What ended and is being forgotten is gone for people: Swarm's reaper removes it at once too.
+      if (task.desired === 'remove' && isTerminal(task.state)) continue
+      shown.push({ node, task: down ? orphaned(task) : task })
+    }
+  }
+  for (const [slot, where] of placement.slots) {
+    const pending = pendingTask(view, slot, where)
+    if (pending !== undefined) shown.push({ node: undefined, task: pending })
+  }
+  return shown
+}
+
+/** Nobody can say what became of it; in any case it is not wanted there any more. */
+function orphaned(task: TaskEntry): TaskEntry {
+  if (isTerminal(task.state)) return task.desired === 'remove' ? task : { ...task, desired: 'shutdown' }
+  return { ...task, state: 'orphaned', desired: 'shutdown', message: 'node is down' }
+}
+
+function pendingTask(view: View, slotId: SlotId, where: SlotPlacement): TaskEntry | undefined {
+  if (where.kind !== 'pending' && where.kind !== 'vacant') return undefined
+  const { service: serviceId, slot } = parseSlotId(slotId)
+  const service = view.services.get(serviceId)
+  if (service === undefined) return undefined
+  const explanation =
+    where.kind === 'pending'
+      ? { message: 'pending task scheduling', error: explain(view, where.refusals) }
+      : { message: `about to be claimed by ${nodeName(view, where.to)}` }
+  return {
+    id: digestId('pending', slotId) as TaskId,
+    service: serviceId,
+    slot,
+    attempt: where.kind === 'vacant' ? where.attempt : 0,
+    digest: specDigest(service.spec),
+    serviceVersion: service.versionIndex,
+    desired: 'running',
+    state: 'pending',
+    createdAtMs: service.updatedAtMs,
+    stateAtMs: service.updatedAtMs,
+    ...explanation,
+  }
+}
+
+function explain(view: View, refusals: readonly Refusal[]): string {
+  if (refusals.length === 0) return 'no suitable node (this cluster has no node that is ready)'
+  const reasons = refusals
+    .slice(0, explainedNodesMax)
+    .map((refusal) => `${nodeName(view, refusal.node)}: ${refusal.reason}`)
+  const more = refusals.length - reasons.length
+  return `no suitable node (${reasons.join('; ')}${more > 0 ? `; and ${more} more` : ''})`
+}
+
+function nodeName(view: View, node: NodeId): string {
+  return view.nodes.get(node)?.spec.Name ?? view.records.get(node)?.status?.hostname ?? node
+}
+
+/** Docker's `ServiceStatus`. */
+export interface TaskCounts {
+  readonly RunningTasks: number
+  readonly DesiredTasks: number
+  readonly CompletedTasks: number
+}
+
+/**
+ * As swarmkit counts: running and wanted to run, on nodes that are not down. Of a global service as many are desired
+ * as slots are placed; without a placement, as are claimed.
+ */
+export function taskCounts(
+  view: View,
+  liveness: LivenessMap,
+  service: ServiceId,
+  placement?: Placement,
+): TaskCounts {
+  const claimed = new Set<string>()
+  let running = 0
+  let completed = 0
+  for (const [node, record] of view.records) {
+    const down = liveness.get(node)?.kind === 'down'
+    for (const task of record.tasks.values()) {
+      if (task.service !== service) continue
+      if (task.state === 'complete') completed += 1
+      if (down || !isClaim(task)) continue
+      claimed.add(String(task.slot))
+      if (task.state === 'running' && task.desired === 'running') running += 1
+    }
+  }
+  return {
+    RunningTasks: running,
+    DesiredTasks: desiredTasks(view, service, placement, claimed.size),
+    CompletedTasks: completed,
+  }
+}
+
+function desiredTasks(
+  view: View,
+  service: ServiceId,
+  placement: Placement | undefined,
+  claimed: number,
+): number {
+  const spec = view.services.get(service)?.spec
+  if (spec === undefined) return 0
+  if (spec.Mode.Global === undefined && spec.Mode.GlobalJob === undefined)
+    return spec.Mode.Replicated?.Replicas ?? 1
+  if (placement === undefined) return claimed
+  let wanted = 0
+  const prefix = `${service}.`
+  for (const slot of placement.slots.keys()) if (slot.startsWith(prefix)) wanted += 1
+  return wanted
+}
+
+export { updateStatus, type UpdateStatus } from './reconcile/progress.ts'
