@@ -27,7 +27,7 @@ export class MemoryLog {
         const line = this.#lines[next]
         if (line !== undefined && asked(line.stream === 1 ? 'stdout' : 'stderr')) yield frame(line)
       }
-      if (!asked('follow') || !grows()) return
+      if (!asked('follow') || !grows() || signal.aborted) return
       await this.#change(signal)
     }
   }

@@ -48,7 +48,8 @@ export class DockerConnection {
     // A keep-alive agent was measured slower, and races with an engine that closes idle connections ("socket hang up").
     const agent = new Agent({ keepAlive: false })
     const options: Docker.DockerOptions & { readonly agent: Agent } = { socketPath, agent }
-    this.#modem = new Docker(options).modem as Modem
+    const { modem }: { readonly modem: Modem } = new Docker(options)
+    this.#modem = modem
   }
 
   /** The API version spoken with this engine: its newest that this code knows. Asked once per connection. */

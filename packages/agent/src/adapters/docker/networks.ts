@@ -62,7 +62,8 @@ export class LocalNetworks {
       const users = await this.#connection.request<readonly unknown[]>({
         method: 'GET',
         path: '/containers/json',
-        query: { all: true, filters: JSON.stringify({ network: [network.Id] }) },
+        // A container that was never started knows its networks by name alone (Engine 20.10).
+        query: { all: true, filters: JSON.stringify({ network: [network.Id, network.Name] }) },
         signal,
       })
       // Asked again after the wait: a task may have come meanwhile.

@@ -1,0 +1,4 @@
+import { engineSuite } from '../conformance/engine.suite.ts'
+import { dockerBed } from './engine.bed.ts'
+
+engineSuite('the Docker engine', dockerBed)
