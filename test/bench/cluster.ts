@@ -1,0 +1,234 @@
+/**
+ * Figures on five real hosts, Moot's and then Docker Swarm's on the same engines in the same run: deploy times, scaling,
+ * healing of one container, failover of a host; and what an idle agent costs.
+ *
+ *     node test/bench/cluster.ts [--json] [--without-swarm]
+ */
+import { readFileSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
+import { parseArgs } from 'node:util'
+import Table from 'cli-table3'
+import { Hosts } from '../e2e/hosts.ts'
+import { allReady } from '../e2e/questions.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    'without-swarm': { type: 'boolean', default: false },
+  },
+})
+
+const hostCount = 5
+const deploySizes = [10, 50, 100] as const
+const idleSeconds = 30
+/** USER_HZ: the unit of utime and stime in /proc/PID/stat (proc(5)). */
+const ticksPerSecond = 100
+
+/** One orchestrator on the hosts: how it is spoken to, and how a container is recognised as its own. */
+interface Orchestrator {
+  readonly name: string
+  docker(...args: string[]): Promise<string>
+  /** A host other than the one that is spoken to. */
+  readonly victim: number
+}
+
+type Figures = Map<string, number>
+
+async function main(): Promise<void> {
+  const hosts = await Hosts.up(hostCount)
+  const results: { name: string; figures: Figures }[] = []
+  try {
+    await hosts.reset()
+    await allReady(hosts)
+    const moot: Orchestrator = { name: 'moot', docker: (...args) => hosts.host(2).docker(...args), victim: 4 }
+    const figures = await measure(hosts, moot)
+    for (const [name, value] of await idle(hosts)) figures.set(name, value)
+    results.push({ name: 'moot', figures })
+    if (!options['without-swarm']) results.push({ name: 'swarm', figures: await withSwarm(hosts) })
+  } finally {
+    await hosts.down()
+  }
+  print(results)
+}
+
+async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figures> {
+  const figures: Figures = new Map()
+  for (const size of deploySizes) {
+    progress(`${orchestrator.name}: ${size} replicas`)
+    figures.set(
+      `create ${size} replicas, s`,
+      await seconds(async () => {
+        await create(orchestrator, 'bench', size)
+        await untilRunning(hosts, 'bench', size)
+      }),
+    )
+    await remove(hosts, orchestrator, 'bench')
+  }
+  progress(`${orchestrator.name}: scaling`)
+  await create(orchestrator, 'bench', 10)
+  await untilRunning(hosts, 'bench', 10)
+  figures.set(
+    'scale 10 to 50, s',
+    await seconds(async () => {
+      await orchestrator.docker('service', 'scale', '--detach', 'bench=50')
+      await untilRunning(hosts, 'bench', 50)
+    }),
+  )
+  figures.set(
+    'scale 50 to 10, s',
+    await seconds(async () => {
+      await orchestrator.docker('service', 'scale', '--detach', 'bench=10')
+      await untilRunning(hosts, 'bench', 10)
+    }),
+  )
+  progress(`${orchestrator.name}: a container killed`)
+  const [first] = await running(hosts, 'bench')
+  if (first === undefined) throw new Error('nothing runs')
+  figures.set(
+    'container killed to replaced, s',
+    await seconds(async () => {
+      await hosts.host(first.host).engine('kill', first.id)
+      await hosts.waitFor(
+        'another runs',
+        async () => {
+          const now = await running(hosts, 'bench')
+          return now.length === 10 && now.every(({ id }) => id !== first.id)
+        },
+        { timeoutMs: 60_000, intervalMs: 20 },
+      )
+    }),
+  )
+  progress(`${orchestrator.name}: a host powered off`)
+  figures.set(
+    'host off to all running elsewhere, s',
+    await seconds(async () => {
+      await hosts.kill(orchestrator.victim)
+      await untilRunning(hosts, 'bench', 10)
+    }),
+  )
+  await hosts.start(orchestrator.victim)
+  await remove(hosts, orchestrator, 'bench')
+  return figures
+}
+
+async function create(orchestrator: Orchestrator, name: string, replicas: number): Promise<void> {
+  await orchestrator.docker(
+    'service',
+    'create',
+    '--detach',
+    '--no-resolve-image',
+    '--name',
+    name,
+    '--stop-grace-period',
+    '1s',
+    '--replicas',
+    String(replicas),
+    'moot/test:1',
+  )
+}
+
+async function remove(hosts: Hosts, orchestrator: Orchestrator, name: string): Promise<void> {
+  await orchestrator.docker('service', 'rm', name)
+  await untilRunning(hosts, name, 0)
+}
+
+async function running(hosts: Hosts, service: string): Promise<{ id: string; host: number }[]> {
+  return (await hosts.runningContainers())
+    .filter((container) => container.Labels['com.docker.swarm.service.name'] === service)
+    .map(({ Id, host }) => ({ id: Id, host }))
+}
+
+async function untilRunning(hosts: Hosts, service: string, count: number): Promise<void> {
+  await hosts.waitFor(
+    `${count} of ${service} run`,
+    async () => (await running(hosts, service)).length === count,
+    {
+      timeoutMs: 180_000,
+      intervalMs: 50,
+    },
+  )
+}
+
+/** An agent's share of a core and its memory, per host, while nothing happens. */
+async function idle(hosts: Hosts): Promise<Figures> {
+  progress(`moot: idle for ${idleSeconds} s`)
+  await allReady(hosts)
+  const pids = hosts.all().map((host) => {
+    if (host.agentPid === undefined) throw new Error(`${host.name} has no agent`)
+    return host.agentPid
+  })
+  const before = pids.map(cpuTicks)
+  await new Promise((resolve) => setTimeout(resolve, idleSeconds * 1000))
+  const shares = pids.map(
+    (pid, index) => (cpuTicks(pid) - (before[index] ?? 0)) / ticksPerSecond / idleSeconds,
+  )
+  return new Map([
+    ['idle agent, % of a core (worst)', Math.max(...shares) * 100],
+    ['idle agent, MB RSS (worst)', Math.max(...pids.map(residentMegabytes))],
+  ])
+}
+
+function cpuTicks(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return Number(fields[11]) + Number(fields[12])
+}
+
+function residentMegabytes(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+}
+
+/** The same on the same engines, with Swarm: three managers and two workers, spoken to at a manager. */
+async function withSwarm(hosts: Hosts): Promise<Figures> {
+  progress('swarm: forming')
+  await hosts.agentKill(1, 2, 3, 4, 5)
+  const first = hosts.host(1)
+  try {
+    await first.engine('swarm', 'init', '--advertise-addr', first.address)
+    const [managers, workers] = await Promise.all(
+      ['manager', 'worker'].map(async (role) =>
+        (await first.engine('swarm', 'join-token', '-q', role)).trim(),
+      ),
+    )
+    for (const index of [2, 3, 4, 5]) {
+      const token = (index <= 3 ? managers : workers) ?? ''
+      await hosts.host(index).engine('swarm', 'join', '--token', token, `${first.address}:2377`)
+    }
+    return await measure(hosts, {
+      name: 'swarm',
+      docker: (...args) => hosts.host(2).engine(...args),
+      victim: 4,
+    })
+  } finally {
+    for (const host of hosts.on()) await host.engine('swarm', 'leave', '--force').catch(() => undefined)
+  }
+}
+
+async function seconds(work: () => Promise<void>): Promise<number> {
+  const begunAt = performance.now()
+  await work()
+  return (performance.now() - begunAt) / 1000
+}
+
+function progress(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+function print(results: readonly { name: string; figures: Figures }[]): void {
+  const [processor] = cpus()
+  const machine = `${cpus().length} × ${processor?.model ?? 'unknown processor'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}, ${hostCount} hosts`
+  if (options.json) {
+    const figures = Object.fromEntries(
+      results.map(({ name, figures }) => [name, Object.fromEntries(figures)]),
+    )
+    process.stdout.write(`${JSON.stringify({ machine, ...figures }, null, 2)}\n`)
+    return
+  }
+  const table = new Table({ head: ['', ...results.map(({ name }) => name)], style: { head: [], border: [] } })
+  const names = new Set(results.flatMap(({ figures }) => [...figures.keys()]))
+  for (const name of names) {
+    table.push([name, ...results.map(({ figures }) => figures.get(name)?.toFixed(2) ?? '')])
+  }
+  process.stdout.write(`${machine}\n${table.toString()}\n`)
+}
+
+await main()
