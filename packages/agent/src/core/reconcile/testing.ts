@@ -1,0 +1,243 @@
+import {
+  recordKey,
+  resourceId,
+  serviceSpecSchema,
+  slotId,
+  specDigest,
+  type ContainerId,
+  type NodeId,
+  type NodeRecord,
+  type NodeStatus,
+  type RecordChanges,
+  type Rejection,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type SlotId,
+  type TaskEntry,
+  type TaskId,
+  type UpdateFacts,
+} from '@moot/crdt-state'
+import { defaults } from '../../defaults.ts'
+import type { LivenessMap } from '../membership/liveness.ts'
+import type { Placement, SlotPlacement } from '../placement/placement.ts'
+import type { View } from '../view.ts'
+import type { Action, ActionResult, ContainerObservation } from './actions.ts'
+import type { ReconcileInput, ReconcileOutput } from './input.ts'
+
+/** Builders for the tests of reconciliation: one node (`self`) of a cluster, one record, one clock. */
+export const self = 'node1'.padEnd(25, '0') as NodeId
+export const other = 'node2'.padEnd(25, '0') as NodeId
+
+export function serviceOf(
+  name: string,
+  spec: Record<string, unknown> = {},
+  template: Record<string, unknown> = {},
+): Resource<ServiceSpec> {
+  const parsed = serviceSpecSchema.parse({
+    Name: name,
+    TaskTemplate: { ContainerSpec: { Image: 'web:1' }, ...template },
+    ...spec,
+  })
+  return resourceOf(name, parsed)
+}
+
+export function resourceOf(name: string, spec: ServiceSpec, versionIndex = 1): Resource<ServiceSpec> {
+  return {
+    kind: 'service',
+    id: resourceId('service', name, 1),
+    name,
+    incarnation: 1,
+    spec,
+    previous: undefined,
+    rolledBack: false,
+    facts: new Map(),
+    conflicts: [],
+    versionIndex,
+    heads: [],
+    createdAtMs: 0,
+    updatedAtMs: 0,
+  }
+}
+
+/** The same service with another image: a new digest. */
+export function withImage(service: Resource<ServiceSpec>, image: string): Resource<ServiceSpec> {
+  const { TaskTemplate: template } = service.spec
+  const spec: ServiceSpec = {
+    ...service.spec,
+    TaskTemplate: { ...template, ContainerSpec: { ...template.ContainerSpec, Image: image } },
+  }
+  return { ...service, spec, previous: service.spec, versionIndex: service.versionIndex + 1 }
+}
+
+export function taskOf(service: Resource<ServiceSpec>, patch: Partial<TaskEntry> = {}): TaskEntry {
+  const slot = patch.slot ?? 1
+  const attempt = patch.attempt ?? 1
+  return {
+    id: `${service.name}.${slot}.${attempt}` as TaskId,
+    service: service.id as ServiceId,
+    slot,
+    attempt,
+    digest: specDigest(service.spec),
+    serviceVersion: service.versionIndex,
+    desired: 'running',
+    state: 'assigned',
+    createdAtMs: 0,
+    stateAtMs: 0,
+    ...patch,
+  }
+}
+
+export function runningTask(service: Resource<ServiceSpec>, patch: Partial<TaskEntry> = {}): TaskEntry {
+  const task = taskOf(service, { state: 'running', message: 'started', ...patch })
+  return { ...task, containerId: patch.containerId ?? containerIdOf(task.id) }
+}
+
+export function containerIdOf(task: TaskId): ContainerId {
+  return `container-of-${task}` as ContainerId
+}
+
+export function containerFor(
+  task: TaskEntry,
+  state: ContainerObservation['state'],
+  patch: Partial<ContainerObservation> = {},
+): ContainerObservation {
+  return {
+    container: containerIdOf(task.id),
+    task: task.id,
+    service: task.service,
+    state,
+    health: 'none',
+    ...patch,
+  }
+}
+
+export const statusOf = (patch: Partial<NodeStatus> = {}): NodeStatus => ({
+  hostname: 'host',
+  addresses: ['10.0.0.1'],
+  meshAddresses: [],
+  agentVersion: '0.1.0',
+  rules: [1],
+  engine: { state: 'up', version: '20.10', apiVersion: '1.41', bootId: 'boot' },
+  platform: { os: 'linux', architecture: 'x86_64' },
+  capacity: { nanoCpus: 4e9, memoryBytes: 8e9, generic: [], maxTasks: 1_000 },
+  engineLabels: {},
+  plugins: [],
+  volumes: [],
+  ...patch,
+})
+
+/** One node's world, changed by the test and by what `reconcile` says. */
+export interface Scene {
+  readonly services: readonly Resource<ServiceSpec>[]
+  readonly tasks: readonly TaskEntry[]
+  readonly slots?: Readonly<Record<string, SlotPlacement>>
+  readonly surplus?: Placement['surplus']
+  readonly containers?: readonly ContainerObservation[]
+  readonly results?: Readonly<Record<string, { action: Action['kind']; result: ActionResult }>>
+  readonly inFlight?: readonly TaskId[]
+  readonly facts?: readonly UpdateFacts[]
+  readonly rejections?: readonly Rejection[]
+  readonly others?: readonly NodeRecord[]
+  readonly status?: NodeStatus
+  readonly nowMs?: number
+  readonly synced?: boolean
+  readonly listed?: boolean
+  readonly engine?: 'up' | 'down'
+  readonly history?: readonly Resource<ServiceSpec>[]
+}
+
+export function recordOf(
+  node: NodeId,
+  parts: { tasks?: readonly TaskEntry[]; facts?: readonly UpdateFacts[]; rejections?: readonly Rejection[] },
+  status: NodeStatus = statusOf(),
+): NodeRecord {
+  return {
+    node,
+    epoch: 1,
+    seq: 1,
+    status,
+    tasks: new Map((parts.tasks ?? []).map((task) => [task.id, task])),
+    alerts: new Map(),
+    updates: new Map((parts.facts ?? []).map((facts) => [facts.service, facts])),
+    rejections: new Map((parts.rejections ?? []).map((rejection) => [rejection.service, rejection])),
+  }
+}
+
+export function inputOf(scene: Scene): ReconcileInput {
+  const own = recordOf(self, scene, scene.status)
+  const records = new Map([own, ...(scene.others ?? [])].map((record) => [record.node, record]))
+  const view: View = {
+    self,
+    services: new Map(scene.services.map((service) => [service.id as ServiceId, service])),
+    networks: new Map(),
+    secrets: new Map(),
+    configs: new Map(),
+    nodes: new Map(),
+    cluster: undefined,
+    records,
+  }
+  const containers = new Map<TaskId, ContainerObservation[]>()
+  for (const container of scene.containers ?? []) {
+    containers.set(container.task, [...(containers.get(container.task) ?? []), container])
+  }
+  const specs = [...scene.services, ...(scene.history ?? [])]
+  return {
+    view,
+    liveness: new Map([...records.keys()].map((node) => [node, { kind: 'alive' }])) as LivenessMap,
+    placement: {
+      slots: new Map(Object.entries(scene.slots ?? heldBySelf(scene.tasks))) as unknown as Placement['slots'],
+      surplus: scene.surplus ?? [],
+    },
+    containers,
+    engine: { kind: scene.engine ?? 'up' },
+    listed: scene.listed ?? true,
+    inFlight: new Set(scene.inFlight ?? []),
+    results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
+    synced: scene.synced ?? true,
+    nowMs: scene.nowMs ?? 1_000_000,
+    specAt: (service, digest) =>
+      specs.find((known) => known.id === service && specDigest(known.spec) === digest)?.spec,
+    settings: defaults,
+  }
+}
+
+/** Every slot with a live task here is held here, by its oldest one. */
+function heldBySelf(tasks: readonly TaskEntry[]): Record<string, SlotPlacement> {
+  const slots: Record<SlotId, SlotPlacement> = {}
+  for (const task of [...tasks].sort((a, b) => b.attempt - a.attempt)) {
+    slots[slotId(task.service, task.slot)] = { kind: 'held', holder: { node: self, task }, losers: [] }
+  }
+  return slots
+}
+
+export function changedTasks(changes: RecordChanges): readonly (TaskEntry | undefined)[] {
+  return [...changes]
+    .filter(([key]) => key.startsWith('task/'))
+    .map(([, value]) => value as TaskEntry | undefined)
+}
+
+/** The scene after the output: its changes are in the record, its actions under way, its results consumed. */
+export function after(scene: Scene, output: ReconcileOutput): Scene {
+  const tasks = new Map(scene.tasks.map((task) => [recordKey.task(task.id), task]))
+  const facts = new Map((scene.facts ?? []).map((fact) => [recordKey.update(fact.service), fact]))
+  const rejections = new Map(
+    (scene.rejections ?? []).map((item) => [recordKey.rejection(item.service), item]),
+  )
+  for (const [key, value] of output.changes) {
+    const entries = (key.startsWith('task/') ? tasks : key.startsWith('update/') ? facts : rejections) as Map<
+      string,
+      unknown
+    >
+    if (value === undefined) entries.delete(key)
+    else entries.set(key, value)
+  }
+  return {
+    ...scene,
+    tasks: [...tasks.values()],
+    facts: [...facts.values()],
+    rejections: [...rejections.values()],
+    results: {},
+    inFlight: [...(scene.inFlight ?? []), ...output.actions.map((action) => action.task)],
+  }
+}
