@@ -1,0 +1,164 @@
+import type { Alert, NodeRecord } from '@moot/crdt-state'
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { livenessOf } from './liveness.ts'
+import { about, node, recordOf, viewOf } from './testing.ts'
+
+const letters = (text: string): string[] => text.split('')
+
+const kinds = (self: string, records: readonly NodeRecord[]): Record<string, string> =>
+  Object.fromEntries([...livenessOf(viewOf(self, records))].map(([id, { kind }]) => [id, kind]))
+
+/** Nodes a, b, c … of which each says the alerts given for it. */
+function cluster(names: string, alerts: Readonly<Record<string, readonly Alert[]>>, seq = 1): NodeRecord[] {
+  return letters(names).map((name) => recordOf(name, alerts[name] ?? [], seq))
+}
+
+describe('liveness', () => {
+  it('a member without a record is unknown, one without an alert is alive', () => {
+    expect(livenessOf(viewOf('a', [recordOf('a')], ['b']))).toEqual(
+      new Map([
+        ['b', { kind: 'unknown' }],
+        ['a', { kind: 'alive' }],
+      ]),
+    )
+  })
+
+  it('of two nodes the one observer decides', () => {
+    expect(kinds('a', cluster('ab', { a: [about('b', 'silent')] }))).toEqual({ a: 'alive', b: 'down' })
+  })
+
+  it('one observer of four makes a suspect, two still do, three are enough', () => {
+    const says = (who: string) =>
+      Object.fromEntries(letters(who).map((name) => [name, [about('e', 'silent')]]))
+    expect(kinds('a', cluster('abcde', says('b')))['e']).toBe('suspect')
+    expect(kinds('a', cluster('abcde', says('bc')))['e']).toBe('suspect')
+    expect(kinds('a', cluster('abcde', says('bcd')))['e']).toBe('down')
+  })
+
+  it('when four of five die at once, the missing alerts of the dead block nothing', () => {
+    const alerts = { a: letters('bcde').map((name) => about(name, 'silent')) }
+    expect(kinds('a', cluster('abcde', alerts))).toEqual({
+      a: 'alive',
+      b: 'down',
+      c: 'down',
+      d: 'down',
+      e: 'down',
+    })
+  })
+
+  it('each side of a partition sees the other down, whatever old records of the other side say', () => {
+    const ab = letters('cde').map((name) => about(name, 'silent'))
+    const left = cluster('abcde', { a: ab, b: ab })
+    for (const self of ['a', 'b']) {
+      expect(kinds(self, left)).toEqual({ a: 'alive', b: 'alive', c: 'down', d: 'down', e: 'down' })
+    }
+    const cde = letters('ab').map((name) => about(name, 'silent'))
+    const right = cluster('abcde', { c: cde, d: cde, e: cde })
+    for (const self of ['c', 'd', 'e']) {
+      expect(kinds(self, right)).toEqual({ a: 'down', b: 'down', c: 'alive', d: 'alive', e: 'alive' })
+    }
+  })
+
+  it('while a partition heals, alerts that the other side has yet to withdraw condemn nobody', () => {
+    // a and b have withdrawn already; c, d and e have not, and name records older than the ones in the view.
+    const cde = letters('ab').map((name) => about(name, 'judged', 1))
+    const ab = letters('cde').map((name) => about(name, 'returned', 1))
+    const records = cluster('abcde', { a: ab, b: ab, c: cde, d: cde, e: cde }, 2)
+    expect(kinds('a', records)).toEqual({ a: 'alive', b: 'suspect', c: 'alive', d: 'alive', e: 'alive' })
+  })
+
+  it('refused evidence says that the host lives: the agent is down, not the node', () => {
+    const says = Object.fromEntries(letters('abcd').map((name) => [name, [about('e', 'refused')]]))
+    expect(kinds('a', cluster('abcde', says))['e']).toBe('agent-down')
+  })
+
+  it('one refused observer outweighs one silent one', () => {
+    const says = { a: [about('c', 'refused')], b: [about('c', 'silent')] }
+    expect(kinds('a', cluster('abc', says))['c']).toBe('agent-down')
+  })
+
+  it("a dead node's last alerts about the living do not count", () => {
+    const others = letters('bcde').map((name) => about(name, 'silent'))
+    const records = cluster('abcde', {
+      a: others,
+      ...Object.fromEntries(letters('bcde').map((name) => [name, [about('a', 'judged')]])),
+    })
+    expect(kinds('b', records)).toEqual({ a: 'down', b: 'alive', c: 'alive', d: 'alive', e: 'alive' })
+  })
+
+  it('a node that returned counts only with a record newer than the verdict', () => {
+    const says = Object.fromEntries(letters('abcd').map((name) => [name, [about('e', 'returned', 7)]]))
+    const others = cluster('abcd', says)
+    expect(kinds('a', [...others, recordOf('e', [], 7)])['e']).toBe('down')
+    expect(kinds('a', [...others, recordOf('e', [], 8)])['e']).toBe('alive')
+    expect(kinds('a', [...others, recordOf('e', [], 1, 2)])['e']).toBe('alive')
+  })
+
+  it("a node's own judgement stands until a newer record came, whoever vouches", () => {
+    const says = { a: [about('e', 'judged', 7)] }
+    expect(kinds('a', [...cluster('abcd', says), recordOf('e', [], 7)])['e']).toBe('down')
+    expect(kinds('b', [...cluster('abcd', says), recordOf('e', [], 7)])['e']).toBe('suspect')
+    expect(kinds('a', [...cluster('abcd', says), recordOf('e', [], 8)])['e']).toBe('suspect')
+  })
+
+  it('in a large mesh half of which died, the survivors judge all of the dead', () => {
+    const names = Array.from({ length: 60 }, (_, index) => `node-${String(index).padStart(2, '0')}`)
+    const dead = new Set(names.filter((_, index) => index % 2 === 1))
+    const alerts = [...dead].map((name) => about(name, 'silent'))
+    const records = names.map((name) => recordOf(name, dead.has(name) ? [] : alerts))
+    for (const self of ['node-00', 'node-30']) {
+      for (const [id, { kind }] of livenessOf(viewOf(self, records))) {
+        expect([id, kind]).toEqual([id, dead.has(id) ? 'down' : 'alive'])
+      }
+    }
+  })
+
+  const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
+  const alertArb = fc.record({
+    target: fc.constantFrom(...names).map(node),
+    evidence: fc.constantFrom('silent', 'refused', 'judged', 'returned'),
+    epoch: fc.integer({ min: 1, max: 2 }),
+    seq: fc.integer({ min: 1, max: 3 }),
+    sinceMs: fc.integer({ min: 0, max: 1_000 }),
+  })
+  const recordsArb = fc.tuple(
+    ...names.map((name) =>
+      fc
+        .tuple(fc.array(alertArb, { maxLength: 6 }), fc.integer({ min: 1, max: 3 }))
+        .map(([alerts, seq]) => recordOf(name, alerts, seq)),
+    ),
+  )
+
+  it('is a function of the records: neither their order nor the order of alerts nor the clocks in them matter', () => {
+    fc.assert(
+      fc.property(recordsArb, fc.infiniteStream(fc.nat()), (records, numbers) => {
+        const before = livenessOf(viewOf('a', records), 4)
+        const shuffled = records
+          .map((record) => ({ record, at: numbers.next().value as number }))
+          .sort((x, y) => x.at - y.at)
+          .map(({ record }) => ({
+            ...record,
+            alerts: new Map(
+              [...record.alerts].toReversed().map(([id, alert]) => [id, { ...alert, sinceMs: 5 }]),
+            ),
+          }))
+        const after = livenessOf(viewOf('a', shuffled), 4)
+        expect(new Map(after)).toEqual(new Map(before))
+      }),
+    )
+  })
+
+  it('a node never condemns itself, and a node that nobody accuses is alive', () => {
+    fc.assert(
+      fc.property(recordsArb, (records) => {
+        const liveness = livenessOf(viewOf('a', records), 4)
+        expect(liveness.get(node('a'))?.kind).toBe('alive')
+        const unaccused = [...liveness].filter(
+          ([id]) => !records.some((record) => record.node !== id && record.alerts.has(id)),
+        )
+        expect(unaccused.map(([, { kind }]) => kind)).toEqual(unaccused.map(() => 'alive'))
+      }),
+    )
+  })
+})

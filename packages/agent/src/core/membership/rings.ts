@@ -1,0 +1,87 @@
+import type { NodeId } from '@moot/crdt-state'
+
+/**
+ * Who watches whom: K pseudo-random rings (Suresh et al., "Stable and Consistent Membership at Scale with Rapid",
+ * ATC '18, section 4.1). On each ring a node is watched by its successor, so that a membership change moves few edges
+ * and every node has the same number of observers. Integers only: the same on every machine.
+ */
+export interface Rings {
+  readonly observers: ReadonlyMap<NodeId, readonly NodeId[]>
+  readonly targets: ReadonlyMap<NodeId, readonly NodeId[]>
+}
+
+/** FNV-1a, then MurmurHash3's finalizer: FNV alone orders similar strings alike on every ring. */
+function hash32(text: string): number {
+  let hash = 0x811c9dc5
+  for (let index = 0; index < text.length; index++) {
+    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+function ringOrder(sorted: readonly NodeId[], ring: number): readonly NodeId[] {
+  return sorted
+    .map((node) => ({ node, at: hash32(`${ring}/${node}`) }))
+    .sort((a, b) => a.at - b.at || (a.node < b.node ? -1 : 1))
+    .map(({ node }) => node)
+}
+
+function build(sorted: readonly NodeId[], count: number): Rings {
+  const observers = new Map<NodeId, NodeId[]>(sorted.map((node) => [node, []]))
+  const targets = new Map<NodeId, NodeId[]>(sorted.map((node) => [node, []]))
+  const watch = (observer: NodeId, target: NodeId): void => {
+    observers.get(target)?.push(observer)
+    targets.get(observer)?.push(target)
+  }
+  if (sorted.length <= count + 1) {
+    for (const target of sorted) {
+      for (const observer of sorted) if (observer !== target) watch(observer, target)
+    }
+    return { observers, targets }
+  }
+  for (let ring = 0; ring < count; ring++) {
+    const order = ringOrder(sorted, ring)
+    for (const [position, target] of order.entries()) {
+      const known = observers.get(target) ?? []
+      // The successor that does not watch this node yet: there are more nodes than observers, so one is found.
+      for (let step = 1; step < order.length; step++) {
+        const candidate = order[(position + step) % order.length]
+        if (candidate === undefined || known.includes(candidate)) continue
+        watch(candidate, target)
+        break
+      }
+    }
+  }
+  return { observers, targets }
+}
+
+/** A view asks for the same few memberships again and again (all, and all but the fallen). */
+const remembered = new Map<string, Rings>()
+const rememberedMax = 8
+
+/** A function of the set `members` and of `count`; with `count + 1` members or fewer everybody watches everybody. */
+export function ringsOf(members: Iterable<NodeId>, count: number): Rings {
+  const sorted = [...members].sort()
+  const key = `${count}:${sorted.join()}`
+  const known = remembered.get(key)
+  if (known !== undefined) return known
+  const rings = build(sorted, count)
+  if (remembered.size >= rememberedMax) {
+    const [oldest] = remembered.keys()
+    if (oldest !== undefined) remembered.delete(oldest)
+  }
+  remembered.set(key, rings)
+  return rings
+}
+
+/** The distinct nodes that watch `target`. */
+export function observersOf(target: NodeId, members: Iterable<NodeId>, count: number): readonly NodeId[] {
+  return ringsOf(members, count).observers.get(target) ?? []
+}
+
+/** The nodes that `self` watches. */
+export function targetsOf(self: NodeId, members: Iterable<NodeId>, count: number): readonly NodeId[] {
+  return ringsOf(members, count).targets.get(self) ?? []
+}
