@@ -20,8 +20,15 @@ interface Started {
   readonly engine: ProcessId
   readonly forwarding: string
   readonly firewall: Readonly<Record<string, string>>
-  readonly hadBridge: boolean
+  /** Such as `table ip nat`: iptables on nftables makes them when first used. */
+  readonly nftTables: readonly string[]
+  /** Of `residue`, what was there already. */
+  readonly present: readonly string[]
 }
+
+/** Folders that an engine and its containerd make at run time and leave. */
+const residue = ['/run/docker', '/run/containerd'] as const
+const bridge = '/sys/class/net/docker0'
 
 async function answers(): Promise<boolean> {
   try {
@@ -69,7 +76,8 @@ async function startEngine(): Promise<void> {
   await mkdir(directory, { recursive: true })
   const before = {
     forwarding: (await readFile(forwardingFile, 'utf8')).trim(),
-    hadBridge: existsSync('/sys/class/net/docker0'),
+    present: [...residue, bridge].filter((path) => existsSync(path)),
+    nftTables: await nftTables(),
     firewall: Object.fromEntries(
       await Promise.all(
         firewallTables.map(async (table) => [table, (await attempt('iptables-save', ['-t', table])) ?? '']),
@@ -93,6 +101,10 @@ async function startEngine(): Promise<void> {
   await writeFile(startedFile, JSON.stringify({ engine, ...before } satisfies Started))
 }
 
+async function nftTables(): Promise<string[]> {
+  return ((await attempt('nft', ['list', 'tables'])) ?? '').split('\n').filter(Boolean)
+}
+
 /** Ends the engine only if we started it and nobody else has put containers in it meanwhile. */
 export async function stopMachineEngine(say: (line: string) => void): Promise<void> {
   const ours = started()
@@ -113,12 +125,17 @@ export async function stopMachineEngine(say: (line: string) => void): Promise<vo
 
 /** What an engine leaves behind when it ends: its bridge, its firewall rules, forwarding, run-time folders, cgroups. */
 async function undoTraces(before: Started): Promise<void> {
-  if (!before.hadBridge) await attempt('ip', ['link', 'del', 'docker0'])
+  if (!before.present.includes(bridge)) await attempt('ip', ['link', 'del', 'docker0'])
   for (const [table, rules] of Object.entries(before.firewall)) {
     if (rules !== '') await run('iptables-restore', ['-T', table], { input: rules })
   }
+  for (const table of await nftTables()) {
+    if (!before.nftTables.includes(table)) await attempt('nft', ['delete', ...table.split(' ')])
+  }
   await writeFile(forwardingFile, before.forwarding)
   const mounts = await readFile('/proc/self/mountinfo', 'utf8')
-  if (!mounts.includes(' /run/docker/')) await rm('/run/docker', { recursive: true, force: true })
+  for (const path of residue.filter((path) => !before.present.includes(path))) {
+    if (!mounts.includes(` ${path}/`)) await rm(path, { recursive: true, force: true })
+  }
   removeCgroupIfEmpty('/docker')
 }

@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Bed } from './bed/hosts.ts'
+import { cacheDirectory, repository } from './bed/place.ts'
+
+/** `make test`: everything, then one plain line with the sum. */
+
+const reports = join(cacheDirectory, 'test')
+const makeUpTest = 'test/e2e/make-up.test.ts'
+
+interface Count {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+}
+
+/** The part of Vitest's JSON report that we add up. */
+interface Report {
+  readonly success: boolean
+  readonly numPassedTests: number
+  readonly numFailedTests: number
+  readonly numPendingTests: number
+  readonly numTodoTests: number
+}
+
+/** Runs a program with our output as its own, and gives its exit code. */
+function follow(command: string, args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: repository, stdio: ['ignore', 'inherit', 'inherit'] })
+    child.on('error', reject)
+    child.on('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+async function step(title: string, action: () => Promise<Count>): Promise<Count> {
+  const startMs = performance.now()
+  console.log(`\n=== ${title}`)
+  const count = await action()
+  const seconds = Math.round((performance.now() - startMs) / 1000)
+  console.log(`=== ${title}: ${count.passed} passed, ${count.failed} failed in ${seconds} s`)
+  return count
+}
+
+async function check(): Promise<Count> {
+  const code = await follow('npm', ['run', '--silent', 'check'])
+  return { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 }
+}
+
+/** A run that fails without a failed test (a file that does not load, no file at all) counts as one failure. */
+async function vitest(name: string, ...args: string[]): Promise<Count> {
+  const output = join(reports, `${name}.json`)
+  await rm(output, { force: true })
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${output}`]
+  const code = await follow('vitest', ['run', ...reporters, ...args])
+  if (!existsSync(output)) return { passed: 0, failed: 1, skipped: 0 }
+  const report = JSON.parse(readFileSync(output, 'utf8')) as Report
+  const wrong = code !== 0 || !report.success
+  return {
+    passed: report.numPassedTests,
+    failed: wrong ? Math.max(1, report.numFailedTests) : report.numFailedTests,
+    skipped: report.numPendingTests + report.numTodoTests,
+  }
+}
+
+async function main(): Promise<void> {
+  await mkdir(reports, { recursive: true })
+  const bed = new Bed()
+  const counts: Count[] = []
+  try {
+    counts.push(await step('format, lint, types', check))
+    counts.push(await step('unit', () => vitest('unit', '--project', 'unit')))
+    counts.push(await step('make up', () => vitest('make-up', '--project', 'e2e', makeUpTest)))
+    const others = ['--project', 'e2e', '--exclude', makeUpTest]
+    counts.push(await step('e2e on real engines', () => vitest('e2e', ...others)))
+  } finally {
+    await bed.down()
+  }
+  const sum = (pick: (count: Count) => number): number =>
+    counts.reduce((total, count) => total + pick(count), 0)
+  const failed = sum((count) => count.failed)
+  const skipped = sum((count) => count.skipped)
+  if (failed > 0) process.exitCode = 1
+  console.log('')
+  console.log(
+    `${sum((count) => count.passed)} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`,
+  )
+}
+
+await main()
