@@ -1,4 +1,4 @@
-import type { Clock } from '../ports/clock.ts'
+import { type Clock, sleepBy } from '../ports/clock.ts'
 
 /** setTimeout takes 31 bits; more would fire at once. */
 const timerMaxMs = 2 ** 31 - 1
@@ -12,22 +12,6 @@ export function realClock(): Clock {
     monotonicMs: () => performance.now(),
     wallMs: () => Date.now(),
     after,
-    sleep(ms, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal?.aborted === true) {
-          reject(signal.reason as Error)
-          return
-        }
-        const aborted = (): void => {
-          cancel()
-          reject(signal?.reason as Error)
-        }
-        const cancel = after(ms, () => {
-          signal?.removeEventListener('abort', aborted)
-          resolve()
-        })
-        signal?.addEventListener('abort', aborted, { once: true })
-      })
-    },
+    sleep: sleepBy(after),
   }
 }

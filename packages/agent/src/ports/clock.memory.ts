@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import { type Clock, sleepBy } from './clock.ts'
 
 /** Time that passes only when told to. */
 export interface MemoryClock extends Clock {
@@ -61,23 +61,7 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     monotonicMs: () => nowMs,
     wallMs: () => wallStartMs + nowMs,
     after,
-    sleep(ms, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal?.aborted === true) {
-          reject(signal.reason as Error)
-          return
-        }
-        const aborted = (): void => {
-          cancel()
-          reject(signal?.reason as Error)
-        }
-        const cancel = after(ms, () => {
-          signal?.removeEventListener('abort', aborted)
-          resolve()
-        })
-        signal?.addEventListener('abort', aborted, { once: true })
-      })
-    },
+    sleep: sleepBy(after),
     async advance(ms) {
       const untilMs = nowMs + ms
       await settle()

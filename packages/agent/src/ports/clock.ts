@@ -9,3 +9,23 @@ export interface Clock {
   /** Calls back once after `ms`; the returned function cancels. */
   after(ms: number, callback: () => void): () => void
 }
+
+/** `sleep` made of `after`, for all clocks alike. */
+export function sleepBy(after: Clock['after']): Clock['sleep'] {
+  return (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(signal.reason as Error)
+        return
+      }
+      const aborted = (): void => {
+        cancel()
+        reject(signal?.reason as Error)
+      }
+      const cancel = after(ms, () => {
+        signal?.removeEventListener('abort', aborted)
+        resolve()
+      })
+      signal?.addEventListener('abort', aborted, { once: true })
+    })
+}
