@@ -71,6 +71,10 @@ install_packages() {
   npm ci --no-audit --no-fund --loglevel error </dev/null
   # npm 9 leaves this file older than the lock file when nothing changed.
   touch node_modules/.package-lock.json
+  # npm 9.2 (Debian's) installs the package that brings Node, but does not link its program.
+  for node in node_modules/node-linux-*/bin/node; do
+    [ ! -x "$node" ] || [ -e node_modules/.bin/node ] || ln -s "../${node#node_modules/}" node_modules/.bin/node
+  done
   version=$(PATH="$PWD/node_modules/.bin:$PATH" node --version)
   case "$version" in
     v2[4-9].* | v[3-9][0-9].*) ;;
