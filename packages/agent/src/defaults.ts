@@ -89,10 +89,51 @@ export const defaults = {
   updateMonitorMs: 5_000,
   /** Ended tasks kept per slot where the cluster spec does not say (Docker's default). */
   taskHistoryLimit: 5,
+  /** Beyond this a service's further replicas are not placed: a typing mistake must not fill every agent's memory. */
+  maxReplicasPerService: 100_000,
   /** More tasks than this on one node are refused: an island must not run the world. */
   maxTasksPerNode: 1_000,
   /** One mesh message; larger ones are refused before they are read. */
   maxMessageBytes: 8 * 1024 * 1024,
+  /** One dial with its handshakes: a LAN takes 20 ms; a SYN lost twice is sent for the third time after 3 s. */
+  meshDialTimeoutMs: 3_000,
+  /** Redialling a member: soon at first, then doubling with jitter. The ceiling bounds what a dead member costs. */
+  meshBackoffFirstMs: 250,
+  meshBackoffMaxMs: 15_000,
+  /** The higher id of a pair dials this much later: two nodes that meet usually make one connection, not two. */
+  meshDialYieldMs: 150,
+  /** Dials under way at once: more only slows all of them down (a noise handshake costs 3 ms of CPU). */
+  meshDialConcurrency: 16,
+  /** Up to so many members each node is connected with all; beyond, with a ring-shaped subset of `meshRingDegree`. */
+  meshFullDegree: 32,
+  meshRingDegree: 16,
+  /** A quiet connection is asked for a sign of life this often (30 bytes), and closed after so long without one. */
+  meshPulseIntervalMs: 5_000,
+  meshPulseTimeoutMs: 12_000,
+  /** A probed connection that has been silent this long is closed, so that the next dial starts afresh. */
+  meshDeadAfterMs: 3_000,
+  /** Connections of non-members (joiners, removed members) at once, and how long each may stay. */
+  meshStrangersMax: 8,
+  meshStrangerTimeoutMs: 10_000,
+  /** Sockets that have not proved an identity yet, at once; and how long each may take (libp2p's 10 and 10 s let one slow stranger lock members out). */
+  meshPendingMax: 256,
+  meshUpgradeTimeoutMs: 4_000,
+  /** Open mesh connections; far above two for each member, so that only an attack meets it. */
+  meshConnectionsMax: 2_048,
+  /** Requests and byte streams under way with one peer in one direction; more are refused at once. */
+  meshRequestsPerPeer: 64,
+  meshStreamsPerPeer: 256,
+  /** Received bytes that a stream's reader has not taken yet; beyond, the sender is paused. */
+  meshStreamBufferBytes: 256 * 1024,
+  /** One control or join frame: a signed removal or a token takes under 2 KB, a join answer up to `maxMessageBytes`. */
+  meshControlMaxBytes: 64 * 1024,
+  /** Connections still open this long after `stop` are cut. */
+  meshStopTimeoutMs: 1_000,
+  /** Unredeemed join tokens at once: a script in a loop must not fill the disk. */
+  joinTokensMax: 256,
+  /** Wrong tokens in a minute after which every try is refused for a minute: 128 bits need no more, logs do. */
+  joinWrongTriesMax: 10,
+  joinWrongTriesWindowMs: 60_000,
   /** One API request body other than image builds and loads. Docker's own limit for secrets is 500 KB. */
   maxBodyBytes: 4 * 1024 * 1024,
   /** A request body must have arrived whole by then (builds and loads, passed to the engine, excepted). */
@@ -111,6 +152,8 @@ export const defaults = {
   apiMaxLogFrameBytes: 1024 * 1024,
   /** The engine's answer to a small question (ping, info, a list); its absence is said, not waited for. */
   engineAnswerTimeoutMs: 10_000,
+  /** One small answer of the engine, held in memory: `docker info` is 10 KB, its networks 1 KB each. */
+  apiMaxEngineAnswerBytes: 16 * 1024 * 1024,
   /** How long the engine may ask a registry for an image's digest: without one the service is deployed all the same. */
   registryLookupTimeoutMs: 5_000,
   /** More replicas of one service than this are a slip of the finger: every agent computes each slot. */

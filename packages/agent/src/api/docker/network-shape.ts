@@ -1,0 +1,75 @@
+import type { NetworkSpec, Resource } from '@moot/crdt-state'
+import { timestamp, zeroTime } from '../reply.ts'
+
+/** Docker's `Network` as `GET /networks` tells it. */
+export function networkShape(network: Resource<NetworkSpec>): Record<string, unknown> {
+  const { spec } = network
+  return {
+    Name: network.name,
+    Id: network.id,
+    Created: timestamp(network.createdAtMs),
+    Scope: 'swarm',
+    Driver: spec.Driver,
+    EnableIPv4: true,
+    EnableIPv6: spec.EnableIPv6,
+    IPAM: {
+      Driver: spec.IPAM?.Driver ?? 'default',
+      Options: spec.IPAM?.Options ?? null,
+      Config: spec.IPAM?.Config ?? [],
+    },
+    Internal: spec.Internal,
+    Attachable: spec.Attachable,
+    Ingress: spec.Ingress,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: null,
+    Options: spec.Options,
+    Labels: spec.Labels,
+  }
+}
+
+/** Swarm's form of a network, as it stands in a task's `NetworksAttachments`. */
+export function attachedNetworkShape(network: Resource<NetworkSpec>): Record<string, unknown> {
+  const { spec } = network
+  return {
+    ID: network.id,
+    Version: { Index: network.versionIndex },
+    CreatedAt: timestamp(network.createdAtMs),
+    UpdatedAt: timestamp(network.updatedAtMs),
+    Spec: {
+      Name: network.name,
+      Labels: spec.Labels,
+      DriverConfiguration: { Name: spec.Driver, Options: spec.Options },
+      Attachable: spec.Attachable,
+      Internal: spec.Internal,
+      Scope: 'swarm',
+    },
+    DriverState: { Name: spec.Driver, Options: spec.Options },
+    IPAMOptions: { Driver: { Name: spec.IPAM?.Driver ?? 'default' }, Configs: spec.IPAM?.Config ?? [] },
+  }
+}
+
+/** Every engine has these; a service names them by their names (moby: "node-local networks"). */
+export const predefinedNetworks = ['host', 'bridge', 'none'] as const
+
+export function predefinedNetworkShape(name: string): Record<string, unknown> {
+  return {
+    Name: name,
+    // The name is the id: it means something else on each node, and the same on all.
+    Id: name,
+    Created: zeroTime,
+    Scope: 'swarm',
+    Driver: name === 'none' ? 'null' : name,
+    EnableIPv4: true,
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: null, Config: [] },
+    Internal: false,
+    Attachable: false,
+    Ingress: false,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: null,
+    Options: {},
+    Labels: {},
+  }
+}

@@ -1,0 +1,68 @@
+import type { NetworkSpec, NodeId, Resource, ServiceSpec, TaskEntry } from '@moot/crdt-state'
+import { timestamp } from '../reply.ts'
+import { attachedNetworkShape } from './network-shape.ts'
+
+/** Docker's `Task`. `spec` is what this task runs, which need not be the service's newest. */
+export function taskShape(
+  shown: { readonly node: NodeId | undefined; readonly task: TaskEntry },
+  service: Resource<ServiceSpec> | undefined,
+  spec: ServiceSpec | undefined,
+  networkByName: (name: string) => Resource<NetworkSpec> | undefined,
+): Record<string, unknown> {
+  const { node, task } = shown
+  const attachments = (task.addresses ?? []).flatMap(({ network, address }) => {
+    const resource = networkByName(network)
+    return resource === undefined ? [] : [{ Network: attachedNetworkShape(resource), Addresses: [address] }]
+  })
+  return {
+    ID: task.id,
+    Version: { Index: task.serviceVersion },
+    CreatedAt: timestamp(task.createdAtMs),
+    UpdatedAt: timestamp(task.stateAtMs),
+    Labels: {},
+    Spec: spec?.TaskTemplate ?? service?.spec.TaskTemplate ?? {},
+    ServiceID: task.service,
+    // A global service's tasks have no number in Docker: the node names them.
+    ...(typeof task.slot === 'number' ? { Slot: task.slot } : {}),
+    ...(node === undefined ? {} : { NodeID: node }),
+    Status: statusShape(task, spec),
+    DesiredState: task.desired,
+    ...(attachments.length === 0 ? {} : { NetworksAttachments: attachments }),
+    GenericResources: null,
+  }
+}
+
+function statusShape(task: TaskEntry, spec: ServiceSpec | undefined): Record<string, unknown> {
+  const configured = spec?.EndpointSpec?.Ports ?? []
+  const ports = (task.ports ?? []).map(({ protocol, target, published }) => {
+    const port = configured.find(({ TargetPort, Protocol }) => TargetPort === target && Protocol === protocol)
+    return {
+      ...(port?.Name === undefined ? {} : { Name: port.Name }),
+      Protocol: protocol,
+      TargetPort: target,
+      PublishedPort: published,
+      PublishMode: 'host',
+    }
+  })
+  return {
+    Timestamp: timestamp(task.stateAtMs),
+    State: task.state,
+    ...(task.message === undefined ? {} : { Message: task.message }),
+    ...(task.error === undefined ? {} : { Err: task.error }),
+    ...(task.containerId === undefined
+      ? {}
+      : {
+          ContainerStatus: {
+            ContainerID: task.containerId,
+            PID: task.pid ?? 0,
+            ExitCode: task.exitCode ?? 0,
+          },
+        }),
+    PortStatus: ports.length === 0 ? {} : { Ports: ports },
+  }
+}
+
+/** `web.1.<task>`, or `agent.<node>.<task>` for a global service (swarmkit `api/naming`). */
+export function taskName(service: Resource<ServiceSpec> | undefined, task: TaskEntry): string {
+  return `${service?.name ?? task.service}.${task.slot}.${task.id}`
+}

@@ -1,0 +1,27 @@
+import { z } from 'zod'
+import type { Route } from '../call.ts'
+import { mootEventsRoute } from './events.ts'
+import { explainOperation } from './explain.ts'
+import { membershipOperations } from './membership.ts'
+import { openApiDocument, operation, type Operation, routeOf } from './operation.ts'
+import { specOperations } from './specs.ts'
+import { statusOperations } from './status.ts'
+
+const operations: readonly Operation[] = [
+  ...membershipOperations,
+  ...statusOperations,
+  explainOperation,
+  ...specOperations,
+]
+
+const document: Operation = operation({
+  method: 'GET',
+  path: '/openapi.json',
+  summary: 'This document',
+  answer: z.looseObject({ openapi: z.string() }),
+  anywhere: true,
+  run: (api) => openApiDocument([...operations, document], api.agentVersion) as { openapi: string },
+})
+
+/** What Docker's API has no word for. */
+export const mootRoutes: readonly Route[] = [...operations, document].map(routeOf).concat(mootEventsRoute)

@@ -1,0 +1,84 @@
+import type { NodeId } from '@moot/crdt-state'
+import { z } from 'zod'
+import { nodeAddress, nodeDisplayName } from '../docker/node-shape.ts'
+import { operation, type Operation } from './operation.ts'
+
+const stateSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('inactive') }),
+  z.object({ kind: z.literal('active'), clusterId: z.string() }),
+  z.object({ kind: z.literal('removed'), clusterId: z.string(), by: z.string(), atMs: z.number() }),
+])
+
+const statusSchema = z.looseObject({
+  state: stateSchema,
+  nodeId: z.string(),
+  version: z.string(),
+  peers: z.array(z.string()),
+  damage: z.array(z.object({ what: z.string(), setAsideAs: z.string(), healed: z.boolean() })),
+})
+
+const nodeSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  address: z.string(),
+  availability: z.string(),
+  liveness: z.string(),
+  observers: z.array(z.string()).describe('Those that say so, where it is not alive.'),
+  agentVersion: z.string().optional(),
+  engine: z.string().optional(),
+  recordEpoch: z.number().optional(),
+  recordSeq: z.number().optional(),
+  tasks: z.number(),
+})
+
+export const statusOperations: readonly Operation[] = [
+  operation({
+    method: 'GET',
+    path: '/status',
+    summary: 'What this node says of itself: its cluster, its peers, its store',
+    answer: statusSchema,
+    anywhere: true,
+    run: ({ cluster, agentVersion }) => {
+      const figures = cluster.status()
+      const peers = figures['peers']
+      return {
+        ...figures,
+        state: cluster.state(),
+        nodeId: cluster.self,
+        version: agentVersion,
+        peers: Array.isArray(peers) ? peers.map(String) : [],
+        damage: cluster.damage().map((each) => ({ ...each })),
+      }
+    },
+  }),
+  operation({
+    method: 'GET',
+    path: '/nodes',
+    summary: 'Every member as this node sees it, with its liveness',
+    answer: z.array(nodeSchema),
+    run: ({ cluster }) => {
+      const view = cluster.view()
+      const liveness = cluster.liveness()
+      return [...view.nodes.values()].map((node) => {
+        const id = node.name as NodeId
+        const record = view.records.get(id)
+        const seen = liveness.get(id)
+        const engine = record?.status?.engine
+        return {
+          id,
+          name: nodeDisplayName(view, id),
+          address: nodeAddress(node, record),
+          availability: node.spec.Availability,
+          liveness: seen?.kind ?? 'unknown',
+          observers: seen !== undefined && 'observers' in seen ? [...seen.observers] : [],
+          ...(record?.status === undefined ? {} : { agentVersion: record.status.agentVersion }),
+          ...(engine === undefined
+            ? {}
+            : { engine: engine.state === 'up' ? engine.version : `down: ${engine.error}` }),
+          ...(record === undefined ? {} : { recordEpoch: record.epoch, recordSeq: record.seq }),
+          tasks: record?.tasks.size ?? 0,
+        }
+      })
+    },
+  }),
+]

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto'
+import { chmodSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Logger } from 'pino'
+import type { Cluster } from '../cluster.ts'
+import type { Defaults } from '../defaults.ts'
+import type { Api } from './call.ts'
+import { createEngineClient } from './engine/engine-client.ts'
+import { enginePath } from './engine/proxy.ts'
+import { tunnelToEngine } from './engine/tunnel.ts'
+import { createEventLog } from './event-log.ts'
+import { createRouter, splitTarget } from './router.ts'
+import { updateStatus } from './task-view.ts'
+import { createTokenKeeper } from './token-keeper.ts'
+
+export interface ApiServer {
+  /** Resolves when it listens; stops by itself when the signal is aborted. */
+  listen(socketPath: string, signal?: AbortSignal): Promise<void>
+  close(): Promise<void>
+  /** One request, for another listener (TLS). Never rejects. */
+  handle(req: IncomingMessage, res: ServerResponse): Promise<void>
+}
+
+/**
+ * The agent's API: the Swarm part of the Docker Engine API and `/moot/v1` answered by Moot, everything else passed
+ * to the local engine.
+ *
+ * @example
+ *   const api = createApiServer({ cluster, enginePath: () => '/var/run/docker.sock', logger, settings: defaults, agentVersion })
+ *   await api.listen('/run/moot/moot.sock')
+ */
+export function createApiServer(options: {
+  readonly cluster: Cluster
+  /** The local engine's unix socket. */
+  readonly enginePath: () => string
+  readonly logger: Logger
+  readonly settings: Defaults
+  readonly agentVersion: string
+}): ApiServer {
+  const { cluster, logger, settings } = options
+  const api: Api = {
+    cluster,
+    engine: createEngineClient({
+      socketPath: options.enginePath,
+      answerTimeoutMs: settings.engineAnswerTimeoutMs,
+      maxAnswerBytes: settings.apiMaxEngineAnswerBytes,
+    }),
+    events: createEventLog(cluster, {
+      backlog: settings.apiEventBacklog,
+      updateState: (id) => {
+        const service = cluster.view().services.get(id)
+        return service === undefined ? undefined : updateStatus({ cluster }, service)?.State
+      },
+    }),
+    joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, Date.now),
+    logger,
+    settings,
+    agentVersion: options.agentVersion,
+  }
+  const closing = new AbortController()
+  const router = createRouter(api, closing.signal)
+  const tunnels = new Set<Duplex>()
+
+  const server = createServer(
+    {
+      // A build may upload for longer than any limit on the whole request; bodies of ours have their own.
+      requestTimeout: 0,
+      headersTimeout: settings.apiBodyTimeoutMs,
+      // Everything that is Moot's own ignores an Upgrade (curl --http2 asks for one on any request).
+      shouldUpgradeCallback: (req) => isHijack(req),
+    },
+    (req, res) => {
+      void router.handle(req, res)
+    },
+  )
+  server.maxConnections = settings.apiMaxConnections
+  server.on('upgrade', (req: IncomingMessage, client: Duplex, head: Buffer) => {
+    const log = logger.child({ request: randomUUID().slice(0, 8) })
+    tunnels.add(client)
+    client.once('close', () => tunnels.delete(client))
+    const { path, query, version } = splitTarget(req.url ?? '/')
+    tunnelToEngine({
+      req,
+      client,
+      head,
+      enginePath: enginePath(api, { path, query, version }),
+      socketPath: options.enginePath(),
+      log,
+    }).catch((error: unknown) => {
+      log.error({ err: error }, 'a hijacked request failed')
+      client.destroy()
+    })
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    logger.debug({ err: error }, 'a client sent no HTTP')
+    if (socket.writable && error.code !== 'ECONNRESET') {
+      const body = JSON.stringify({ message: 'malformed HTTP request' })
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      )
+    } else socket.destroy()
+  })
+
+  async function close(): Promise<void> {
+    if (closing.signal.aborted) return
+    closing.abort(new Error('the agent stops'))
+    api.events.stop()
+    for (const tunnel of tunnels) tunnel.destroy()
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve())
+      server.closeAllConnections()
+    })
+  }
+
+  return {
+    handle: (req, res) => router.handle(req, res),
+    close,
+    async listen(socketPath, signal) {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(socketPath, () => {
+          server.off('error', reject)
+          resolve()
+        })
+      })
+      server.on('error', (error) => logger.error({ err: error }, 'the API socket failed'))
+      // Whoever may use it is root on every node of the cluster: as Docker's own socket, for its owner and group.
+      chmodSync(socketPath, 0o660)
+      // The engine's version is known before the first client asks for a path with one.
+      await api.engine.ping(closing.signal)
+      if (signal?.aborted === true) await close()
+      signal?.addEventListener(
+        'abort',
+        () => {
+          close().catch((error: unknown) => logger.error({ err: error }, 'closing the API failed'))
+        },
+        { once: true },
+      )
+    },
+  }
+}
+
+const hijackedPaths = /^\/(containers\/[^/]+\/attach(\/ws)?|exec\/[^/]+\/start|session|grpc)$/
+
+function isHijack(req: IncomingMessage): boolean {
+  return hijackedPaths.test(splitTarget(req.url ?? '/').path)
+}

@@ -1,0 +1,81 @@
+import { type Resource, type ServiceSpec, serviceSpecSchema } from '@moot/crdt-state'
+import type { View } from '../../core/view.ts'
+import { predefinedNetworks } from '../docker/network-shape.ts'
+import { ApiError, badRequest } from '../errors.ts'
+import { resolve } from '../resolve.ts'
+import { isObject, parseWith, unknownFields, unknownFieldsWarning } from '../schema-errors.ts'
+import { checkServiceSpec } from './checks.ts'
+import { refuseWhatIsNotThereYet } from './not-yet.ts'
+
+export interface ServiceBody {
+  readonly spec: ServiceSpec
+  /** For the answer's `Warnings`. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * From a request's body to a spec that can be stored, or an error that says what to change. `name` stands in for an
+ * empty one. Networks become ids, as in Docker, so that what is stored does not depend on how the client wrote it.
+ */
+export function readServiceSpec(
+  body: unknown,
+  view: View,
+  options: { readonly name: () => string; readonly maxReplicas: number },
+): ServiceBody {
+  if (!isObject(body)) throw badRequest('invalid JSON: the request body must be an object')
+  refuseWhatIsNotThereYet(body)
+  const named = body['Name'] === undefined || body['Name'] === '' ? { ...body, Name: options.name() } : body
+  const parsed = parseWith(serviceSpecSchema, named, 'service')
+  checkServiceSpec(parsed, options)
+  const spec = { ...resolveNetworks(parsed, view), Mode: normalMode(parsed) }
+  return {
+    spec,
+    warnings: [...unknownFieldsWarning(unknownFields(body, parsed)), ...networkWarnings(spec, view)],
+  }
+}
+
+/** An absent mode is replicated, an absent count one (moby `daemon/cluster/convert/service.go`). */
+function normalMode(spec: ServiceSpec): ServiceSpec['Mode'] {
+  if (spec.Mode.Global !== undefined) return { Global: {} }
+  return { Replicated: { Replicas: spec.Mode.Replicated?.Replicas ?? 1 } }
+}
+
+/** The older field `Networks` of the service moves to its template, as swarmkit does since API 1.25. */
+function resolveNetworks(spec: ServiceSpec, view: View): ServiceSpec {
+  const { Networks: older, ...rest } = spec
+  const template = spec.TaskTemplate.Networks ?? []
+  const wanted = template.length > 0 ? template : (older ?? [])
+  if (wanted.length === 0) return rest
+  const seen = new Set<string>()
+  const networks = wanted.map((attachment) => {
+    const target = networkTarget(attachment.Target, view)
+    if (seen.has(target)) throw badRequest(`network ${attachment.Target} is named twice`)
+    seen.add(target)
+    return { ...attachment, Target: target }
+  })
+  return { ...rest, TaskTemplate: { ...spec.TaskTemplate, Networks: networks } }
+}
+
+function networkTarget(reference: string, view: View): string {
+  if ((predefinedNetworks as readonly string[]).includes(reference)) return reference
+  const network = resolve(
+    'network',
+    reference,
+    view.networks.values(),
+    (item) => item.id,
+    (item) => item.name,
+  )
+  if (network.spec.Ingress) {
+    throw new ApiError(400, `Service cannot be explicitly attached to the ingress network "${network.name}"`)
+  }
+  return network.id
+}
+
+function networkWarnings(spec: ServiceSpec, view: View): string[] {
+  return (spec.TaskTemplate.Networks ?? []).flatMap(({ Target }) => {
+    const network = view.networks.get(Target as Resource<never>['id'])
+    if (network === undefined) return []
+    const vip = spec.EndpointSpec?.Mode === 'dnsrr' ? '' : ', and there is no virtual IP (endpoint mode vip)'
+    return [`network ${network.name} reaches one node for now: tasks on other nodes are not on it${vip}`]
+  })
+}

@@ -1,0 +1,423 @@
+import {
+  type Author,
+  type ContainerId,
+  digestId,
+  type HistoryEntry,
+  isClaim,
+  NameTakenError,
+  type NodeId,
+  type NodeRecord,
+  type NodeSpec,
+  NotFoundError,
+  type Resource,
+  type ResourceId,
+  type ServiceId,
+  type ServiceSpec,
+  type Slot,
+  slotId,
+  type SlotId,
+  specDigest,
+  type SpecKind,
+  type SpecOf,
+  StaleVersionError,
+  type TaskEntry,
+  type TaskId,
+} from '@moot/crdt-state'
+import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../cluster.ts'
+import type { Liveness } from '../../core/membership/liveness.ts'
+import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
+import type { View } from '../../core/view.ts'
+import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
+
+type AnyResource = Resource<SpecOf[SpecKind]>
+
+/** A cluster of pretended nodes for tests of the API: what is asked for runs at once, or is pending for ever. */
+export interface MemoryCluster extends Cluster {
+  readonly nodes: readonly NodeId[]
+  setLiveness(node: NodeId, liveness: Liveness): void
+  /** Changes one task in its node's record, as that node would. */
+  changeTask(task: TaskId, change: Partial<TaskEntry>): void
+  /** What `logs` gives for a task; by default one line on stdout. */
+  setLogs(logs: Cluster['logs']): void
+  tasks(): readonly { readonly node: NodeId; readonly task: TaskEntry }[]
+  setConflicts(id: ResourceId, conflicts: AnyResource['conflicts']): void
+  confirm: boolean
+}
+
+const startMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
+
+export function memoryCluster(
+  options: { readonly nodes?: number; readonly inactive?: true } = {},
+): MemoryCluster {
+  const nodes = Array.from({ length: options.nodes ?? 3 }, (_, at) => digestId('node', String(at)) as NodeId)
+  const [self = '' as NodeId] = nodes
+  const resources = new Map<string, AnyResource>()
+  const histories = new Map<string, HistoryEntry<SpecOf[SpecKind]>[]>()
+  const removed = new Map<string, AnyResource>()
+  const records = new Map<NodeId, NodeRecord>()
+  const liveness = new Map<NodeId, Liveness>()
+  const tokens: { id: string; expiresAtMs: number; usedBy: NodeId | undefined }[] = []
+  const listeners = new Set<(event: ClusterEvent) => void>()
+  let state: ClusterState = { kind: 'inactive' }
+  let version = 10
+  let serial = 0
+  let view: View | undefined
+  let placement: Placement | undefined
+  let logs: Cluster['logs'] = async (task) => oneLine(task.id)
+
+  const emit = (event: ClusterEvent): void => {
+    for (const listener of listeners) listener(event)
+  }
+  const active = (): void => {
+    if (state.kind !== 'active') throw new NotInClusterError()
+  }
+  const key = (kind: SpecKind, id: string): string => `${kind}/${id}`
+  const ofKind = <K extends SpecKind>(kind: K): Resource<SpecOf[K]>[] =>
+    [...resources.values()].filter((each) => each.kind === kind) as unknown as Resource<SpecOf[K]>[]
+  const changed = (): void => {
+    view = undefined
+    placement = undefined
+  }
+
+  function store<K extends SpecKind>(
+    kind: K,
+    before: AnyResource | undefined,
+    after: AnyResource,
+    author: Author,
+    action: 'create' | 'update' | 'rollback',
+  ): Resource<SpecOf[K]> {
+    resources.set(key(kind, after.id), after)
+    const entry = { heads: [...after.heads], author, action, paths: [], spec: after.spec }
+    histories.set(after.id, [...(histories.get(after.id) ?? []), entry])
+    changed()
+    emit({ kind: 'spec', change: { kind, id: after.id, before, after, origin: 'local' }, atMs: author.atMs })
+    if (kind === 'service') runService(after as unknown as Resource<ServiceSpec>)
+    return after as unknown as Resource<SpecOf[K]>
+  }
+
+  function add<K extends SpecKind>(
+    kind: K,
+    name: string,
+    spec: SpecOf[K],
+    author: Author,
+  ): Resource<SpecOf[K]> {
+    version += 7
+    serial += 1
+    const id = digestId(kind, name, String(serial)) as ResourceId
+    const fresh = {
+      kind,
+      id,
+      name,
+      incarnation: serial,
+      spec,
+      previous: undefined,
+      rolledBack: false,
+      facts: new Map(),
+      conflicts: [],
+      versionIndex: version,
+      heads: [`h${version}`],
+      createdAtMs: startMs,
+      updatedAtMs: startMs,
+    } as unknown as AnyResource
+    return store(kind, undefined, fresh, author, 'create')
+  }
+
+  function putTask(node: NodeId, task: TaskEntry): void {
+    const record = records.get(node)
+    if (record === undefined) return
+    const before = record.tasks.get(task.id)
+    records.set(node, { ...record, seq: record.seq + 1, tasks: new Map([...record.tasks, [task.id, task]]) })
+    changed()
+    emit({ kind: 'task', node, before, after: task, atMs: Date.now() })
+  }
+
+  function runService(service: Resource<ServiceSpec>): void {
+    const id = service.id as ServiceId
+    const digest = specDigest(service.spec)
+    const wanted = new Map(slotsOf(service).map((slot) => [slot, digest]))
+    for (const { node, task } of allTasks()) {
+      if (task.service !== id || !isClaim(task)) continue
+      if (wanted.get(task.slot) === task.digest) wanted.delete(task.slot)
+      else putTask(node, { ...task, desired: 'shutdown', state: 'shutdown', exitCode: 0 })
+    }
+    if (isPending(service.spec)) return
+    let at = 0
+    for (const slot of wanted.keys()) {
+      const node = typeof slot === 'string' ? slot : (nodes[at++ % nodes.length] ?? self)
+      putTask(node, newTask(service, slot, digest))
+    }
+  }
+
+  function newTask(service: Resource<ServiceSpec>, slot: Slot, digest: TaskEntry['digest']): TaskEntry {
+    serial += 1
+    return {
+      id: digestId('task', String(serial)) as TaskId,
+      service: service.id as ServiceId,
+      slot,
+      attempt: serial,
+      digest,
+      serviceVersion: service.versionIndex,
+      desired: 'running',
+      state: 'running',
+      createdAtMs: startMs + serial,
+      stateAtMs: startMs + serial,
+      message: 'started',
+      containerId: digestId('container', String(serial)).padEnd(64, '0') as ContainerId,
+      pid: 4000 + serial,
+      ports: (service.spec.EndpointSpec?.Ports ?? []).map((port) => ({
+        protocol: port.Protocol,
+        target: port.TargetPort,
+        published: port.PublishedPort ?? 32768 + serial,
+      })),
+      addresses: ofKind('network')
+        .filter(({ id }) => (service.spec.TaskTemplate.Networks ?? []).some(({ Target }) => Target === id))
+        .map(({ name }) => ({ network: name, address: `10.0.1.${serial % 250}/24` })),
+    }
+  }
+
+  function slotsOf(service: Resource<ServiceSpec>): Slot[] {
+    if (service.spec.Mode.Global !== undefined) return [...nodes]
+    return Array.from({ length: service.spec.Mode.Replicated?.Replicas ?? 1 }, (_, at) => at + 1)
+  }
+
+  const allTasks = (): { node: NodeId; task: TaskEntry }[] =>
+    [...records].flatMap(([node, record]) => [...record.tasks.values()].map((task) => ({ node, task })))
+
+  function placementOf(): Placement {
+    const slots = new Map<SlotId, SlotPlacement>()
+    for (const service of ofKind('service')) {
+      for (const slot of slotsOf(service)) {
+        const holder = allTasks().find(
+          ({ task }) => task.service === service.id && task.slot === slot && isClaim(task),
+        )
+        slots.set(
+          slotId(service.id as ServiceId, slot),
+          holder === undefined
+            ? {
+                kind: 'pending',
+                refusals: nodes.map((node) => ({
+                  node,
+                  filter: 'constraint',
+                  reason: 'node.labels.nowhere is not x',
+                })),
+              }
+            : { kind: 'held', holder, losers: [] },
+        )
+      }
+    }
+    return { slots, surplus: [] }
+  }
+
+  function viewOf(): View {
+    const map = <K extends SpecKind, I extends string>(kind: K): ReadonlyMap<I, Resource<SpecOf[K]>> =>
+      new Map(ofKind(kind).map((each) => [each.id as string as I, each]))
+    return {
+      self,
+      services: map<'service', ServiceId>('service'),
+      networks: map<'network', ResourceId>('network'),
+      secrets: new Map(),
+      configs: new Map(),
+      nodes: new Map(ofKind('node').map((node) => [node.name as NodeId, node])),
+      cluster: ofKind('cluster')[0],
+      records: new Map(records),
+    }
+  }
+
+  function token(ttlMs: number): JoinToken {
+    serial += 1
+    const id = digestId('token', String(serial)).slice(0, 8)
+    const expiresAtMs = Date.now() + ttlMs
+    tokens.push({ id, expiresAtMs, usedBy: undefined })
+    return { token: `MOOT-1-${id}-secret`, expiresAtMs }
+  }
+
+  function begin(author: Author): void {
+    if (state.kind === 'active') throw new AlreadyInClusterError(state.clusterId)
+    state = { kind: 'active', clusterId: digestId('cluster') }
+    add(
+      'cluster',
+      'cluster',
+      { ClusterId: state.clusterId, Labels: {}, TaskHistoryRetentionLimit: 5 },
+      author,
+    )
+    nodes.forEach((node, at) => {
+      const spec: NodeSpec = {
+        Labels: at === 0 ? { zone: 'eu' } : {},
+        Role: 'manager',
+        Availability: 'active',
+        PublicKey: '',
+        Addresses: [],
+      }
+      add('node', node, spec, author)
+      records.set(node, recordOf(node, at))
+      liveness.set(node, { kind: 'alive' })
+    })
+  }
+
+  const cluster: MemoryCluster = {
+    self,
+    nodes,
+    confirm: true,
+    state: () => state,
+    view() {
+      active()
+      return (view ??= viewOf())
+    },
+    liveness() {
+      active()
+      return liveness
+    },
+    placement() {
+      active()
+      return (placement ??= placementOf())
+    },
+    async init({ author }) {
+      begin(author)
+      return token(60_000)
+    },
+    async join(text, { author }) {
+      if (!text.startsWith('MOOT-')) throw new JoinFailedError('this is no join token: it begins with MOOT-')
+      begin(author)
+    },
+    async leave({ force }) {
+      active()
+      if (nodes.length === 1 && !force) throw new LastNodeError()
+      state = { kind: 'inactive' }
+      resources.clear()
+      records.clear()
+      changed()
+    },
+    async createToken({ ttlMs }) {
+      active()
+      return token(ttlMs)
+    },
+    tokens: () => tokens,
+    async create(kind, name, spec, author) {
+      active()
+      if (ofKind(kind).some((each) => each.name === name)) throw new NameTakenError(kind, name)
+      return committed(cluster, add(kind, name, spec, author))
+    },
+    async update(kind, id, index, spec, author, action = 'update') {
+      active()
+      const before = resources.get(key(kind, id))
+      if (before === undefined) throw new NotFoundError(kind, id)
+      if (before.versionIndex !== index) throw new StaleVersionError(kind, before.name)
+      version += 7
+      const after = {
+        ...before,
+        spec,
+        previous: before.spec,
+        rolledBack: action === 'rollback',
+        versionIndex: version,
+        heads: [`h${version}`],
+        updatedAtMs: author.atMs,
+      } as unknown as AnyResource
+      return committed(cluster, store(kind, before, after, author, action))
+    },
+    async remove(kind, id, author) {
+      active()
+      const before = resources.get(key(kind, id))
+      if (before === undefined) throw new NotFoundError(kind, id)
+      resources.delete(key(kind, id))
+      removed.set(key(kind, before.name), before)
+      for (const [node, record] of records) {
+        const kept = new Map([...record.tasks].filter(([, task]) => task.service !== id))
+        records.set(node, { ...record, tasks: kept })
+      }
+      changed()
+      emit({
+        kind: 'spec',
+        change: { kind, id, before, after: undefined, origin: 'local' },
+        atMs: author.atMs,
+      })
+      return { confirmedBy: self, warnings: [] }
+    },
+    async restore(kind, name, author) {
+      active()
+      const before = removed.get(key(kind, name))
+      if (before === undefined) throw new NotFoundError(kind, name)
+      return committed(cluster, add(kind, name, before.spec as SpecOf[typeof kind], author))
+    },
+    history: (kind, id) => (histories.get(id) ?? []) as HistoryEntry<SpecOf[typeof kind]>[],
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    logs: (task, query, signal) => logs(task, query, signal),
+    damage: () => [],
+    status: () => ({ peers: nodes.slice(1), synced: true }),
+
+    setLiveness(node, value) {
+      const before = liveness.get(node)?.kind ?? 'unknown'
+      liveness.set(node, value)
+      changed()
+      emit({ kind: 'node', node, before, after: value.kind, atMs: Date.now() })
+    },
+    changeTask(id, change) {
+      for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })
+    },
+    setLogs(value) {
+      logs = value
+    },
+    tasks: allTasks,
+    setConflicts(id, conflicts) {
+      for (const [at, each] of resources) if (each.id === id) resources.set(at, { ...each, conflicts })
+      changed()
+    },
+  }
+  if (options.inactive !== true) begin({ node: self, client: 'test', atMs: startMs })
+  return cluster
+}
+
+function isPending(spec: ServiceSpec): boolean {
+  return (spec.TaskTemplate.Placement?.Constraints ?? []).some((text) => text.includes('nowhere'))
+}
+
+function committed<S>(
+  cluster: MemoryCluster,
+  resource: Resource<S>,
+): {
+  resource: Resource<S>
+  confirmedBy: NodeId | undefined
+  warnings: readonly string[]
+} {
+  return cluster.confirm
+    ? { resource, confirmedBy: cluster.self, warnings: [] }
+    : { resource, confirmedBy: undefined, warnings: ['stored on this node only'] }
+}
+
+function recordOf(node: NodeId, at: number): NodeRecord {
+  return {
+    node,
+    epoch: 1,
+    seq: 1,
+    tasks: new Map(),
+    alerts: new Map(),
+    updates: new Map(),
+    rejections: new Map(),
+    status: {
+      hostname: `host-${at + 1}`,
+      addresses: [`10.99.0.${at + 1}`],
+      meshAddresses: [],
+      agentVersion: '0.1.0',
+      rules: [1],
+      engine: { state: 'up', version: '20.10.24', apiVersion: '1.41', bootId: 'b' },
+      platform: { os: 'linux', architecture: 'x86_64' },
+      capacity: {
+        nanoCpus: 2e9,
+        memoryBytes: 8 * 2 ** 30,
+        generic: at === 0 ? [{ kind: 'GPU', value: 2 }] : [],
+        maxTasks: 100,
+      },
+      engineLabels: at === 1 ? { disk: 'ssd' } : {},
+      plugins: [{ type: 'Volume', name: 'local' }],
+      volumes: [],
+    },
+  } as unknown as NodeRecord
+}
+
+async function* oneLine(task: TaskId): AsyncGenerator<Uint8Array> {
+  const payload = Buffer.from(`hello from ${task}\n`)
+  const head = Buffer.from([1, 0, 0, 0, 0, 0, 0, payload.length])
+  yield Buffer.concat([head, payload])
+}
