@@ -1,0 +1,143 @@
+import { normalArchitecture } from './platform.ts'
+import type { PlacementNode } from './placement.ts'
+
+/** A placement constraint as Swarm writes it: `node.labels.zone == eu`. */
+export interface Constraint {
+  /** As the person wrote it, without spaces around. */
+  readonly key: string
+  readonly operator: '==' | '!='
+  readonly value: string
+}
+
+export class ConstraintSyntaxError extends Error {
+  readonly code = 'ERR_CONSTRAINT_SYNTAX'
+  override name = 'ConstraintSyntaxError'
+  constructor(text: string, problem: string) {
+    super(
+      `invalid placement constraint "${text}": ${problem}. Write KEY==VALUE or KEY!=VALUE, where KEY is one of ${knownKeys}`,
+    )
+  }
+}
+
+const knownKeys =
+  'node.id, node.hostname, node.ip, node.role, node.platform.os, node.platform.arch, node.labels.NAME, engine.labels.NAME'
+const plainKeys = new Set([
+  'node.id',
+  'node.hostname',
+  'node.ip',
+  'node.role',
+  'node.platform.os',
+  'node.platform.arch',
+])
+// The two patterns are swarmkit's (manager/constraint/constraint.go), so that what Swarm takes is taken here.
+const keyPattern = /^[a-z_][a-z0-9\-_.]+$/i
+const valuePattern = /^[a-z0-9:\-_\s.*()?+[\]\\^$|/]+$/i
+
+/** Throws `ConstraintSyntaxError`. Called at the API's edge, so that a typing mistake is told at once. */
+export function parseConstraint(text: string): Constraint {
+  const operator = firstOperator(text)
+  if (operator === undefined) throw new ConstraintSyntaxError(text, 'it has neither == nor !=')
+  const at = text.indexOf(operator)
+  const key = text.slice(0, at).trim()
+  const value = text.slice(at + operator.length).trim()
+  if (!keyPattern.test(key)) throw new ConstraintSyntaxError(text, `"${key}" is no key`)
+  if (value === '') throw new ConstraintSyntaxError(text, 'the value is missing')
+  if (!valuePattern.test(value)) {
+    throw new ConstraintSyntaxError(text, `the value "${value}" has characters that are not allowed`)
+  }
+  if (!isNodeKey(key)) {
+    throw new ConstraintSyntaxError(text, `nodes have no "${key}"`)
+  }
+  return { key, operator, value }
+}
+
+/** Is there something that nodes say for this key? */
+export function isNodeKey(key: string): boolean {
+  return plainKeys.has(key.toLowerCase()) || labelName(key) !== undefined
+}
+
+/** Whichever comes first: a label's value may hold the other one's characters only after it. */
+function firstOperator(text: string): '==' | '!=' | undefined {
+  const equal = text.indexOf('==')
+  const unequal = text.indexOf('!=')
+  if (equal < 0 && unequal < 0) return undefined
+  if (equal < 0) return '!='
+  return unequal < 0 || equal < unequal ? '==' : '!='
+}
+
+/** The label of `node.labels.X` or `engine.labels.X`: the prefix in any case, the label as it is. */
+function labelName(key: string): { readonly of: 'node' | 'engine'; readonly label: string } | undefined {
+  const match = /^(node|engine)\.labels\.(.+)$/i.exec(key)
+  if (match === null) return undefined
+  return { of: match[1]?.toLowerCase() === 'engine' ? 'engine' : 'node', label: match[2] ?? '' }
+}
+
+/**
+ * What a node says for a key; '' where it has no such label. `undefined`: not known, because the node has not
+ * described itself yet, or there is no such key.
+ */
+export function nodeAttribute(node: PlacementNode, key: string): string | undefined {
+  const status = node.record?.status
+  switch (key.toLowerCase()) {
+    case 'node.id':
+      return node.id
+    case 'node.hostname':
+      return status?.hostname
+    case 'node.ip':
+      return status?.addresses.join(' ')
+    case 'node.role':
+      return node.settings.spec.Role
+    case 'node.platform.os':
+      return status?.platform.os
+    case 'node.platform.arch':
+      return status?.platform.architecture
+    default: {
+      const label = labelName(key)
+      if (label === undefined) return undefined
+      if (label.of === 'node') return labelValue(node.settings.spec.Labels, label.label)
+      return status === undefined ? undefined : labelValue(status.engineLabels, label.label)
+    }
+  }
+}
+
+/** Only the map's own: a label may be named `constructor`. */
+function labelValue(labels: Readonly<Record<string, string>>, name: string): string {
+  return Object.hasOwn(labels, name) ? (labels[name] ?? '') : ''
+}
+
+/** An attribute that is not known matches nothing, neither == nor != (the engine filter says why). */
+export function constraintMatches(constraint: Constraint, node: PlacementNode): boolean {
+  const actual = nodeAttribute(node, constraint.key)
+  if (actual === undefined) return false
+  return valueMatches(constraint, actual) === (constraint.operator === '==')
+}
+
+function valueMatches({ key, value }: Constraint, actual: string): boolean {
+  switch (key.toLowerCase()) {
+    case 'node.ip':
+      return actual.split(' ').some((address) => addressMatches(value, address))
+    case 'node.platform.arch':
+      return normalArchitecture(value) === normalArchitecture(actual)
+    default:
+      return value.toLowerCase() === actual.toLowerCase()
+  }
+}
+
+/** An address, or an IPv4 network in CIDR form. IPv6 is compared as text. */
+function addressMatches(wanted: string, address: string): boolean {
+  const [network, length] = wanted.split('/')
+  if (network === undefined || length === undefined) return wanted.toLowerCase() === address.toLowerCase()
+  const base = ipv4(network)
+  const actual = ipv4(address)
+  const bits = Number(length)
+  if (base === undefined || actual === undefined || !(bits >= 0 && bits <= 32)) return false
+  const size = 2 ** (32 - bits)
+  return base - (base % size) === actual - (actual % size)
+}
+
+function ipv4(text: string): number | undefined {
+  const parts = text.split('.')
+  if (parts.length !== 4 || !parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256))
+    return undefined
+  return parts.reduce((sum, part) => sum * 256 + Number(part), 0)
+}

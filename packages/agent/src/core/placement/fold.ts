@@ -1,0 +1,193 @@
+import { slotId, type NodeId, type ServiceId, type Slot, type SlotId } from '@moot/crdt-state'
+import { assumedRuns, isYoung, type Assumption } from './assumed.ts'
+import { firstRefusal, loadFilters, passesAll, placeFilters, standingFilters } from './filters/pipeline.ts'
+import type { Ask } from './filters/filter.ts'
+import { hashText, rendezvous } from './hash.ts'
+import type { NodeState } from './node-state.ts'
+import type { Claim, Refusal, SlotPlacement } from './placement.ts'
+import { SpreadTally } from './spread.ts'
+import { VolumeHomes } from './volume-homes.ts'
+import type { Workload } from './workload.ts'
+
+/** A wanted slot that nobody holds, or whose holder must go. */
+export interface OpenSlot {
+  readonly service: ServiceId
+  readonly slot: Slot
+  /** One above every attempt that any record tells of. */
+  readonly attempt: number
+  readonly leaving:
+    { readonly holder: Claim; readonly losers: readonly Claim[]; readonly because: Refusal } | undefined
+}
+
+/** What the fold needs to know of a service with open slots. */
+export interface OpenService {
+  readonly workload: Workload
+  /** Nodes that pass the filters which do not depend on load, by id. */
+  readonly candidates: readonly NodeState[]
+  /** The claims that count: of slots that are held, and successors of those that leave. */
+  readonly standing: () => readonly Claim[]
+  readonly pasts: () => Iterable<{
+    readonly slot: Slot
+    readonly past: readonly Claim[]
+    readonly claims: readonly Claim[]
+  }>
+}
+
+const nothing: readonly never[] = []
+
+/**
+ * Gives each open slot a node, one after the other in canonical order, each on top of what those before it took.
+ * Leaves the loads as it found them.
+ */
+export class Fold {
+  readonly #nodes: readonly NodeState[]
+  readonly #nodeOf: (id: NodeId) => NodeState | undefined
+  readonly #given: { readonly node: NodeState; readonly workload: Workload }[] = []
+  readonly #services = new Map<ServiceId, ServiceFold>()
+
+  constructor(nodes: readonly NodeState[], nodeOf: (id: NodeId) => NodeState | undefined) {
+    this.#nodes = nodes
+    this.#nodeOf = nodeOf
+  }
+
+  place(open: OpenSlot, service: OpenService): SlotPlacement {
+    const { workload } = service
+    const state = this.#stateOf(service)
+    const ask: Ask = { workload, slot: open.slot, tie: state.homes?.tie(open.slot) }
+    const node =
+      typeof open.slot === 'string' ? this.#own(open.slot, ask) : state.choose(open.slot, ask, service)
+    if (node === undefined) return refused(open, this.#refusals(ask, state))
+    const assumed = state.assumed(workload, open.slot)
+    node.load.add(workload, open.slot)
+    this.#given.push({ node, workload })
+    state.gave(open, node)
+    if (open.leaving === undefined) return { kind: 'vacant', to: node.id, attempt: open.attempt, assumed }
+    return moving(open.leaving, node.id, nothing, assumed)
+  }
+
+  /** Takes off what was given. */
+  finish(): void {
+    for (const { node, workload } of this.#given) node.load.remove(workload)
+    this.#given.length = 0
+  }
+
+  #stateOf(service: OpenService): ServiceFold {
+    const { workload } = service
+    const known = this.#services.get(workload.id)
+    if (known !== undefined) return known
+    const state = new ServiceFold(service, this.#nodes, this.#nodeOf)
+    this.#services.set(workload.id, state)
+    return state
+  }
+
+  /** A global service's slot is of one node, or waits for it. */
+  #own(id: NodeId, ask: Ask): NodeState | undefined {
+    const node = this.#nodeOf(id)
+    return node !== undefined && passesAll(placeFilters, node, ask) ? node : undefined
+  }
+
+  #refusals(ask: Ask, state: ServiceFold): readonly Refusal[] {
+    if (typeof ask.slot === 'string') {
+      const node = this.#nodeOf(ask.slot)
+      return node === undefined ? nothing : [firstRefusal(placeFilters, node, ask)].filter(isPresent)
+    }
+    if (state.refusals !== undefined) return state.refusals
+    const refusals = this.#nodes.map((node) => firstRefusal(placeFilters, node, ask)).filter(isPresent)
+    // Loads only grow within a fold, so the service's later slots fit nowhere either, unless a volume ties them.
+    if (state.homes === undefined) state.refusals = refusals
+    return refusals
+  }
+}
+
+/** One service's part of a fold. */
+class ServiceFold {
+  readonly homes: VolumeHomes | undefined
+  /** Why no node takes a slot of this service any more. */
+  refusals: readonly Refusal[] | undefined
+  readonly #tally: SpreadTally | undefined
+  /** Slots that are filled in this fold, and claims that others may not have seen yet. */
+  readonly #young: Assumption[] = []
+
+  constructor(
+    { workload, standing, pasts }: OpenService,
+    nodes: readonly NodeState[],
+    nodeOf: (id: NodeId) => NodeState | undefined,
+  ) {
+    const isReplicated = workload.mode.kind === 'replicated'
+    if (isReplicated && workload.volumes.length > 0) this.homes = new VolumeHomes(workload, pasts(), nodes)
+    if (!isReplicated || workload.spread.length === 0) return
+    const claims = standing()
+    this.#tally = new SpreadTally(workload, claims, nodeOf)
+    for (const { task } of claims) {
+      if (isYoung(task)) this.#young.push({ slot: Number(task.slot), attempt: task.attempt })
+    }
+  }
+
+  /** Spread first, then the fewest of this service, then the weighted hash. */
+  choose(vacancy: Assumption, ask: Ask, { workload, candidates }: OpenService): NodeState | undefined {
+    if (this.refusals !== undefined) return undefined
+    this.#tally?.lookFrom(vacancy)
+    const hash = hashText(slotId(workload.id, vacancy.slot))
+    let best: NodeState | undefined
+    let bestScore = -1
+    for (const node of candidates) {
+      const order = best === undefined ? -1 : this.#compare(node, best, workload.id)
+      if (order > 0 || !passesAll(loadFilters, node, ask)) continue
+      if (order === 0 && bestScore < 0 && best !== undefined) {
+        bestScore = rendezvous(hash, best.points, best.weight())
+      }
+      // Candidates come by id, so of two equal scores the lower id wins.
+      const score = order < 0 ? -1 : rendezvous(hash, node.points, node.weight())
+      if (order < 0 || score > bestScore) {
+        best = node
+        bestScore = score
+      }
+    }
+    return best
+  }
+
+  /** What a claim of this slot takes for granted (rule 4). */
+  assumed(workload: Workload, slot: Slot): readonly SlotId[] {
+    if (this.#tally === undefined || typeof slot !== 'number') return nothing
+    const earlier = this.#young.filter((young) => young.slot < slot)
+    return assumedRuns(
+      workload.id,
+      earlier.sort((a, b) => a.slot - b.slot),
+    )
+  }
+
+  gave({ slot, attempt }: OpenSlot, node: NodeState): void {
+    this.homes?.take(node.id)
+    this.#tally?.add(node)
+    if (typeof slot === 'number' && this.#tally !== undefined) this.#young.push({ slot, attempt })
+  }
+
+  #compare(a: NodeState, b: NodeState, service: ServiceId): number {
+    const branch = this.#tally?.compare(a, b) ?? 0
+    return branch === 0 ? a.load.slotsOf(service) - b.load.slotsOf(service) : branch
+  }
+}
+
+function refused({ leaving }: OpenSlot, refusals: readonly Refusal[]): SlotPlacement {
+  if (leaving === undefined) return { kind: 'pending', refusals }
+  return moving(leaving, undefined, refusals, nothing)
+}
+
+function moving(
+  { holder, losers, because }: NonNullable<OpenSlot['leaving']>,
+  to: NodeId | undefined,
+  refusals: readonly Refusal[],
+  assumed: readonly SlotId[],
+): SlotPlacement {
+  return { kind: 'moving', holder, to, successor: undefined, losers, because, refusals, assumed }
+}
+
+/** The nodes that may be given slots of a service, whatever their load. */
+export function candidatesOf(workload: Workload, nodes: readonly NodeState[]): readonly NodeState[] {
+  const ask: Ask = { workload, slot: 0, tie: undefined }
+  return nodes.filter((node) => passesAll(standingFilters, node, ask))
+}
+
+function isPresent<T>(value: T | undefined): value is T {
+  return value !== undefined
+}

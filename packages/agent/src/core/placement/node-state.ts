@@ -1,0 +1,60 @@
+import { isClaim, type NodeId, type ServiceId, type TaskEntry } from '@moot/crdt-state'
+import { pointsOf } from './hash.ts'
+import { NodeLoad } from './load.ts'
+import type { PlacementNode } from './placement.ts'
+import { shareWeight } from './weight.ts'
+import type { Workload } from './workload.ts'
+
+/** A node and what is taken on it. Kept from one computation to the next; `node` is replaced when it changes. */
+export class NodeState {
+  readonly id: NodeId
+  readonly points: Uint32Array
+  node: PlacementNode
+  load = new NodeLoad()
+
+  constructor(node: PlacementNode) {
+    this.id = node.id
+    this.points = pointsOf(node.id)
+    this.node = node
+  }
+
+  /** Its death verdict voids its claims. */
+  get isDown(): boolean {
+    return this.node.liveness.kind === 'down'
+  }
+
+  /** What people call it: Docker's node name, else its host name. */
+  get label(): string {
+    return this.node.settings.spec.Name || this.node.record?.status?.hostname || this.id
+  }
+
+  /** From nothing, because a node has few tasks and an addition that was forgotten would never be noticed. */
+  recount(workloads: (service: ServiceId) => Workload | undefined): void {
+    this.load = new NodeLoad()
+    const seen = new Set<string>()
+    for (const task of this.node.record?.tasks.values() ?? []) {
+      if (!reserves(task)) continue
+      const slot = `${task.service}.${task.slot}`
+      this.load.addClaim(task, workloads(task.service), !seen.has(slot))
+      seen.add(slot)
+    }
+  }
+
+  /**
+   * The smallest of the free shares of what a task may take: CPU, memory, places for tasks. More load never raises it.
+   */
+  weight(): number {
+    const capacity = this.node.record?.status?.capacity
+    if (capacity === undefined) return 1
+    return Math.min(
+      shareWeight(capacity.nanoCpus - this.load.nanoCpus, capacity.nanoCpus),
+      shareWeight(capacity.memoryBytes - this.load.memoryBytes, capacity.memoryBytes),
+      shareWeight(capacity.maxTasks - this.load.tasks, capacity.maxTasks),
+    )
+  }
+}
+
+/** A claim whose task has ended for good holds its slot and takes nothing. */
+function reserves(task: TaskEntry): boolean {
+  return isClaim(task) && task.done !== true
+}
