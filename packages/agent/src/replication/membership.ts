@@ -1,0 +1,135 @@
+import type { NodeId, RecordMessage, RecordStore } from '@moot/crdt-state'
+import pLimit from 'p-limit'
+import type { Logger } from 'pino'
+import {
+  type AlertChanges,
+  alertEntries,
+  type DetectorInput,
+  type DetectorState,
+  startDetector,
+  stepDetector,
+} from '../core/membership/detector.ts'
+import type { MembershipView } from '../core/membership/liveness.ts'
+import type { Defaults } from '../defaults.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Mesh } from '../ports/mesh.ts'
+
+export interface MembershipDriver {
+  start(): void
+  stop(): Promise<void>
+}
+
+/** Runs the detector: probes on the clock, alerts into this node's record. */
+export function createMembershipDriver(options: {
+  readonly mesh: Mesh
+  readonly records: RecordStore
+  readonly view: () => MembershipView
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly settings: Defaults
+  readonly publish: (delta: RecordMessage) => void
+}): MembershipDriver {
+  const { mesh, records, clock, logger, settings } = options
+  const limit = pLimit(settings.probeConcurrency)
+  const probing = new Map<NodeId, Promise<void>>()
+  let state: DetectorState | undefined
+  let pending = new Map<
+    string,
+    ReturnType<typeof alertEntries> extends ReadonlyMap<string, infer V> ? V : never
+  >()
+  let writing: Promise<void> | undefined
+  let cancelTick: () => void = () => undefined
+  let cancelLook: (() => void) | undefined
+  let unsubscribe: () => void = () => undefined
+  let stopped = false
+
+  type Event = DetectorInput extends infer Input
+    ? Input extends DetectorInput
+      ? Omit<Input, 'nowMs' | 'wallMs'>
+      : never
+    : never
+
+  function feed(event: Event): void {
+    if (state === undefined || stopped) return
+    const input = { ...event, nowMs: clock.monotonicMs(), wallMs: clock.wallMs() } as DetectorInput
+    const step = stepDetector(state, input, settings)
+    state = step.state
+    say(step.changes)
+    for (const target of step.probe) probe(target)
+  }
+
+  function say(changes: AlertChanges): void {
+    for (const [target, alert] of changes) {
+      logger.info({ target, evidence: alert?.evidence ?? 'withdrawn' }, 'alert')
+    }
+    for (const [key, value] of alertEntries(changes)) pending.set(key, value)
+    writing ??= write().finally(() => {
+      writing = undefined
+    })
+  }
+
+  /** In one write what came together; what cannot be written is tried again with the next tick. */
+  async function write(): Promise<void> {
+    while (pending.size > 0) {
+      const changes = pending
+      pending = new Map()
+      try {
+        options.publish(await records.write(changes))
+      } catch (error) {
+        pending = new Map([...changes, ...pending])
+        if (!stopped) logger.error({ err: error }, 'cannot write alerts; they are tried again')
+        return
+      }
+    }
+  }
+
+  function probe(target: NodeId): void {
+    if (probing.has(target)) return
+    const promise = limit(async () => {
+      const sentAtMs = clock.monotonicMs()
+      const result = await mesh.probe(target, settings.probeTimeoutMs)
+      probing.delete(target)
+      feed({ kind: 'probe-result', target, outcome: result.kind, sentAtMs })
+    })
+      .catch((error: unknown) => logger.error({ err: error, target }, 'a probe failed in itself'))
+      .finally(() => probing.delete(target))
+    probing.set(target, promise)
+  }
+
+  function tick(): void {
+    cancelTick = clock.after(settings.probeIntervalMs, tick)
+    // Members come and go without any record's change.
+    const view = options.view()
+    if (view !== state?.view) feed({ kind: 'view', view })
+    feed({ kind: 'tick' })
+    // Once more what could not be written.
+    say(new Map())
+  }
+
+  /** Records change by the hundred at times: looked at once per batch. */
+  function lookSoon(): void {
+    if (cancelLook !== undefined || stopped) return
+    cancelLook = clock.after(settings.recordBatchMs, () => {
+      cancelLook = undefined
+      feed({ kind: 'view', view: options.view() })
+    })
+  }
+
+  return {
+    start() {
+      const view = options.view()
+      state = startDetector(view, clock.monotonicMs())
+      feed({ kind: 'view', view })
+      unsubscribe = records.subscribe(lookSoon)
+      tick()
+    },
+    async stop() {
+      stopped = true
+      cancelTick()
+      cancelLook?.()
+      unsubscribe()
+      // Probes under way end by their own time limit, and change nothing any more.
+      await writing
+    },
+  }
+}
