@@ -12,7 +12,7 @@ export function convertPort(port: NonNullable<ServiceFile['ports']>[number], fie
     return [
       given({
         Name: port.name,
-        Protocol: (port.protocol ?? 'tcp') as PortConfig['Protocol'],
+        Protocol: port.protocol as PortConfig['Protocol'] | undefined,
         TargetPort: port.target,
         PublishedPort: port.published === undefined ? undefined : Number(port.published),
         PublishMode: port.mode ?? 'ingress',

@@ -65,7 +65,7 @@ function containerSpec(
     ...(service.tmpfs === undefined ? [] : [service.tmpfs].flat()).map(convertTmpfs),
   ]
   return given({
-    Image: image,
+    Image: withTag(image),
     Labels: { ...labels(service.labels ?? undefined), ...stackLabel },
     Command: words(service.entrypoint, `${field}.entrypoint`),
     Args: words(service.command, `${field}.command`),
@@ -95,17 +95,30 @@ function containerSpec(
     Isolation: service.isolation,
     Init: service.init,
     Sysctls: service.sysctls === undefined ? undefined : labels(service.sysctls),
-    CapabilityAdd: nonEmpty(service.cap_add),
-    CapabilityDrop: nonEmpty(service.cap_drop),
+    CapabilityAdd: nonEmpty(service.cap_add?.map(capability)),
+    CapabilityDrop: nonEmpty(service.cap_drop?.map(capability)),
     Ulimits: nonEmpty(
-      Object.entries(service.ulimits ?? {}).map(([Name, limit]) =>
-        typeof limit === 'number'
-          ? { Name, Soft: limit, Hard: limit }
-          : { Name, Soft: limit.soft, Hard: limit.hard },
-      ),
+      Object.entries(service.ulimits ?? {})
+        .toSorted(([a], [b]) => (a < b ? -1 : 1))
+        .map(([Name, limit]) =>
+          typeof limit === 'number'
+            ? { Name, Soft: limit, Hard: limit }
+            : { Name, Soft: limit.soft, Hard: limit.hard },
+        ),
     ),
     OomScoreAdj: service.oom_score_adj,
   }) as TaskTemplate['ContainerSpec']
+}
+
+/** `nginx` is `nginx:latest`; a tag or a digest stays. */
+function withTag(image: string): string {
+  const last = image.slice(image.lastIndexOf('/') + 1)
+  return last.includes(':') || last.includes('@') ? image : `${image}:latest`
+}
+
+function capability(name: string): string {
+  const upper = name.toUpperCase()
+  return upper === 'ALL' || upper.startsWith('CAP_') ? upper : `CAP_${upper}`
 }
 
 function words(value: string | string[] | null | undefined, field: string): string[] | undefined {
