@@ -8,8 +8,12 @@ export const stateDefaults = {
   graveyardMax: 200,
   /** Versions of one document, besides those of its history, that a client's stale update may refer to. */
   recentVersionsMax: 32,
+  /** Messages merged (1 ms each) before they are committed and the event loop is let go. */
+  messagesPerCommit: 64,
   /** Actors that a tombstone names; a document written by more nodes than this reports edits less precisely. */
   tombstoneClockMax: 64,
+  /** Higher epochs of its own that a node jumps past in one life: peers that hold older lives are few, a clone never ends. */
+  epochJumpsMax: 8,
   /** A peer's record is a cache: it is put on disk with each whole record and with every so many deltas. */
   deltasPerCachedRecord: 32,
   /** Objects waiting in `Storage.cache` before they are written without waiting for a commit. */

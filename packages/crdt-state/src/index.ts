@@ -4,7 +4,7 @@
  *
  * @example
  * const storage = openSqliteStorage({ path: '/var/lib/moot/state.db' })
- * const specs = openSpecStore({ storage, identity, clusterId, newActor: () => randomBytes(16).toString('hex') })
+ * const specs = await openSpecStore({ storage, identity, clusterId, newActor: () => randomBytes(16).toString('hex') })
  * const { resource, messages } = await specs.create('service', 'web', spec, author) // fsynced here; gossip `messages`
  */
 export * from './canonical-json.ts'
@@ -17,9 +17,16 @@ export * from './keys.ts'
 export * from './memory-storage.ts'
 export * from './record.ts'
 export * from './record-store.ts'
+export {
+  type OpenedRecordStore,
+  openRecordStore,
+  type RecordStoreOptions,
+} from './records/open-record-store.ts'
+export * from './schema/kinds.ts'
 export * from './schema/resources.ts'
 export * from './schema/service.ts'
 export * from './spec-digest.ts'
 export * from './spec-store.ts'
+export { openSpecStore, type SpecStoreOptions } from './specs/open-spec-store.ts'
 export * from './sqlite-storage.ts'
 export * from './storage.ts'

@@ -41,6 +41,11 @@ export interface TaskEntry {
   /** `ready` = created, waiting for its restart delay; `remove` = its slot or service is gone. */
   readonly desired: 'ready' | 'running' | 'shutdown' | 'remove'
   readonly state: TaskState
+  /**
+   * The boot epoch of the record in which this node last saw the container up. After a start of the agent `running`
+   * is only remembered until this is the record's epoch again: nobody may rely on it before.
+   */
+  readonly seenEpoch?: number
   /** Wall clock of this node, ms; display only. */
   readonly createdAtMs: number
   readonly stateAtMs: number

@@ -55,6 +55,11 @@ export interface Tombstone {
   readonly name: string
   readonly incarnation: number
   readonly author: Author
+  /**
+   * What the remover knew: per Automerge actor (its first 8 hex digits) the last sequence number. An edit beyond it
+   * was concurrent, and lost. Absent where too many wrote.
+   */
+  readonly knew?: Readonly<Record<string, number>>
   /** Raw ed25519 key (base64) of the node that removed it, and its signature over the canonical rest. */
   readonly publicKey: string
   readonly signature: string

@@ -6,7 +6,14 @@ import { StorageFailedError, StoreClosedError } from './errors.ts'
 import { sha256 } from './hash.ts'
 import { describeWrites } from './memory-storage.ts'
 import { openDatabase, salvageInto, setDatabaseAside } from './sqlite-database.ts'
-import type { DamagedObject, Storage, StorageWrite, StoredObject, Table } from './storage.ts'
+import {
+  type DamagedObject,
+  type Storage,
+  type StorageWrite,
+  type StoredObject,
+  type Table,
+  wholeDatabase,
+} from './storage.ts'
 
 interface Row {
   readonly tbl: string
@@ -228,9 +235,6 @@ export class SqliteStorage implements Storage {
     this.#database.close()
   }
 }
-
-/** The key under which `damaged()` reports that the whole file was set aside: any object may be missing. */
-export const wholeDatabase = '*'
 
 function prepare(database: DatabaseSync): Statements {
   return {

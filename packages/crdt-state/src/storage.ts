@@ -9,6 +9,9 @@ export interface StoredObject {
   readonly key: string
   readonly bytes: Uint8Array
 }
+/** The key (in table `meta`) under which `damaged` reports that the whole store was set aside: any object may be missing. */
+export const wholeDatabase = '*'
+
 export interface DamagedObject {
   readonly table: Table
   readonly key: string

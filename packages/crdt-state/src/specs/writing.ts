@@ -1,0 +1,102 @@
+import { stateDefaults } from '../defaults.ts'
+import {
+  changesOf,
+  type Document,
+  readingActor,
+  saved,
+  withDocument,
+  writeChange,
+} from '../document/automerge.ts'
+import { changedFields, type FieldChanges, sameJson } from '../document/diff.ts'
+import { flatten, overlap } from '../document/flat.ts'
+import { type DocumentName, type LiveDocument, liveDocument } from '../document/live-document.ts'
+import type { ChangeAction } from '../document/note.ts'
+import { summarise } from '../document/summary.ts'
+import { clockOf } from '../document/tombstone.ts'
+import { ResourceTooLargeError, StaleVersionError } from '../errors.ts'
+import type { SpecKind, SpecOf } from '../schema/resources.ts'
+import type { Author, SpecMessage, Tombstone } from '../spec-store.ts'
+
+export interface Edit {
+  readonly map: 'spec' | 'facts'
+  readonly fields: FieldChanges
+  readonly action: ChangeAction
+  readonly author: Author
+  readonly actor: string
+}
+
+export interface Edited {
+  readonly document: LiveDocument
+  readonly message: SpecMessage
+}
+
+/** One change on top of `bytes` (undefined: a new document). */
+export function edited(name: DocumentName, bytes: Uint8Array | undefined, edit: Edit): Edited {
+  return withDocument(bytes, edit.actor, (opened) => {
+    const { document, change } = writeChange(opened, edit.map, edit.fields, edit.action, edit.author)
+    return {
+      document: atRest(name, document),
+      message: changesMessage(name, [change]),
+    }
+  })
+}
+
+/** Throws `ResourceTooLargeError`. */
+export function atRest(name: DocumentName, document: Document): LiveDocument {
+  const bytes = saved(document)
+  if (bytes.length > stateDefaults.maxDocumentBytes) {
+    throw new ResourceTooLargeError(name.kind, name.name, bytes.length, stateDefaults.maxDocumentBytes)
+  }
+  return liveDocument(name, bytes, summarise(document))
+}
+
+export function changesMessage(
+  { kind, name, incarnation }: DocumentName,
+  changes: readonly Uint8Array[],
+): SpecMessage {
+  return {
+    type: 'changes',
+    kind,
+    name,
+    incarnation,
+    changes: changes.map((change) => Buffer.from(change).toString('base64')),
+  }
+}
+
+export function documentMessage({ kind, name, incarnation, bytes }: LiveDocument): SpecMessage {
+  return { type: 'changes', kind, name, incarnation, document: Buffer.from(bytes).toString('base64') }
+}
+
+export function allFields(spec: object): FieldChanges {
+  return flatten(spec)
+}
+
+/**
+ * What an update writes: the fields in which the client's spec differs from the one it had read (`base`). Where
+ * somebody changed those same fields meanwhile, to something else, the client must look again.
+ */
+export function fieldsToWrite(
+  { kind, name, resource }: LiveDocument,
+  base: SpecOf[SpecKind],
+  spec: object,
+): FieldChanges {
+  const asked = changedFields(base, spec)
+  if (base === resource.spec || asked.size === 0) return asked
+  const current = flatten(resource.spec)
+  const meanwhile = [...changedFields(base, resource.spec).keys()]
+  const needed = [...asked].filter(([pointer, value]) => !sameJson(current.get(pointer), value))
+  for (const [pointer] of needed) {
+    if (meanwhile.some((changed) => overlap(changed, pointer))) throw new StaleVersionError(kind, name)
+  }
+  return new Map(needed)
+}
+
+export function removalOf(
+  document: LiveDocument,
+  author: Author,
+): Omit<Tombstone, 'publicKey' | 'signature'> {
+  const { kind, name, incarnation } = document
+  const knew = withDocument(document.bytes, readingActor, (opened) => clockOf(changesOf(opened)))
+  const isSmall = Object.keys(knew).length <= stateDefaults.tombstoneClockMax
+  return { kind, name, incarnation, author, ...(isSmall ? { knew } : {}) }
+}
