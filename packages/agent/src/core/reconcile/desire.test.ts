@@ -8,6 +8,7 @@ import {
   containerFor,
   containerIdOf,
   inputOf,
+  recordOf,
   other,
   runningTask,
   self,
@@ -20,12 +21,13 @@ const web = serviceOf('web')
 const slot = slotId(web.id as ServiceId, 1)
 const mine = runningTask(web)
 const theirs = (state: TaskEntry['state']): TaskEntry =>
-  taskOf(web, { id: 'theirs' as TaskEntry['id'], attempt: 2, state })
+  taskOf(web, { id: 'theirs' as TaskEntry['id'], attempt: 2, state, seenEpoch: 1 })
 const run = (scene: Scene) => reconcile(inputOf(scene))
 const scene = (where: SlotPlacement, task = mine): Scene => ({
   services: [web],
   tasks: [task],
   slots: { [slot]: where },
+  others: [recordOf(other, {})],
   containers: [containerFor(task, 'running')],
 })
 
@@ -44,6 +46,16 @@ describe('a doubly claimed slot', () => {
     const output = losing('running')
     expect(changedTasks(output.changes)).toMatchObject([{ desired: 'shutdown' }])
     expect(output.actions).toMatchObject([{ kind: 'stop', container: mine.containerId }])
+  })
+
+  test('is not left for a survivor whose record is from before its agent restarted: it may be gone', () => {
+    const task = { ...theirs('running'), seenEpoch: 0 }
+    const where = {
+      kind: 'held',
+      holder: { node: other, task },
+      losers: [{ node: self, task: mine }],
+    } as const
+    expect(run(scene(where)).actions).toEqual([])
   })
 
   test('is left before the first sync by nobody', () => {

@@ -50,13 +50,13 @@ function verdictOn(
 function mustLeave(draft: Draft, task: TaskEntry, where: SlotPlacement): boolean {
   const self = draft.input.view.self
   if (where.kind === 'held')
-    return where.holder.node !== self && isLoser(where.losers, task) && yields(task, [where.holder])
+    return where.holder.node !== self && isLoser(where.losers, task) && yields(draft, task, [where.holder])
   if (where.kind !== 'moving') return false
   const { holder, successor, to } = where
   const survivors = successor === undefined ? [holder] : [successor, holder]
-  if (isLoser(where.losers, task)) return holder.node !== self && yields(task, survivors)
+  if (isLoser(where.losers, task)) return holder.node !== self && yields(draft, task, survivors)
   if (holder.node !== self || successor?.task.id === task.id) return false
-  if (successor !== undefined) return yields(task, [successor])
+  if (successor !== undefined) return yields(draft, task, [successor])
   // Claimed and not yet started: it serves nobody, so the slot may be placed anew at once.
   if (!wasStarted(task)) return mayStop(where.because.filter)
   return to === undefined && mayStop(where.because.filter)
@@ -67,14 +67,18 @@ function isLoser(losers: readonly Claim[], task: TaskEntry): boolean {
 }
 
 /** The one that leaves goes first only if it never started; else after it sees one of the others at work. */
-function yields(task: TaskEntry, survivors: readonly Claim[]): boolean {
-  return !wasStarted(task) || survivors.some((claim) => isServing(claim.task))
+function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boolean {
+  return !wasStarted(task) || survivors.some((claim) => isServing(draft, claim))
 }
 
-export function isServing(task: TaskEntry): boolean {
-  return (
-    (task.state === 'running' && task.desired === 'running') || (task.done === true && isTerminal(task.state))
-  )
+/**
+ * A record that comes from before its agent's (or host's) restart still says `running` of what may be gone: only what
+ * the node has seen since its last start counts.
+ */
+function isServing(draft: Draft, { node, task }: Claim): boolean {
+  if (task.done === true && isTerminal(task.state)) return true
+  const epoch = draft.input.view.records.get(node)?.epoch
+  return task.state === 'running' && task.desired === 'running' && task.seenEpoch === epoch
 }
 
 /**

@@ -98,9 +98,9 @@ function up(draft: Draft, task: TaskEntry, container: ContainerObservation): voi
   } else {
     // Once it was found unhealthy it is being stopped: a late good answer changes nothing.
     const settled = task.error === unhealthyError || task.desired === 'shutdown' || task.desired === 'remove'
-    if (settled) changeTask(draft, task, shown(container))
-    else
-      changeTask(draft, task, { ...shown(container), state: 'running', message: 'started', error: undefined })
+    const seen = { ...shown(container), seenEpoch: draft.own.epoch }
+    if (settled) changeTask(draft, task, seen)
+    else changeTask(draft, task, { ...seen, state: 'running', message: 'started', error: undefined })
   }
 }
 

@@ -187,6 +187,18 @@ describe('after the host was off', () => {
     expect(changedTasks(output.changes)).toMatchObject([{ desired: 'shutdown' }])
   })
 
+  test('a slot that is ours by right, and runs elsewhere too, is left to the other', () => {
+    const [mine] = scene.tasks
+    const task = runningTask(web, { id: 'theirs' as TaskEntry['id'], attempt: 2 })
+    const losers = [{ node: other, task }]
+    const output = run({
+      ...scene,
+      synced: true,
+      slots: { [slot]: { kind: 'held', holder: { node: self, task: mine! }, losers } },
+    })
+    expect(changedTasks(output.changes)).toMatchObject([{ state: 'failed', desired: 'shutdown' }])
+  })
+
   test('a slot that nobody took is restarted here if it is placed here, and left to the other node if not', () => {
     const vacant = (to: typeof self) => ({ [slot]: { kind: 'vacant', to, attempt: 2, assumed: [] } }) as const
     expect(changedTasks(run({ ...later, slots: vacant(self) }).changes)).toMatchObject([

@@ -118,7 +118,10 @@ function slotBelongs(draft: Draft, task: TaskEntry): 'ours' | 'another' | 'open'
   if (where === undefined) return 'unwanted'
   switch (where.kind) {
     case 'held':
-      return where.holder.node === self ? 'ours' : 'another'
+      // Ours by right, but ended, while another node has it too (this one was away): what runs there stays.
+      return where.holder.node === self && where.losers.every((claim) => claim.node === self)
+        ? 'ours'
+        : 'another'
     case 'moving':
       // The slot is leaving the node that it was on; only its successor goes on.
       return where.successor?.node === self ? 'ours' : 'another'

@@ -89,7 +89,7 @@ export function taskOf(service: Resource<ServiceSpec>, patch: Partial<TaskEntry>
 }
 
 export function runningTask(service: Resource<ServiceSpec>, patch: Partial<TaskEntry> = {}): TaskEntry {
-  const task = taskOf(service, { state: 'running', message: 'started', ...patch })
+  const task = taskOf(service, { state: 'running', message: 'started', seenEpoch: 1, ...patch })
   return { ...task, containerId: patch.containerId ?? containerIdOf(task.id) }
 }
 
