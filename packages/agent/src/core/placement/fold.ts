@@ -55,7 +55,9 @@ export class Fold {
     const state = this.#stateOf(service)
     const ask: Ask = { workload, slot: open.slot, tie: state.homes?.tie(open.slot) }
     const node =
-      typeof open.slot === 'string' ? this.#own(open.slot, ask) : state.choose(open.slot, ask, service)
+      typeof open.slot === 'string'
+        ? this.#own(open.slot, ask)
+        : state.choose({ slot: open.slot, attempt: open.attempt }, ask, service)
     if (node === undefined) return refused(open, this.#refusals(ask, state))
     const assumed = state.assumed(workload, open.slot)
     node.load.add(workload, open.slot)

@@ -48,12 +48,16 @@ export class NodeLoad {
     for (const port of workload.demand.hostPorts) this.#portHolders.delete(port)
   }
 
+  /** Called once for a slot that is claimed here. */
+  addSlot(service: ServiceId): void {
+    bump(this.#slotsOfService, service, 1)
+  }
+
   /** `workload` undefined: its service was removed, so what it reserved is no longer known. It is about to stop. */
-  addClaim(task: TaskEntry, workload: Workload | undefined, isFirstOfSlot: boolean): void {
+  addTask(task: TaskEntry, workload: Workload | undefined): void {
     const name = slotName(workload?.name ?? task.service, task.slot)
     if (workload === undefined) this.tasks += 1
     else this.#takeDemand(workload.demand, 1)
-    if (isFirstOfSlot) bump(this.#slotsOfService, task.service, 1)
     for (const port of workload?.demand.hostPorts ?? []) this.#holdPort(port, name)
     // What the engine has really published may be of an older spec, or a port that it chose itself.
     for (const { published, protocol } of task.ports ?? []) this.#holdPort(portKey(published, protocol), name)

@@ -1,4 +1,4 @@
-import { isClaim, type NodeId, type ServiceId, type TaskEntry } from '@moot/crdt-state'
+import { isClaim, type NodeId, type ServiceId } from '@moot/crdt-state'
 import { pointsOf } from './hash.ts'
 import { NodeLoad } from './load.ts'
 import type { PlacementNode } from './placement.ts'
@@ -33,10 +33,12 @@ export class NodeState {
     this.load = new NodeLoad()
     const seen = new Set<string>()
     for (const task of this.node.record?.tasks.values() ?? []) {
-      if (!reserves(task)) continue
+      if (!isClaim(task)) continue
       const slot = `${task.service}.${task.slot}`
-      this.load.addClaim(task, workloads(task.service), !seen.has(slot))
+      if (!seen.has(slot)) this.load.addSlot(task.service)
       seen.add(slot)
+      // One that is done for good holds its slot and takes nothing.
+      if (task.done !== true) this.load.addTask(task, workloads(task.service))
     }
   }
 
@@ -52,9 +54,4 @@ export class NodeState {
       shareWeight(capacity.maxTasks - this.load.tasks, capacity.maxTasks),
     )
   }
-}
-
-/** A claim whose task has ended for good holds its slot and takes nothing. */
-function reserves(task: TaskEntry): boolean {
-  return isClaim(task) && task.done !== true
 }

@@ -83,10 +83,10 @@ describe('what runs stays', () => {
       ...before,
       nodes: new Map(before.nodes).set(dead.id, { ...dead, liveness: { kind: 'down', observers: [] } }),
     })
-    for (const [id, where] of nodesOf(place(before))) {
-      if (where === dead.id) expect([nodeId('a'), nodeId('c')]).toContain(nodesOf(after).get(id))
-      else expect(nodesOf(after).get(id)).toBe(where)
-    }
+    const stayed = [...nodesOf(place(before))].filter(([, where]) => where !== dead.id)
+    expect(stayed.length).toBeGreaterThan(0)
+    expect([...nodesOf(after)].filter(([id]) => new Map(stayed).has(id))).toEqual(stayed)
+    expect([...nodesOf(after).values()]).not.toContain(dead.id)
   })
 
   test('a node that may be down keeps what it holds and gets nothing new', () => {
@@ -264,16 +264,14 @@ describe('spread preferences', () => {
   test('put the replacement of a drained task into the zone that loses it', () => {
     const web = service('web', replicas(4), spread)
     const settled = settle(input([web], zones))
-    const from = [...nodesOf(place(settled)).values()].find((id) => id?.startsWith('a'))
-    const drained = settled.nodes.get(nodeId(from!.slice(0, 2)))!
-    const spec = { ...drained.settings.spec, Availability: 'drain' as const }
-    const nodes = new Map(settled.nodes).set(drained.id, {
-      ...drained,
-      settings: { ...drained.settings, spec },
-    })
-    for (const where of place({ ...settled, nodes }).slots.values()) {
-      if (where.kind === 'moving') expect(where.to).toMatch(/^a/)
-    }
+    const from = [...nodesOf(place(settled)).values()].find((id) => id?.startsWith('a')) ?? ''
+    const drained = node(from.slice(0, 2), { availability: 'drain', labels: { zone: 'a' } })
+    const nodes = new Map(settled.nodes).set(
+      drained.id,
+      withTasks(drained, [...settled.nodes.get(drained.id)!.record!.tasks.values()]),
+    )
+    const moving = [...place({ ...settled, nodes }).slots.values()].filter((where) => where.kind === 'moving')
+    expect(moving.map((where) => where.to?.slice(0, 1))).toEqual(['a'])
   })
 
   test('a claim lists the earlier vacancies that it assumed filled, as one run', () => {
@@ -345,7 +343,9 @@ describe('local volumes', () => {
 
 describe('refusals', () => {
   const gpu = { DiscreteResourceSpec: { Kind: 'GPU', Value: 2 } }
-  const reserving = (reservations: object): object => ({ Resources: { Reservations: reservations } })
+  const reserving = (reservations: object): Record<string, unknown> => ({
+    Resources: { Reservations: reservations },
+  })
   const hostPort = { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' }] } }
   const web = service('web', hostPort)
 
@@ -428,14 +428,14 @@ describe('refusals', () => {
   test('a limit of replicas per node holds, and moves what exceeds it, the first slots staying', () => {
     const limited = service('web', replicas(3), { Placement: { MaxReplicas: 1 } })
     const on = node('a', { tasks: [task(limited, 3), task(limited, 1)] })
-    const kinds = (nodes: readonly ReturnType<typeof node>[]): unknown =>
+    const kinds = (nodes: readonly ReturnType<typeof node>[]): unknown[] =>
       [...place(input([limited], nodes)).slots.values()].map((where) => [where.kind, nodeOf(where)])
     expect(kinds([on, node('b')])).toEqual([
       ['held', nodeId('a')],
       ['vacant', nodeId('b')],
       ['moving', undefined],
     ])
-    expect(kinds([on, node('b'), node('c')])[2 as never]).toEqual(['moving', expect.anything()])
+    expect(kinds([on, node('b'), node('c')])[2]).toEqual(['moving', expect.anything()])
   })
 
   test('reservations are counted exactly', () => {

@@ -22,7 +22,7 @@ export const maxReplicasHeldFilter: Filter = {
 function slotsBefore({ node }: NodeState, { workload, slot }: Ask): number {
   const before = new Set<string | number>()
   for (const task of node.record?.tasks.values() ?? []) {
-    if (task.service !== workload.id || !isClaim(task) || task.done === true) continue
+    if (task.service !== workload.id || !isClaim(task)) continue
     if (compareSlots(task, { service: workload.id, slot }) < 0) before.add(task.slot)
   }
   return before.size
