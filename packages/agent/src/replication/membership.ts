@@ -31,7 +31,8 @@ export function createMembershipDriver(options: {
 }): MembershipDriver {
   const { mesh, records, clock, logger, settings } = options
   const limit = pLimit(settings.probeConcurrency)
-  const probing = new Map<NodeId, Promise<void>>()
+  /** Probes under way, by target. */
+  const probing = new Map<NodeId, number>()
   let state: DetectorState | undefined
   let pending = new Map<
     string,
@@ -84,16 +85,21 @@ export function createMembershipDriver(options: {
   }
 
   function probe(target: NodeId): void {
-    if (probing.has(target)) return
-    const promise = limit(async () => {
+    const underWay = probing.get(target) ?? 0
+    // One more than fits: a probe whose time limit ends with the interval must not cost the next one its turn.
+    if (underWay > settings.probeTimeoutMs / settings.probeIntervalMs) return
+    probing.set(target, underWay + 1)
+    limit(async () => {
       const sentAtMs = clock.monotonicMs()
       const result = await mesh.probe(target, settings.probeTimeoutMs)
-      probing.delete(target)
       feed({ kind: 'probe-result', target, outcome: result.kind, sentAtMs })
     })
       .catch((error: unknown) => logger.error({ err: error, target }, 'a probe failed in itself'))
-      .finally(() => probing.delete(target))
-    probing.set(target, promise)
+      .finally(() => {
+        const left = (probing.get(target) ?? 1) - 1
+        if (left === 0) probing.delete(target)
+        else probing.set(target, left)
+      })
   }
 
   function tick(): void {

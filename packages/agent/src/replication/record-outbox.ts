@@ -8,13 +8,10 @@ export function mergeDeltas(deltas: readonly RecordMessage[]): readonly RecordMe
   const merged: RecordMessage[] = []
   for (const delta of deltas) {
     const last = merged.at(-1)
-    const continues =
-      last !== undefined &&
-      delta.from !== undefined &&
-      last.node === delta.node &&
-      last.epoch === delta.epoch &&
-      last.seq === delta.from
-    if (!continues) {
+    const sameLife = last !== undefined && last.node === delta.node && last.epoch === delta.epoch
+    // Writers whose changes went to the disk together were each given the same delta.
+    if (sameLife && delta.seq <= last.seq) continue
+    if (!sameLife || delta.from === undefined || delta.from > last.seq) {
       merged.push(delta)
       continue
     }
