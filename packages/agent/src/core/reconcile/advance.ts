@@ -54,6 +54,7 @@ function advance(draft: Draft, task: TaskEntry, container: ContainerObservation 
 }
 
 function accept(draft: Draft, task: TaskEntry): void {
+  if (!mayPrepare(draft, task)) return
   const admission = admit(draft, task)
   if (admission.kind === 'wait') return
   if (admission.kind === 'refused') {
@@ -67,6 +68,20 @@ function accept(draft: Draft, task: TaskEntry): void {
   }
   const preparing = changeTask(draft, task, { state: 'preparing', message: 'preparing', error: undefined })
   act(draft, { kind: 'prepare', task: task.id, setup: { ...needed.setup, task: preparing } })
+}
+
+/**
+ * A restarted task's container is made while its delay passes, as in Swarm; but where the task before it never got a
+ * container, making one is what the delay is for.
+ */
+function mayPrepare(draft: Draft, task: TaskEntry): boolean {
+  if (task.restart === undefined) return true
+  const before = tasksOfSlot(draft, slotOf(task)).find((other) => other.attempt === task.attempt - 1)
+  return before?.containerId !== undefined || isRestartDue(draft, task, task.restart)
+}
+
+function isRestartDue(draft: Draft, task: TaskEntry, restart: NonNullable<TaskEntry['restart']>): boolean {
+  return isDue(draft, task.createdAtMs, restart.notBeforeMs - task.createdAtMs)
 }
 
 /** After a restart of the agent it is not known whether the image is here: preparing again costs an inspection. */
@@ -96,7 +111,7 @@ function mayStart(draft: Draft, task: TaskEntry): boolean {
   if (!synced || !isWinning(draft, task)) return false
   if (task.desired === 'ready' && olderLives(draft, task)) return false
   const { restart } = task
-  if (restart !== undefined) return isDue(draft, task.createdAtMs, restart.notBeforeMs - task.createdAtMs)
+  if (restart !== undefined) return isRestartDue(draft, task, restart)
   return nowMs < task.createdAtMs || isDue(draft, task.createdAtMs, settings.settleMs)
 }
 

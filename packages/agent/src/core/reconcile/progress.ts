@@ -60,7 +60,7 @@ export function progressOf(
     positions.push({ id: slotId, slot: parseSlotId(slotId).slot, state, atMs: seen.atMs })
   }
   positions.sort((a, b) => compareSlots(a.slot, b.slot))
-  const failed = positions.filter((position) => position.state === 'failed').length
+  const failed = positions.filter((position) => slots.get(position.id)?.fact === 'failed').length
   const settledWell = positions.filter((position) => position.state === 'ok').length
   return {
     digest,
@@ -75,6 +75,8 @@ interface Seen {
   old: boolean
   updated: boolean
   fact: 'begun' | 'ok' | 'failed' | undefined
+  /** Is the fact the word of a node that has a task of the slot? */
+  holds: boolean
   atMs: number | undefined
 }
 
@@ -88,13 +90,16 @@ function collect(
   const seenAt = (id: SlotId): Seen => {
     const known = slots.get(id)
     if (known !== undefined) return known
-    const fresh: Seen = { old: false, updated: false, fact: undefined, atMs: undefined }
+    const fresh: Seen = { old: false, updated: false, fact: undefined, holds: false, atMs: undefined }
     slots.set(id, fresh)
     return fresh
   }
+  const held = new Set<SlotId>()
   for (const task of record.tasks.values()) {
     if (task.service !== service || !isClaim(task) || !asksFor(spec, task.slot)) continue
-    const seen = seenAt(slotIdOf(service, task.slot))
+    const slot = slotIdOf(service, task.slot)
+    const seen = seenAt(slot)
+    held.add(slot)
     if (task.digest === digest) seen.updated = true
     else seen.old = true
   }
@@ -107,6 +112,7 @@ function collect(
     const seen = seenAt(id as SlotId)
     if (seen.fact === undefined || weight[fact.state] > weight[seen.fact]) {
       seen.fact = fact.state
+      seen.holds = held.has(id as SlotId)
       seen.atMs = fact.atMs
     }
   }
@@ -116,7 +122,9 @@ function collect(
 const weight = { ok: 0, begun: 1, failed: 2 } as const
 
 function stateOf(seen: Seen): Position['state'] | undefined {
-  if (seen.fact === 'begun' || seen.fact === 'failed') return seen.fact
+  if (seen.fact === 'begun') return 'begun'
+  // A failure stands for as long as its node has the slot; where the slot went back to, it is still to be updated.
+  if (seen.fact === 'failed' && (seen.holds || !seen.old || seen.updated)) return 'failed'
   if (seen.old && !seen.updated) return 'waiting'
   return seen.fact
 }

@@ -85,6 +85,15 @@ describe('a restart', () => {
     expect(run({ ...scene, nowMs: 1_003_000 }).actions).toMatchObject([{ kind: 'start' }])
   })
 
+  test('of a task that never got a container waits before it is prepared again', () => {
+    const restart = { count: 3, windowStartMs: 0, notBeforeMs: 1_002_000 }
+    const before = taskOf(web, { state: 'failed', desired: 'shutdown', error: 'registry: timeout' })
+    const task = taskOf(web, { desired: 'ready', attempt: 2, createdAtMs: 1_000_000, restart })
+    const scene: Scene = { services: [web], tasks: [before, task] }
+    expect(run({ ...scene, nowMs: 1_001_999 })).toMatchObject({ actions: [], wakeAtMs: 1_002_000 })
+    expect(run({ ...scene, nowMs: 1_002_000 }).actions).toMatchObject([{ kind: 'prepare' }])
+  })
+
   test('does not wait for ever when the clock is set back', () => {
     const task = taskOf(web, {
       state: 'ready',

@@ -176,7 +176,8 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   const olds = live.filter((task) => task.digest !== digest)
   const startFirst = service.spec.UpdateConfig?.Order === 'start-first'
   if (next === undefined) {
-    if (fact.state === 'begun' && olds.length > 0 && isOurs(draft, slot))
+    if (olds.length === 0 || !isOurs(draft, slot)) return
+    if (fact.state === 'begun' || retries(draft, service, slot, fact))
       makeNext(draft, service, olds, startFirst)
     return
   }
@@ -190,6 +191,21 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
     const replaced = startFirst ? next.state === 'running' : isMade(next)
     if (idle || replaced) want(draft, old, 'shutdown')
   }
+}
+
+/**
+ * `continue` means that every slot is to get there: one whose step failed while its older task lives on is tried
+ * again from time to time. Noting the time in the fact bounds it, whatever becomes of the history.
+ */
+function retries(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): boolean {
+  if (fact.state !== 'failed' || service.spec.UpdateConfig?.FailureAction !== 'continue') return false
+  if (!isDue(draft, fact.atMs, draft.input.settings.rejectionRetryMs)) return false
+  const id = service.id as ServiceId
+  const facts = draft.facts.get(id)
+  if (facts === undefined) return false
+  const slots = { ...facts.slots, [slot]: { ...fact, atMs: draft.input.nowMs } }
+  putFacts(draft, id, { ...facts, slots })
+  return true
 }
 
 function isMade(task: TaskEntry): boolean {
