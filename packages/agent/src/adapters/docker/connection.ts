@@ -3,11 +3,9 @@ import type { IncomingMessage } from 'node:http'
 import Docker from 'dockerode'
 import { defaults } from '../../defaults.ts'
 import { EngineUnavailableError } from '../../ports/engine.errors.ts'
+import { compareVersions, newestApiVersion } from './api-version.ts'
 import { classify, type CallPurpose } from './failure.ts'
 import { unaborted, waitFor } from './shared-call.ts'
-
-/** Newest Engine API that this code was written against (docs: Engine API v1.50); a newer engine is spoken to in this one. */
-const newestApiVersion = '1.50'
 
 export interface CallOptions {
   readonly method: 'GET' | 'POST' | 'DELETE'
@@ -29,11 +27,10 @@ interface Modem {
       readonly method: string
       readonly statusCodes: Readonly<Record<number, true>>
       readonly options?: object
-      readonly isStream?: boolean
+      readonly isStream: true
       readonly abortSignal: AbortSignal
-      readonly allowEmpty?: boolean
     },
-    callback: (error: unknown, answer: unknown) => void,
+    callback: (error: unknown, response: unknown) => void,
   ): void
 }
 
@@ -69,61 +66,84 @@ export class DockerConnection {
   /** One whole answer, parsed. Ours to trust in shape: it comes from the engine that runs this node's containers. */
   async request<T>(call: CallOptions): Promise<T> {
     const version = await this.apiVersion(call.signal)
-    return (await this.#dial(call, `/v${version}`, false)) as T
+    return (await this.#ask(call, `/v${version}`)) as T
   }
 
-  /** The answer's bytes as they come. `timeoutMs` bounds the wait for the answer's head only. */
+  /** The answer's bytes as they come, until the signal. `timeoutMs` bounds the wait for the answer's head only. */
   async stream(call: CallOptions): Promise<IncomingMessage> {
     const version = await this.apiVersion(call.signal)
-    return (await this.#dial(call, `/v${version}`, true)) as IncomingMessage
+    const response = await this.#bounded(call, (signal) => this.#open(call, `/v${version}`, signal))
+    const end = (): void => {
+      response.destroy()
+    }
+    if (call.signal.aborted) end()
+    call.signal.addEventListener('abort', end, { once: true })
+    response.once('close', () => call.signal.removeEventListener('abort', end))
+    return response
   }
 
   async #askVersion(): Promise<string> {
     const timeoutMs = defaults.engineFactsTimeoutMs
     const call = { method: 'GET', path: '/version', signal: unaborted, timeoutMs } as const
-    const answer = (await this.#dial(call, '', false)) as { readonly ApiVersion: string }
+    const answer = (await this.#ask(call, '')) as { readonly ApiVersion: string }
     return compareVersions(answer.ApiVersion, newestApiVersion) < 0 ? answer.ApiVersion : newestApiVersion
   }
 
-  async #dial(call: CallOptions, prefix: string, isStream: boolean): Promise<unknown> {
-    call.signal.throwIfAborted()
-    const timeoutMs = call.timeoutMs ?? defaults.engineCallTimeoutMs
-    const stop = new AbortController()
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-    const timer = setTimeout(() => {
-      reject(new EngineUnavailableError(`${call.method} ${call.path}: no answer within ${timeoutMs} ms`))
-      stop.abort()
-    }, timeoutMs)
-    const onAbort = (): void => {
-      reject(call.signal.reason)
-      stop.abort()
-    }
-    call.signal.addEventListener('abort', onAbort, { once: true })
+  #ask(call: CallOptions, prefix: string): Promise<unknown> {
+    return this.#bounded(call, async (signal) => {
+      // Read here and not by docker-modem, which waits for ever for an answer that was cut short.
+      const response = await this.#open(call, prefix, signal)
+      try {
+        const text = Buffer.concat(await response.toArray()).toString('utf8')
+        return text === '' ? undefined : (JSON.parse(text) as unknown)
+      } catch (error) {
+        throw classify(error, call.purpose)
+      }
+    })
+  }
+
+  #open(call: CallOptions, prefix: string, signal: AbortSignal): Promise<IncomingMessage> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
     this.#modem.dial(
       {
         path: prefix + call.path + queryString(call.query),
         method: call.method,
         statusCodes: goodStatus,
-        isStream,
-        abortSignal: stop.signal,
+        isStream: true,
+        abortSignal: signal,
         ...(call.body !== undefined && { options: { _query: {}, _body: call.body } }),
       },
-      (error, answer) => (error ? reject(classify(error, call.purpose)) : resolve(answer)),
+      (error, response) =>
+        error ? reject(classify(error, call.purpose)) : resolve(response as IncomingMessage),
+    )
+    return promise
+  }
+
+  /** Ends `work`, and the wait for it, at the call's signal or its time bound. */
+  async #bounded<T>(call: CallOptions, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    call.signal.throwIfAborted()
+    const timeoutMs = call.timeoutMs ?? defaults.engineCallTimeoutMs
+    const stop = new AbortController()
+    const { promise: gaveUp, reject } = Promise.withResolvers<never>()
+    const giveUp = (reason: unknown): void => {
+      reject(reason)
+      stop.abort()
+    }
+    const onAbort = (): void => giveUp(call.signal.reason)
+    call.signal.addEventListener('abort', onAbort, { once: true })
+    const timer = setTimeout(
+      () =>
+        giveUp(new EngineUnavailableError(`${call.method} ${call.path}: no answer within ${timeoutMs} ms`)),
+      timeoutMs,
     )
     try {
-      const answer = await promise
-      if (isStream) {
-        // From here on the signal ends the stream; the listener goes with it.
-        const response = answer as IncomingMessage
-        response.once('close', () => call.signal.removeEventListener('abort', onAbort))
-      }
-      return answer
+      return await Promise.race([gaveUp, work(stop.signal)])
     } catch (error) {
       if (error instanceof EngineUnavailableError) this.forgetVersion()
       throw error
     } finally {
       clearTimeout(timer)
-      if (!isStream) call.signal.removeEventListener('abort', onAbort)
+      call.signal.removeEventListener('abort', onAbort)
     }
   }
 }
@@ -139,11 +159,4 @@ function queryString(query: CallOptions['query']): string {
   // After a `?` docker-modem appends `_query`, or drops the last character where there is no body: the `&` is for that.
   const text = parameters.toString()
   return text === '' ? '' : `?${text}&`
-}
-
-/** Docker's API versions are `major.minor`: negative where `a` is older. */
-export function compareVersions(a: string, b: string): number {
-  const [aMajor = 0, aMinor = 0] = a.split('.').map(Number)
-  const [bMajor = 0, bMinor = 0] = b.split('.').map(Number)
-  return aMajor - bMajor || aMinor - bMinor
 }

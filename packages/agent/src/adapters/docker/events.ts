@@ -102,6 +102,8 @@ async function readOnce(
   const translator = new EventTranslator(source, queue, either, (error) => connection.abort(error))
   try {
     for await (const event of jsonLines(stream)) translator.take(event as DockerEvent)
+  } catch (error) {
+    throw connection.signal.aborted ? connection.signal.reason : error
   } finally {
     connection.abort()
     await translator.settled()

@@ -22,7 +22,7 @@ const unwell =
 
 /** The host cannot give what the container needs: no restart here helps, another node may have it. */
 const hostLacks =
-  /port is already allocated|address already in use|non-overlapping|pool overlaps|could not select device driver|no space left on device/i
+  /port is already allocated|address already in use|non-overlapping|pool overlaps|could not select device driver|no space left on device|is not a shared (?:or slave )?mount/i
 
 /** Specs that Engine 20.10 refuses with status 500 (seen, see test/e2e/engine.test.ts); newer engines say 400. */
 const badSpec =
@@ -30,21 +30,20 @@ const badSpec =
 
 interface ModemError {
   readonly statusCode?: number
-  readonly json?: unknown
   readonly code?: string
   readonly message?: string
 }
 
 /** Types an error of docker-modem by its cause. Docker's own words are kept: people search for them. */
 export function classify(error: unknown, purpose: CallPurpose = 'other'): Error {
-  const { statusCode, json, code, message = String(error) } = error as ModemError
+  const { statusCode, code, message = String(error) } = error as ModemError
   if (statusCode === undefined) {
     if ((code !== undefined && brokenSocket.has(code)) || /socket hang up|aborted/i.test(message)) {
       return new EngineUnavailableError(message, error)
     }
     return new EngineUnavailableError(`unintelligible answer: ${message}`, error)
   }
-  const words = dockerMessage(json) ?? message
+  const words = dockerMessage(message)
   if (unwell.test(words) || statusCode === 503) return new EngineUnavailableError(words, error)
   if (rejects(statusCode, words, purpose)) return new TaskRejectedError(words, error)
   return new EngineCallError(statusCode, words, error)
@@ -67,8 +66,7 @@ export function isStatus(error: unknown, ...statuses: readonly number[]): boolea
   return error instanceof EngineCallError && statuses.includes(error.status)
 }
 
-/** `{"message": …}` of Docker's error answers. */
-function dockerMessage(json: unknown): string | undefined {
-  if (typeof json !== 'object' || json === null || !('message' in json)) return undefined
-  return typeof json.message === 'string' ? json.message.trim() : undefined
+/** docker-modem writes `(HTTP code 404) unexpected - No such image: x `: the words behind are the engine's. */
+function dockerMessage(message: string): string {
+  return (/^\(HTTP code \d+\) .*? - (.*)$/s.exec(message)?.[1] ?? message).trim()
 }

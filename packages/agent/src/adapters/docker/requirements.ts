@@ -1,6 +1,6 @@
 import type { ServiceSpec } from '@moot/crdt-state'
 import { TaskRejectedError } from '../../ports/engine.errors.ts'
-import { compareVersions } from './connection.ts'
+import { compareVersions } from './api-version.ts'
 
 interface Requirement {
   readonly field: string
