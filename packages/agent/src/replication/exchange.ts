@@ -82,15 +82,18 @@ export function createExchange(options: ExchangeOptions, counters: Counters, sto
     schema: z.ZodType<T>,
     signal: AbortSignal = stopped,
   ): Promise<T> {
-    const timeout = new AbortController()
+    const bound = new AbortController()
     const ms = settings.syncStepTimeoutMs
-    const cancel = clock.after(ms, () => timeout.abort(new DeadlineError(`"${protocol}" to ${node}`, ms)))
+    const cancel = clock.after(ms, () => bound.abort(new DeadlineError(`"${protocol}" to ${node}`, ms)))
+    // Not AbortSignal.any: every request of this agent's life would hang on to the long-lived signals.
+    const abort = (): void => bound.abort(signal.aborted ? signal.reason : stopped.reason)
+    for (const source of [signal, stopped]) source.addEventListener('abort', abort, { once: true })
+    if (signal.aborted || stopped.aborted) abort()
     const payload = encode(body)
     counters.count('requestsOut')
     counters.count('requestBytesOut', payload.length)
     try {
-      const bound = AbortSignal.any([signal, stopped, timeout.signal])
-      const bytes = await mesh.request(node, protocol, payload, bound)
+      const bytes = await mesh.request(node, protocol, payload, bound.signal)
       counters.count('requestBytesIn', bytes.length)
       const answer = decode(schema, bytes)
       if (answer !== undefined) return answer
@@ -101,6 +104,7 @@ export function createExchange(options: ExchangeOptions, counters: Counters, sto
       throw error
     } finally {
       cancel()
+      for (const source of [signal, stopped]) source.removeEventListener('abort', abort)
     }
   }
 

@@ -24,7 +24,7 @@ import { createViewSource } from '../view-source.ts'
 import { createMembershipDriver, type MembershipDriver } from './membership.ts'
 import { createReplication, type Replication } from './replication.ts'
 
-const clusterId = 'test-cluster'
+export const clusterId = 'test-cluster'
 export const author: Author = { node: 'test', client: 'test', atMs: 0 }
 
 /** mulberry32: the same seed, the same run. */
@@ -40,6 +40,7 @@ export function seededRandom(seed: number): () => number {
 
 export interface TestNode {
   readonly id: NodeId
+  readonly identity: Identity
   readonly storage: MemoryStorage
   readonly specs: SpecStore
   readonly records: RecordStore
@@ -121,6 +122,7 @@ export async function testCluster(options: {
     const driver = createMembershipDriver({ ...shared, view, publish })
     return {
       id,
+      identity,
       storage,
       specs,
       records,
