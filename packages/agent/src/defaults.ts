@@ -156,8 +156,6 @@ export const defaults = {
   apiMaxEngineAnswerBytes: 16 * 1024 * 1024,
   /** How long the engine may ask a registry for an image's digest: without one the service is deployed all the same. */
   registryLookupTimeoutMs: 5_000,
-  /** More replicas of one service than this are a slip of the finger: every agent computes each slot. */
-  maxReplicas: 100_000,
   joinTokenTtlMs: 60 * 60 * 1000,
 } as const
 export type Defaults = { readonly [K in keyof typeof defaults]: number }

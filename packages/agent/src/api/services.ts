@@ -64,7 +64,7 @@ async function create(api: Api, call: Call): Promise<void> {
     [...view.services.values()].some((service) => service.name === name)
   const { spec, warnings } = readServiceSpec(body, view, {
     name: () => freeServiceName(taken),
-    maxReplicas: api.settings.maxReplicas,
+    maxReplicas: api.settings.maxReplicasPerService,
   })
   if (taken(spec.Name)) throw new NameTakenError('service', spec.Name)
   const written = await api.cluster.create('service', spec.Name, spec, authorOf(api, call))
@@ -85,7 +85,7 @@ async function update(api: Api, call: Call): Promise<void> {
   if (rollback === 'previous') return rollBack(api, call, service, index)
   const { spec, warnings } = readServiceSpec(body, api.cluster.view(), {
     name: () => '',
-    maxReplicas: api.settings.maxReplicas,
+    maxReplicas: api.settings.maxReplicasPerService,
   })
   if (spec.Name !== service.name) throw badRequest('renaming services is not supported')
   if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')

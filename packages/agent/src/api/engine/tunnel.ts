@@ -88,8 +88,9 @@ function join(client: Duplex, engine: Duplex, log: Logger): void {
   })
   client.once('close', () => engine.destroy())
   engine.once('close', () => {
-    // Both directions have ended, or it broke: what is still buffered for the client goes out first.
-    client.end()
+    // Both directions have ended, or it broke: what is still buffered for the client goes out first. Nobody is left
+    // to hear what the client would still say.
+    client.end(() => client.destroy())
   })
   client.pipe(engine)
   engine.pipe(client)
