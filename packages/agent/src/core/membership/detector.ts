@@ -39,6 +39,8 @@ interface Watch {
   readonly reachable: boolean
   /** Consecutive probes without an answer, newest last, at most `probesMissed` of them. */
   readonly missed: readonly ('refused' | 'silent')[]
+  /** Only the silence of probes sent since then counts. */
+  readonly countedFromMs: number
   readonly refusedSinceMs: number | undefined
   /** The host lives without its agent for longer than the grace: its refusals now count as silence. */
   readonly graceOver: boolean
@@ -111,6 +113,7 @@ function newWatch(settings: DetectorSettings): Watch {
     heard: false,
     reachable: false,
     missed: [],
+    countedFromMs: 0,
     refusedSinceMs: undefined,
     graceOver: false,
     returnedAtMs: 0,
@@ -217,6 +220,7 @@ function onProbeResult(
   // A time limit that fired much too late says that this agent stood still, not that the other one did.
   if (sentAtMs < state.distrustedBeforeMs || overdueMs > settings.probeIntervalMs) return draft.finish({})
   const before = draft.watch(target)
+  if (sentAtMs < before.countedFromMs) return draft.finish({})
   draft.update(target, {
     reachable: false,
     missed: [...before.missed, outcome].slice(-settings.probesMissed),
@@ -299,11 +303,25 @@ function onView(
   ].filter((target) => target !== self)
   for (const target of targets) {
     if (!draft.watches.has(target)) draft.watches.set(target, newWatch(settings))
+    countAnew(draft, view, target)
     judge(draft, view, target, liveness.get(target)?.kind === 'down')
     withdrawIfReturned(draft, view, target)
   }
   answerAccusers(draft, view)
   return draft.finish({ view, targets })
+}
+
+/**
+ * An accused node has published: it lived since the alert, or its news came by way of others. It takes as many silent
+ * probes as the first time to accuse it again. (One that was under way while a partition healed proves nothing.)
+ */
+function countAnew(draft: Draft, view: MembershipView, target: NodeId): void {
+  const before = draft.before.view.records.get(target)
+  const record = view.records.get(target)
+  if (before === undefined || record === undefined || !isNewer(record, before)) return
+  if (isInForce(draft.alerts.get(target))) {
+    draft.update(target, { missed: [], countedFromMs: draft.at.nowMs })
+  }
 }
 
 /** Writes this view's verdict down, so that it is not forgotten while the alerts that made it are withdrawn one by one. */
