@@ -12,8 +12,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const dist = join(root, 'dist')
 const require = createRequire(import.meta.url)
 
-// CommonJS dependencies call `require` for Node's own modules.
-const banner = `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);`
+// CommonJS dependencies call `require` for Node's own modules, and Automerge reads its WebAssembly from `__dirname`.
+const banner = `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __dirname = import.meta.dirname;`
 
 const shared: BuildOptions = {
   bundle: true,
@@ -47,7 +47,8 @@ await build({
   external: ['./agent.mjs'],
 })
 rmSync(nothing)
+// Its package.json is not exported, but its main file (dist/cjs/…) is, and the module lies beside that.
 const automerge = dirname(
-  require.resolve('@automerge/automerge/package.json', { paths: [join(root, 'packages/crdt-state')] }),
+  require.resolve('@automerge/automerge', { paths: [join(root, 'packages/crdt-state')] }),
 )
-copyFileSync(join(automerge, 'dist/automerge.wasm'), join(dist, 'automerge_wasm_bg.wasm'))
+copyFileSync(join(automerge, 'automerge_wasm_bg.wasm'), join(dist, 'automerge_wasm_bg.wasm'))
