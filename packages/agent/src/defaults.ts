@@ -25,6 +25,8 @@ export const defaults = {
   engineEventQueueLimit: 10_000,
   /** Stops at a time: a grace period is waiting, not work. */
   engineStopConcurrency: 32,
+  /** Old networks are swept this long after a container was removed: several go at once. */
+  sweepDelayMs: 1_000,
   /** A joiner waits this long for its issuer's answer. */
   joinTimeoutMs: 15_000,
   /** A leaving node waits this long for its tasks to stop before it leaves all the same. */
@@ -129,11 +131,6 @@ export const defaults = {
   meshControlMaxBytes: 64 * 1024,
   /** Connections still open this long after `stop` are cut. */
   meshStopTimeoutMs: 1_000,
-  /** Unredeemed join tokens at once: a script in a loop must not fill the disk. */
-  joinTokensMax: 256,
-  /** Wrong tokens in a minute after which every try is refused for a minute: 128 bits need no more, logs do. */
-  joinWrongTriesMax: 10,
-  joinWrongTriesWindowMs: 60_000,
   /** One API request body other than image builds and loads. Docker's own limit for secrets is 500 KB. */
   maxBodyBytes: 4 * 1024 * 1024,
   /** A request body must have arrived whole by then (builds and loads, passed to the engine, excepted). */
@@ -156,6 +153,12 @@ export const defaults = {
   apiMaxEngineAnswerBytes: 16 * 1024 * 1024,
   /** How long the engine may ask a registry for an image's digest: without one the service is deployed all the same. */
   registryLookupTimeoutMs: 5_000,
+  /** Tokens remembered, so that a used one is told from an unknown one. */
+  joinTokensKept: 100,
+  /** Wrong join tokens within the window before all are refused: 128 bits are not guessed at this rate. */
+  joinTriesMax: 10,
+  joinTriesWindowMs: 60_000,
+  /** An hour: long enough to walk to the other machine. */
   joinTokenTtlMs: 60 * 60 * 1000,
 } as const
 export type Defaults = { readonly [K in keyof typeof defaults]: number }

@@ -24,6 +24,6 @@ export interface View {
   /** Members by node id (the document's name). A member without a record has joined and not yet spoken. */
   readonly nodes: ReadonlyMap<NodeId, Resource<NodeSpec>>
   readonly cluster: Resource<ClusterSpec> | undefined
-  /** Records of members only. */
+  /** Records of members, and one's own (which a removed member needs to stop what it runs). */
   readonly records: ReadonlyMap<NodeId, NodeRecord>
 }

@@ -1,0 +1,133 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
+
+describe('agents', () => {
+  let world: World
+  afterEach(async () => world.stop())
+
+  const nth = (index: number): Machine => {
+    const machine = world.machines[index]
+    if (machine === undefined) throw new Error(`no machine ${index}`)
+    return machine
+  }
+  const runs = (count: number): Promise<void> =>
+    world.until(`${count} containers run`, async () => (await world.running()).length === count)
+
+  it('one alone begins a cluster and runs what it is asked for', async () => {
+    world = await World.of(1)
+    const { warnings } = await nth(0).agent.create('service', 'web', webSpec(2), author)
+    expect(warnings).toEqual([])
+    await runs(2)
+  })
+
+  it('three share what any of them was told, and spread it', async () => {
+    world = await World.of(3)
+    const { confirmedBy } = await world.during(nth(1).agent.create('service', 'web', webSpec(3), author))
+    expect(confirmedBy).toBeDefined()
+    await runs(3)
+    for (const { agent, engine } of world.machines) {
+      expect(agent.view().services.size).toBe(1)
+      expect(await engine.list(AbortSignal.timeout(1_000))).toHaveLength(1)
+    }
+  })
+
+  it('what a dead one ran, the others run; its return restarts nothing and leaves nothing twice', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
+    await runs(6)
+    const dead = nth(2)
+    await world.during(dead.agent.stop())
+    world.network.cut(dead.node)
+    dead.engine.reboot()
+    await world.until('the two run all six', async () => {
+      const lists = await Promise.all(
+        [0, 1].map((index) => nth(index).engine.list(AbortSignal.timeout(1_000))),
+      )
+      return lists.flat().filter(({ state }) => state === 'running').length === 6
+    })
+    const before = (
+      await Promise.all([0, 1].map((index) => nth(index).engine.list(AbortSignal.timeout(1_000))))
+    ).flat()
+    world.network.heal(dead.node)
+    await world.start(dead)
+    await world.pass(20_000)
+    const after = (
+      await Promise.all([0, 1].map((index) => nth(index).engine.list(AbortSignal.timeout(1_000))))
+    ).flat()
+    expect(
+      after
+        .filter(({ state }) => state === 'running')
+        .map(({ container }) => container)
+        .toSorted(),
+    ).toEqual(
+      before
+        .filter(({ state }) => state === 'running')
+        .map(({ container }) => container)
+        .toSorted(),
+    )
+    await runs(6)
+  })
+
+  it('an agent that restarts adopts its containers and forgets nothing', async () => {
+    world = await World.of(2)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(4), author))
+    await runs(4)
+    const before = (await world.running()).toSorted()
+    await world.restart(nth(0))
+    await world.restart(nth(1))
+    await world.pass(20_000)
+    expect((await world.running()).toSorted()).toEqual(before)
+    expect(nth(0).agent.view().services.size).toBe(1)
+  })
+
+  it('a member that leaves hands its tasks over and forgets the cluster', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await runs(3)
+    await world.during(nth(2).agent.leave({ force: false, author }))
+    expect(nth(2).agent.state()).toEqual({ kind: 'inactive' })
+    expect(
+      (await nth(2).engine.list(AbortSignal.timeout(1_000))).filter(({ state }) => state === 'running'),
+    ).toEqual([])
+    await world.until('two members are left', () => nth(0).agent.view().nodes.size === 2)
+    await runs(3)
+  })
+
+  it('a member that is removed stops its tasks and says by whom it was removed', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await runs(3)
+    const own = [...nth(0).agent.view().nodes.values()].find((node) => node.name === nth(2).node)
+    if (own === undefined) throw new Error('not a member')
+    await world.during(nth(0).agent.remove('node', own.id, author))
+    await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
+    expect(nth(2).agent.state()).toMatchObject({ by: 'test' })
+    await runs(3)
+  })
+
+  it('a token works once, and not after its time', async () => {
+    world = await World.of(1)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 1_000 })
+    const late = await world.add()
+    await world.pass(1_500)
+    await expect(world.during(late.agent.join(token, { author }))).rejects.toThrow(
+      /expired|refused|no token/i,
+    )
+    expect(late.agent.state()).toEqual({ kind: 'inactive' })
+    const { token: second } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    await world.during(late.agent.join(second, { author }))
+    const third = await world.add()
+    await expect(world.during(third.agent.join(second, { author }))).rejects.toThrow(/used|refused|no token/i)
+    expect(nth(0).agent.view().nodes.size).toBe(2)
+  })
+
+  it('says what is wrong when it is asked for what its state forbids', async () => {
+    world = await World.of(1)
+    await expect(nth(0).agent.init({ author })).rejects.toThrow(AlreadyInClusterError)
+    await expect(nth(0).agent.leave({ force: false, author })).rejects.toThrow(LastNodeError)
+    const stranger = await world.add()
+    expect(() => stranger.agent.view()).toThrow(NotInClusterError)
+    await expect(stranger.agent.join('nonsense', { author })).rejects.toThrow(/token/i)
+  })
+})

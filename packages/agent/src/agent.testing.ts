@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { type Author, digestId, type NodeId, type ServiceSpec } from '@moot/crdt-state'
+import { pino } from 'pino'
+import { type Agent, createAgent } from './agent.ts'
+import { defaults } from './defaults.ts'
+import { type Home, memoryHome } from './home.ts'
+import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
+import { MemoryEngine } from './ports/engine.memory.ts'
+import { memoryNetwork, type MemoryNetwork } from './ports/mesh.memory.ts'
+
+export const author: Author = { node: 'test', client: 'test', atMs: 0 }
+
+/** A machine of the world: its disk and its engine outlive its agents. */
+export interface Machine {
+  readonly home: Home
+  agent: Agent
+  /** Known once the agent has a key. */
+  readonly node: NodeId
+  engine: MemoryEngine
+}
+
+/** Whole agents in one process: production code over the ports' twins, in virtual time. */
+export class World {
+  readonly clock: MemoryClock = memoryClock()
+  readonly network: MemoryNetwork = memoryNetwork({ clock: this.clock })
+  readonly machines: Machine[] = []
+  #drawn = 0
+
+  async add(): Promise<Machine> {
+    const home = memoryHome()
+    const machine = { home } as { -readonly [K in keyof Machine]: Machine[K] }
+    this.#boot(machine)
+    machine.node = machine.agent.self
+    await machine.agent.start()
+    this.machines.push(machine)
+    return machine
+  }
+
+  /** A cluster of `count`, formed by tokens. */
+  static async of(count: number): Promise<World> {
+    const world = new World()
+    const first = await world.add()
+    await first.agent.init({ author })
+    for (let index = 1; index < count; index++) {
+      const machine = await world.add()
+      const { token } = await first.agent.createToken({ ttlMs: 60_000 })
+      await world.during(machine.agent.join(token, { author }))
+    }
+    await world.pass(2_000)
+    return world
+  }
+
+  /** The agent stops, and another begins with what its disk has. */
+  async restart(machine: Machine): Promise<void> {
+    await this.during(machine.agent.stop())
+    await this.start(machine)
+  }
+
+  async start(machine: Machine): Promise<void> {
+    this.#boot(machine)
+    await machine.agent.start()
+  }
+
+  pass(ms: number): Promise<void> {
+    return this.clock.advance(ms)
+  }
+
+  /** Lets time pass while something is under way. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    const over = new AbortController()
+    const done = work.finally(() => over.abort())
+    done.catch(() => undefined)
+    for (let rounds = 0; rounds < 1_000 && !over.signal.aborted; rounds++) await this.clock.advance(50)
+    return done
+  }
+
+  /** Lets time pass until something holds; fails after `boundMs` of virtual time. */
+  async until(sentence: string, holds: () => boolean | Promise<boolean>, boundMs = 60_000): Promise<void> {
+    for (let passedMs = 0; passedMs < boundMs; passedMs += 50) {
+      if (await holds()) return
+      await this.clock.advance(50)
+    }
+    throw new Error(`not within ${boundMs} ms: ${sentence}`)
+  }
+
+  /** Running containers of all machines, by slot. */
+  async running(): Promise<string[]> {
+    const lists = await Promise.all(
+      this.machines.map(async ({ engine }) => engine.list(AbortSignal.timeout(1_000)).catch(() => [])),
+    )
+    return lists
+      .flat()
+      .filter(({ state }) => state === 'running')
+      .map(({ task }) => task)
+  }
+
+  async stop(): Promise<void> {
+    for (const { agent } of this.machines) await this.during(agent.stop())
+  }
+
+  #boot(machine: { home: Home; agent: Agent; engine: MemoryEngine }): void {
+    const random = (): number =>
+      createHash('sha256').update(`${this.#drawn++}`).digest().readUInt32BE(0) / 2 ** 32
+    const randomHex = (bytes: number): string =>
+      createHash('shake256', { outputLength: bytes }).update(`${this.#drawn++}`).digest('hex')
+    machine.agent = createAgent({
+      home: machine.home,
+      engine: ({ node }) => (machine.engine ??= new MemoryEngine({ clock: this.clock, node })),
+      mesh: ({ identity, gate }) =>
+        this.network.mesh(machine.agent.self, { gate, publicKey: identity.publicKey }),
+      clock: this.clock,
+      logger: pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent' }),
+      settings: defaults,
+      random,
+      randomHex,
+      newId: () => digestId(randomHex(16)),
+      agentVersion: '0.0.0',
+      hostname: 'machine',
+    })
+  }
+}
+
+export function webSpec(replicas: number, image = 'moot/test:1'): ServiceSpec {
+  return {
+    Name: 'web',
+    Labels: {},
+    TaskTemplate: { ContainerSpec: { Image: image } },
+    Mode: { Replicated: { Replicas: replicas } },
+  }
+}

@@ -1,0 +1,414 @@
+import {
+  type Author,
+  type Identity,
+  nodeIdOf,
+  type NodeId,
+  type NodeSpec,
+  type ResourceId,
+  type SpecKind,
+  type SpecMessage,
+  type SpecStore,
+  type Storage,
+  type Tombstone,
+  type Written,
+} from '@moot/crdt-state'
+import type { Logger } from 'pino'
+import { z } from 'zod'
+import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
+import type { Defaults } from './defaults.ts'
+import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from './errors.ts'
+import type { Home } from './home.ts'
+import { issueTokens, type TokenIssuer } from './join/issuer.ts'
+import { parseToken } from './join/token.ts'
+import { type Member, openMember } from './member.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Engine } from './ports/engine.ts'
+import type { Gate, Mesh } from './ports/mesh.ts'
+
+export interface AgentOptions {
+  readonly home: Home
+  readonly engine: (context: { readonly clusterId: string; readonly node: NodeId }) => Engine
+  readonly mesh: (context: {
+    readonly clusterId: string
+    readonly identity: Identity
+    readonly gate: Gate
+    readonly advertise: string | undefined
+  }) => Mesh
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly settings: Defaults
+  readonly random: () => number
+  /** `bytes` random bytes as hex. */
+  readonly randomHex: (bytes: number) => string
+  /** 25 base-36 characters. */
+  readonly newId: () => string
+  readonly agentVersion: string
+  readonly hostname: string
+  /** The address to show to people and other nodes where none was given. */
+  readonly advertise?: string | undefined
+}
+
+export interface Agent extends Cluster {
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+const membershipSchema = z.object({
+  kind: z.enum(['active', 'removed']),
+  clusterId: z.string(),
+  advertise: z.string().optional(),
+  by: z.string().optional(),
+  atMs: z.number().optional(),
+})
+type StoredMembership = z.infer<typeof membershipSchema>
+
+const joinRequestSchema = z.object({
+  token: z.string().max(128),
+  secret: z.string().max(256),
+  addresses: z.array(z.string().max(256)).max(16),
+})
+const joinAnswerSchema = z.object({ clusterId: z.string(), messages: z.array(z.unknown()) })
+
+const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))
+const decode = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes))
+
+/** What a joiner needs before it can be a member: the cluster's settings and the allow-list. The rest comes by sync. */
+function membershipOf(specs: SpecStore): readonly SpecMessage[] {
+  const everyBucket = Array.from({ length: 256 }, (_, index) => index)
+  return specs.diff(everyBucket, new Map()).send.filter((message) => {
+    const { kind } = message.type === 'tombstone' ? message.tombstone : message
+    return kind === 'cluster' || kind === 'node'
+  })
+}
+
+/**
+ * Wires the parts into one agent and answers as `Cluster`. It is `inactive` until `init` or `join`, and remembers
+ * across restarts which cluster it is part of.
+ */
+export function createAgent(options: AgentOptions): Agent {
+  const { home, clock, logger, settings } = options
+  const listeners = new Set<(event: ClusterEvent) => void>()
+  let storage: Storage = home.openStorage()
+  let identity = home.identity()
+  let self = nodeIdOf(identity.publicKey)
+  let state: ClusterState = { kind: 'inactive' }
+  let member: Member | undefined
+  let tokens: TokenIssuer | undefined
+  let advertise = options.advertise
+  /** init, join and leave exclude each other. */
+  let transition: Promise<unknown> = Promise.resolve()
+  const stopAbort = new AbortController()
+
+  const emit = (event: ClusterEvent): void => {
+    for (const listener of listeners) listener(event)
+  }
+  const active = (): Member => {
+    if (member === undefined || state.kind !== 'active') throw new NotInClusterError()
+    return member
+  }
+  async function exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const mine = transition.then(work)
+    transition = mine.catch(() => undefined)
+    return mine
+  }
+
+  async function remember(stored: StoredMembership): Promise<void> {
+    await storage.commit([{ kind: 'put', table: 'meta', key: 'membership', bytes: encode(stored) }])
+  }
+
+  function open(clusterId: string, sponsor?: NodeId): Promise<Member> {
+    return openMember({
+      clusterId,
+      self,
+      identity,
+      storage,
+      engine: options.engine({ clusterId, node: self }),
+      mesh: (gate) => options.mesh({ clusterId, identity, gate, advertise }),
+      clock,
+      logger,
+      settings,
+      random: options.random,
+      newActor: () => options.randomHex(16),
+      agentVersion: options.agentVersion,
+      addresses: () => (advertise === undefined ? [] : [advertise]),
+      ...(sponsor === undefined ? {} : { sponsor }),
+      removed: (tombstone) => {
+        exclusively(() => becomeRemoved(tombstone)).catch((error: unknown) =>
+          logger.error({ err: error }, 'leaving the cluster failed'),
+        )
+      },
+      event: emit,
+    })
+  }
+
+  async function activate(opened: Member): Promise<void> {
+    member = opened
+    state = { kind: 'active', clusterId: opened.clusterId }
+    tokens = issueTokens({ storage, clock, settings, randomHex: options.randomHex })
+    await opened.start()
+    updateJoinHandler()
+  }
+
+  /** Forgets everything of the present membership; a new one gets a new key. */
+  async function forget(): Promise<void> {
+    await member?.stop()
+    member = undefined
+    tokens = undefined
+    await storage.close()
+    home.wipe()
+    storage = home.openStorage()
+    identity = home.identity()
+    self = nodeIdOf(identity.publicKey)
+    state = { kind: 'inactive' }
+  }
+
+  async function stopTasks(part: Member): Promise<void> {
+    const bound = AbortSignal.any([stopAbort.signal, AbortSignal.timeout(settings.leaveTimeoutMs)])
+    try {
+      await part.clear(bound)
+    } catch (error) {
+      logger.warn({ err: error }, 'this node leaves although some of its containers are still there')
+    }
+  }
+
+  async function becomeRemoved(tombstone: Tombstone): Promise<void> {
+    if (member === undefined || state.kind !== 'active') return
+    const { clusterId } = member
+    logger.warn(
+      { by: tombstone.author },
+      'this node was removed from its cluster: it stops its tasks and goes inactive',
+    )
+    await stopTasks(member)
+    await member.stop()
+    member = undefined
+    tokens = undefined
+    state = { kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs }
+    await remember({ kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs })
+  }
+
+  function ensureFree(): void {
+    if (state.kind === 'active') throw new AlreadyInClusterError(state.clusterId)
+  }
+
+  function nodeSpec(publicKey: Uint8Array, addresses: readonly string[]): NodeSpec {
+    return {
+      Labels: {},
+      Role: 'manager',
+      Availability: 'active',
+      PublicKey: Buffer.from(publicKey).toString('base64'),
+      Addresses: [...addresses],
+    }
+  }
+
+  /** Strangers may knock only while a token is outstanding. */
+  function updateJoinHandler(): void {
+    const part = member
+    const issuer = tokens
+    if (part === undefined || issuer === undefined) return
+    part.mesh.onJoin(
+      issuer.outstanding() === 0 ? undefined : (joiner, request) => admit(part, issuer, joiner, request),
+    )
+  }
+
+  async function admit(
+    part: Member,
+    issuer: TokenIssuer,
+    joiner: { readonly node: NodeId; readonly publicKey: Uint8Array },
+    request: Uint8Array,
+  ): Promise<Uint8Array> {
+    const { token, secret, addresses } = joinRequestSchema.parse(decode(request))
+    await issuer.redeem(token, secret, joiner.node)
+    if (part.specs.byName('node', joiner.node) === undefined) {
+      const author = { node: self, client: 'moot join', atMs: clock.wallMs() }
+      const written = await part.specs.create(
+        'node',
+        joiner.node,
+        nodeSpec(joiner.publicKey, addresses),
+        author,
+      )
+      await part.replication.commit(written.messages)
+    }
+    updateJoinHandler()
+    return encode({ clusterId: part.clusterId, messages: membershipOf(part.specs) })
+  }
+
+  async function createToken(ttlMs: number): Promise<JoinToken> {
+    const part = active()
+    if (tokens === undefined) throw new NotInClusterError()
+    const token = await tokens.create({
+      ttlMs,
+      clusterId: part.clusterId,
+      issuer: self,
+      publicKey: identity.publicKey,
+      addresses: part.mesh.addresses(),
+    })
+    updateJoinHandler()
+    return token
+  }
+
+  /** Stores here (done), then spreads: a missing confirmation is a warning, never an error. */
+  async function commit<S>(written: Written<S>): Promise<Committed<S>> {
+    return { resource: written.resource, ...(await spread(written.messages)) }
+  }
+
+  async function spread(
+    messages: readonly SpecMessage[],
+  ): Promise<{ readonly confirmedBy: NodeId | undefined; readonly warnings: readonly string[] }> {
+    const part = active()
+    const confirmedBy = messages.length === 0 ? self : await part.replication.commit(messages)
+    const alone = part.view().nodes.size <= 1
+    const warnings =
+      confirmedBy === undefined && !alone
+        ? [
+            'stored on this node only: no other node confirmed it in time; it spreads as soon as one can be reached',
+          ]
+        : []
+    return { confirmedBy, warnings }
+  }
+
+  return {
+    get self() {
+      return self
+    },
+    state: () => state,
+    view: () => active().view(),
+    liveness: () => active().liveness(),
+    placement: () => active().placement(),
+
+    init: ({ advertise: given, author }) =>
+      exclusively(async () => {
+        ensureFree()
+        if (state.kind === 'removed') await forget()
+        advertise = given ?? options.advertise
+        const clusterId = options.newId()
+        const opened = await open(clusterId)
+        await opened.specs.create(
+          'cluster',
+          'cluster',
+          { ClusterId: clusterId, Labels: {}, TaskHistoryRetentionLimit: settings.taskHistoryLimit },
+          author,
+        )
+        await opened.connect()
+        await opened.specs.create('node', self, nodeSpec(identity.publicKey, opened.mesh.addresses()), author)
+        await remember({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
+        await activate(opened)
+        return createToken(settings.joinTokenTtlMs)
+      }),
+
+    join: (text, { advertise: given }) =>
+      exclusively(async () => {
+        ensureFree()
+        const token = parseToken(text)
+        if (state.kind === 'removed') await forget()
+        advertise = given ?? options.advertise
+        const opened = await open(token.clusterId, token.issuer)
+        try {
+          await opened.connect()
+          await joinThrough(opened, token)
+          await remember({
+            kind: 'active',
+            clusterId: token.clusterId,
+            ...(advertise === undefined ? {} : { advertise }),
+          })
+        } catch (error) {
+          await opened.stop()
+          await forget()
+          throw error
+        }
+        await activate(opened)
+        await opened.replication
+          .firstSync(AbortSignal.timeout(settings.bootSyncTimeoutMs))
+          .catch(() => undefined)
+      }),
+
+    leave: ({ force, author }) =>
+      exclusively(async () => {
+        if (state.kind === 'removed') return forget()
+        const part = active()
+        if (part.view().nodes.size <= 1 && !force) throw new LastNodeError()
+        const own = part.specs.byName('node', self)
+        // `removed` is told as well; it finds nothing left to do once this transition is over.
+        if (own !== undefined) await part.replication.commit(await part.specs.remove('node', own.id, author))
+        await stopTasks(part)
+        return forget()
+      }),
+
+    createToken: ({ ttlMs }) => createToken(ttlMs),
+    tokens: () => tokens?.list() ?? [],
+
+    create: async (kind, name, spec, author) => commit(await active().specs.create(kind, name, spec, author)),
+    update: async (kind, id, versionIndex, spec, author, action) =>
+      commit(await active().specs.update(kind, id, versionIndex, spec, author, action)),
+    remove: async (kind: SpecKind, id: ResourceId, author: Author) =>
+      spread(await active().specs.remove(kind, id, author)),
+    restore: async (kind, name, author) => commit(await active().specs.restore(kind, name, author)),
+    history: (kind, id) => active().specs.history(kind, id),
+
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    logs: (task, query, signal) => active().logs(task, query, signal),
+    damage: () => member?.specs.damage() ?? [],
+    status: () =>
+      member === undefined
+        ? {}
+        : {
+            peers: [...member.mesh.peers()],
+            synced: member.synced(),
+            engine: member.watch.state(),
+            replication: member.replication.counters(),
+            record: { epoch: member.records.own.epoch, seq: member.records.own.seq },
+          },
+
+    async start() {
+      const bytes = storage.get('meta', 'membership')
+      if (bytes === undefined) return
+      const stored = membershipSchema.parse(decode(bytes))
+      if (stored.kind === 'removed') {
+        state = { kind: 'removed', clusterId: stored.clusterId, by: stored.by ?? '', atMs: stored.atMs ?? 0 }
+        return
+      }
+      advertise = options.advertise ?? stored.advertise
+      await activate(await open(stored.clusterId))
+    },
+    async stop() {
+      stopAbort.abort(new Error('the agent stops'))
+      await transition
+      await member?.stop()
+      member = undefined
+      await storage.close()
+    },
+  }
+
+  async function joinThrough(
+    opened: Member,
+    token: {
+      readonly id: string
+      readonly secret: string
+      readonly issuer: NodeId
+      readonly clusterId: string
+      readonly addresses: readonly string[]
+    },
+  ): Promise<void> {
+    const request = encode({ token: token.id, secret: token.secret, addresses: opened.mesh.addresses() })
+    const bytes = await opened.mesh.join(
+      token.issuer,
+      token.addresses,
+      request,
+      AbortSignal.any([stopAbort.signal, AbortSignal.timeout(settings.joinTimeoutMs)]),
+    )
+    const answer = joinAnswerSchema.parse(decode(bytes))
+    if (answer.clusterId !== token.clusterId) {
+      throw new JoinFailedError(
+        `the issuer is in cluster ${answer.clusterId}, the token in ${token.clusterId}: ask for a new token`,
+      )
+    }
+    await opened.specs.receive(answer.messages as SpecMessage[])
+    if (opened.specs.byName('node', self) === undefined) {
+      throw new JoinFailedError(
+        "the issuer accepted the token and did not send this node's membership: try the same token again",
+      )
+    }
+  }
+}

@@ -1,0 +1,169 @@
+import type { ContainerId, TaskId } from '@moot/crdt-state'
+import type { Logger } from 'pino'
+import type { ContainerObservation } from './core/reconcile/actions.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Engine, EngineEvent, EngineFacts } from './ports/engine.ts'
+
+export type EngineState = { readonly kind: 'up' } | { readonly kind: 'down'; readonly error: string }
+
+/** What this agent knows of its engine: driven by events, corrected by a slow full listing. */
+export interface EngineWatch {
+  containers(): ReadonlyMap<TaskId, readonly ContainerObservation[]>
+  state(): EngineState
+  /** Has the engine been listed in full since it was last connected? */
+  listed(): boolean
+  facts(): EngineFacts | undefined
+  volumes(): readonly string[]
+  /** An observation that came as the answer of a call. */
+  observe(observation: ContainerObservation): void
+  forget(task: TaskId): void
+  start(): void
+  stop(): Promise<void>
+}
+
+/**
+ * A container of ours goes created → running → ended and never back (its restart policy is `no`), so an answer that
+ * was overtaken by an event is recognised by its rank and dropped.
+ */
+const rank = { created: 0, running: 1, paused: 1, restarting: 1, removing: 2, exited: 2, dead: 2 } as const
+
+export function createEngineWatch(options: {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly relistIntervalMs: number
+  readonly retryMs: number
+  readonly changed: () => void
+}): EngineWatch {
+  const { engine, clock, logger, changed } = options
+  const abort = new AbortController()
+  let containers: ReadonlyMap<TaskId, readonly ContainerObservation[]> = new Map()
+  let state: EngineState = { kind: 'down', error: 'not connected yet' }
+  let listed = false
+  let facts: EngineFacts | undefined
+  let volumes: readonly string[] = []
+  /** Containers that an event spoke of while a listing was under way: the listing's older word on them is dropped. */
+  let touched: Set<ContainerId> | undefined
+  const loops: Promise<void>[] = []
+
+  function observe(observation: ContainerObservation): void {
+    touched?.add(observation.container)
+    const known = containers.get(observation.task) ?? []
+    const before = known.find((other) => other.container === observation.container)
+    if (before !== undefined && rank[observation.state] < rank[before.state]) return
+    containers = new Map(containers).set(observation.task, [
+      ...known.filter((other) => other.container !== observation.container),
+      observation,
+    ])
+  }
+
+  function removed(task: TaskId, container: ContainerId): void {
+    touched?.add(container)
+    const rest = (containers.get(task) ?? []).filter((other) => other.container !== container)
+    const next = new Map(containers)
+    if (rest.length === 0) next.delete(task)
+    else next.set(task, rest)
+    containers = next
+  }
+
+  async function relist(): Promise<void> {
+    touched = new Set()
+    try {
+      const [list, factsNow, volumesNow] = await Promise.all([
+        engine.list(abort.signal),
+        engine.facts(abort.signal),
+        engine.volumes(abort.signal),
+      ])
+      const byTask = new Map<TaskId, ContainerObservation[]>()
+      const add = (observation: ContainerObservation): void => {
+        byTask.set(observation.task, [...(byTask.get(observation.task) ?? []), observation])
+      }
+      for (const observation of list) if (!touched.has(observation.container)) add(observation)
+      for (const known of containers.values()) {
+        for (const observation of known) if (touched.has(observation.container)) add(observation)
+      }
+      containers = byTask
+      facts = factsNow
+      volumes = volumesNow
+      state = { kind: 'up' }
+      listed = true
+    } finally {
+      touched = undefined
+    }
+    changed()
+  }
+
+  function down(error: string): void {
+    if (state.kind === 'up')
+      logger.error({ error }, 'the Docker engine does not answer; its containers are left alone')
+    state = { kind: 'down', error }
+    listed = false
+    changed()
+  }
+
+  async function tryRelist(): Promise<void> {
+    try {
+      await relist()
+    } catch (error) {
+      if (!abort.signal.aborted) down(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  async function handle(event: EngineEvent): Promise<void> {
+    switch (event.kind) {
+      case 'connected':
+        return tryRelist()
+      case 'disconnected':
+        return down(event.error)
+      case 'container':
+        observe(event.observation)
+        return changed()
+      case 'removed':
+        removed(event.task, event.container)
+        return changed()
+    }
+  }
+
+  async function follow(): Promise<void> {
+    while (!abort.signal.aborted) {
+      try {
+        for await (const event of engine.events(abort.signal)) await handle(event)
+      } catch (error) {
+        if (abort.signal.aborted) return
+        down(error instanceof Error ? error.message : String(error))
+        await clock.sleep(options.retryMs, abort.signal).catch(() => undefined)
+      }
+    }
+  }
+
+  async function relistForever(): Promise<void> {
+    while (!abort.signal.aborted) {
+      const wait = listed ? options.relistIntervalMs : options.retryMs
+      await clock.sleep(wait, abort.signal).catch(() => undefined)
+      if (!abort.signal.aborted) await tryRelist()
+    }
+  }
+
+  return {
+    containers: () => containers,
+    state: () => state,
+    listed: () => listed,
+    facts: () => facts,
+    volumes: () => volumes,
+    observe(observation) {
+      observe(observation)
+    },
+    forget(task) {
+      const next = new Map(containers)
+      next.delete(task)
+      containers = next
+    },
+    start() {
+      loops.push(follow(), relistForever())
+    },
+    async stop() {
+      abort.abort(new Error('the agent stops'))
+      await Promise.allSettled(loops)
+    },
+  }
+}

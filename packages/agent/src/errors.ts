@@ -1,0 +1,39 @@
+/** Typed errors of the agent itself; those of a port stand beside the port. */
+export class NotInClusterError extends Error {
+  readonly code = 'ERR_NOT_IN_CLUSTER'
+  override name = 'NotInClusterError'
+  constructor() {
+    // Begins as Docker's own text does, since clients show it and some look for it.
+    super(
+      'This node is not a swarm manager. Use "docker swarm init" or "moot init" to begin a cluster here, or "moot join TOKEN" to join one.',
+    )
+  }
+}
+
+export class AlreadyInClusterError extends Error {
+  readonly code = 'ERR_ALREADY_IN_CLUSTER'
+  override name = 'AlreadyInClusterError'
+  constructor(clusterId: string) {
+    super(`This node is already part of a swarm (${clusterId}). Use "docker swarm leave" to leave it first.`)
+  }
+}
+
+export class LastNodeError extends Error {
+  readonly code = 'ERR_LAST_NODE'
+  override name = 'LastNodeError'
+  constructor() {
+    super(
+      'This is the only node that holds the cluster: leaving it loses every spec. Use --force if you mean that.',
+    )
+  }
+}
+
+export class JoinFailedError extends Error {
+  readonly code = 'ERR_JOIN_FAILED'
+  override name = 'JoinFailedError'
+}
+
+export class ForeignClusterError extends Error {
+  readonly code = 'ERR_FOREIGN_CLUSTER'
+  override name = 'ForeignClusterError'
+}

@@ -1,0 +1,99 @@
+import type { TaskId } from '@moot/crdt-state'
+import pLimit from 'p-limit'
+import type { Logger } from 'pino'
+import type { Action, ActionResult } from './core/reconcile/actions.ts'
+import type { Engine } from './ports/engine.ts'
+import { failureCause } from './ports/engine.errors.ts'
+
+/** An action that has ended, for the next reconciliation. */
+export interface Finished {
+  readonly task: TaskId
+  readonly action: Action
+  readonly result: ActionResult
+}
+
+export interface Executor {
+  /** Tasks with an action under way. */
+  readonly inFlight: ReadonlySet<TaskId>
+  dispatch(actions: readonly Action[]): void
+  /** Resolves when nothing is under way any more; what is under way is aborted. */
+  stop(): Promise<void>
+}
+
+/**
+ * Carries actions out on the engine: at most one per task, `concurrency` at a time. Stops wait in a lane of their own,
+ * since a grace period may be long and must not hold up a start.
+ */
+export function createExecutor(options: {
+  readonly engine: Engine
+  readonly concurrency: number
+  readonly stopConcurrency: number
+  readonly logger: Logger
+  readonly finished: (finished: Finished) => void
+}): Executor {
+  const { engine, logger, finished } = options
+  const work = pLimit(options.concurrency)
+  const stops = pLimit(options.stopConcurrency)
+  const abort = new AbortController()
+  const inFlight = new Set<TaskId>()
+  const running = new Set<Promise<void>>()
+
+  async function run(action: Action): Promise<void> {
+    const result = await perform(engine, action, abort.signal)
+    inFlight.delete(action.task)
+    if (abort.signal.aborted) return
+    if (result.kind === 'failed') {
+      logger.warn(
+        { task: action.task, action: action.kind, cause: result.cause, error: result.error },
+        'action failed',
+      )
+    } else {
+      logger.debug({ task: action.task, action: action.kind }, 'action done')
+    }
+    finished({ task: action.task, action, result })
+  }
+
+  return {
+    inFlight,
+    dispatch(actions) {
+      for (const action of actions) {
+        if (abort.signal.aborted || inFlight.has(action.task)) continue
+        inFlight.add(action.task)
+        const lane = action.kind === 'stop' ? stops : work
+        const promise = lane(() => run(action)).finally(() => running.delete(promise))
+        running.add(promise)
+      }
+    },
+    async stop() {
+      abort.abort(new Error('the agent stops'))
+      await Promise.allSettled(running)
+    },
+  }
+}
+
+async function perform(engine: Engine, action: Action, signal: AbortSignal): Promise<ActionResult> {
+  try {
+    switch (action.kind) {
+      case 'prepare':
+        await engine.prepare(action.setup, signal)
+        return { kind: 'done' }
+      case 'create':
+        return { kind: 'done', container: await engine.create(action.setup, signal) }
+      case 'start':
+        return { kind: 'done', container: await engine.start(action.container, signal) }
+      case 'stop': {
+        const container = await engine.stop(action.container, action.graceMs, signal)
+        return container === undefined ? { kind: 'done' } : { kind: 'done', container }
+      }
+      case 'remove':
+        await engine.remove(action.container, signal)
+        return { kind: 'done' }
+    }
+  } catch (error) {
+    return {
+      kind: 'failed',
+      error: error instanceof Error ? error.message : String(error),
+      cause: failureCause(error),
+    }
+  }
+}

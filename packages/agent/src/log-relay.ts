@@ -1,0 +1,110 @@
+import type { NodeId, TaskId } from '@moot/crdt-state'
+import { z } from 'zod'
+import type { ByteStream, Mesh } from './ports/mesh.ts'
+
+/**
+ * A task's log bytes from another node. The asker writes one line of JSON; the holder answers with one line of JSON
+ * (an error, or none), and then with Docker's own bytes until either side ends.
+ */
+const requestSchema = z.object({ task: z.string().max(64), query: z.string().max(4096) })
+const answerSchema = z.object({ error: z.string().optional() })
+const maxHeaderBytes = 8192
+
+export class LogsUnavailableError extends Error {
+  readonly code = 'ERR_LOGS_UNAVAILABLE'
+  override name = 'LogsUnavailableError'
+}
+
+export type LocalLogs = (
+  task: TaskId,
+  query: URLSearchParams,
+  signal: AbortSignal,
+) => Promise<AsyncIterable<Uint8Array>>
+
+/** Answers other members' requests for logs of tasks on this node. */
+export function serveLogs(mesh: Mesh, localLogs: LocalLogs, failed: (error: unknown) => void): () => void {
+  return mesh.onStream('logs', (_from, stream) => {
+    answer(stream, localLogs).catch((error: unknown) => {
+      stream.abort(error instanceof Error ? error : new Error(String(error)))
+      failed(error)
+    })
+  })
+}
+
+async function answer(stream: ByteStream, localLogs: LocalLogs): Promise<void> {
+  const { line, rest } = await readLine(stream.source)
+  const request = requestSchema.parse(JSON.parse(line))
+  const abort = new AbortController()
+  let bytes: AsyncIterable<Uint8Array>
+  try {
+    bytes = await localLogs(request.task as TaskId, new URLSearchParams(request.query), abort.signal)
+  } catch (error) {
+    await stream.write(jsonLine({ error: error instanceof Error ? error.message : String(error) }))
+    return stream.closeWrite()
+  }
+  await stream.write(jsonLine({}))
+  // The asker says nothing more: the end of its side, in whatever way, means that it no longer listens.
+  const watched = (async () => {
+    for await (const _ of rest);
+  })()
+    .catch(() => undefined)
+    .finally(() => abort.abort(new Error('the reader went away')))
+  try {
+    for await (const chunk of bytes) await stream.write(chunk)
+    await stream.closeWrite()
+  } finally {
+    abort.abort(new Error('the log ended'))
+  }
+  await watched
+}
+
+/** Opens the log of a task on another node; the stream ends when aborted. */
+export async function fetchLogs(
+  mesh: Mesh,
+  task: { readonly node: NodeId; readonly id: TaskId },
+  query: URLSearchParams,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  const stream = await mesh.openStream(task.node, 'logs', signal)
+  const abort = (): void => stream.abort(new Error('the reader went away'))
+  signal.addEventListener('abort', abort, { once: true })
+  await stream.write(jsonLine({ task: task.id, query: query.toString() }))
+  const { line, rest } = await readLine(stream.source)
+  const { error } = answerSchema.parse(JSON.parse(line))
+  if (error !== undefined) {
+    abort()
+    throw new LogsUnavailableError(`logs of task ${task.id} on node ${task.node}: ${error}`)
+  }
+  return rest
+}
+
+function jsonLine(value: unknown): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(value)}\n`)
+}
+
+async function readLine(
+  source: AsyncIterable<Uint8Array>,
+): Promise<{ readonly line: string; readonly rest: AsyncIterable<Uint8Array> }> {
+  const iterator = source[Symbol.asyncIterator]()
+  let head = new Uint8Array(0)
+  for (;;) {
+    const { value, done } = await iterator.next()
+    if (done === true) throw new LogsUnavailableError('the other node closed the stream before it answered')
+    head = Uint8Array.from([...head, ...value])
+    const end = head.indexOf(10)
+    if (end >= 0) {
+      const after = head.subarray(end + 1)
+      return { line: new TextDecoder().decode(head.subarray(0, end)), rest: prepend(after, iterator) }
+    }
+    if (head.length > maxHeaderBytes) throw new LogsUnavailableError('the other node sent no header line')
+  }
+}
+
+async function* prepend(first: Uint8Array, iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (first.length > 0) yield first
+  for (;;) {
+    const { value, done } = await iterator.next()
+    if (done === true) return
+    yield value
+  }
+}

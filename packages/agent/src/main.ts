@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, rmSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { dirname } from 'node:path'
+import { parseArgs } from 'node:util'
+import { digestId } from '@moot/crdt-state'
+import { pino } from 'pino'
+import { createDockerEngine } from './adapters/docker/engine.ts'
+import { hostAddress } from './adapters/host.ts'
+import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
+import { realClock } from './adapters/clock.ts'
+import { createAgent } from './agent.ts'
+import { createApiServer } from './api/server.ts'
+import { defaults } from './defaults.ts'
+import { directoryHome } from './home.ts'
+import { agentVersion } from './version.ts'
+
+const usage = `moot agent: runs this host's part of the cluster
+
+  --data-dir DIR         key and state            (MOOT_DATA_DIR, /var/lib/moot)
+  --socket PATH          Docker API of the mesh   (MOOT_SOCKET, /run/moot/moot.sock)
+  --docker-socket PATH   the local engine         (MOOT_DOCKER_SOCKET, /var/run/docker.sock)
+  --advertise ADDRESS    how other nodes reach us (MOOT_ADVERTISE, this host's first address)
+  --mesh-port PORT       TCP                      (MOOT_MESH_PORT, ${defaults.meshPort})
+  --log-level LEVEL      trace…fatal              (MOOT_LOG_LEVEL, info)
+
+Run it as root on each host; then \`moot init\` on the first and \`moot join TOKEN\` on the others.
+`
+
+/** Runs the agent until SIGTERM or SIGINT. `argv` without the program's name. */
+export async function runAgent(argv: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      'data-dir': { type: 'string', default: process.env['MOOT_DATA_DIR'] ?? '/var/lib/moot' },
+      socket: { type: 'string', default: process.env['MOOT_SOCKET'] ?? '/run/moot/moot.sock' },
+      'docker-socket': {
+        type: 'string',
+        default: process.env['MOOT_DOCKER_SOCKET'] ?? '/var/run/docker.sock',
+      },
+      advertise: { type: 'string' },
+      'mesh-port': { type: 'string', default: process.env['MOOT_MESH_PORT'] ?? String(defaults.meshPort) },
+      'log-level': { type: 'string', default: process.env['MOOT_LOG_LEVEL'] ?? 'info' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(usage)
+    return
+  }
+  const port = Number(values['mesh-port'])
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new Error(`--mesh-port takes a port from 0 to 65535, not "${values['mesh-port']}"`)
+  }
+  const logger = pino({ level: values['log-level'], base: null })
+  const stopped = untilStopped()
+  const dockerSocket = values['docker-socket']
+  const gossip = process.env['MOOT_GOSSIP'] !== 'off'
+  const clock = realClock()
+  const agent = createAgent({
+    home: directoryHome(values['data-dir']),
+    engine: ({ clusterId, node }) =>
+      createDockerEngine({
+        socketPath: dockerSocket,
+        clusterId: () => clusterId,
+        node,
+        logger: logger.child({ part: 'docker' }),
+      }),
+    mesh: ({ clusterId, identity, gate, advertise }) =>
+      createLibp2pMesh({
+        identity,
+        listen: { host: '0.0.0.0', port },
+        advertise,
+        gate,
+        clusterTag: clusterId,
+        gossip,
+        logger: logger.child({ part: 'mesh' }),
+        settings: defaults,
+      }),
+    clock,
+    logger,
+    settings: defaults,
+    random: Math.random,
+    randomHex: (bytes) => randomBytes(bytes).toString('hex'),
+    newId: () => digestId(randomBytes(32).toString('hex')),
+    agentVersion,
+    hostname: hostname(),
+    advertise: values.advertise ?? process.env['MOOT_ADVERTISE'] ?? hostAddress(),
+  })
+  await agent.start()
+  mkdirSync(dirname(values.socket), { recursive: true })
+  rmSync(values.socket, { force: true })
+  const api = createApiServer({
+    cluster: agent,
+    enginePath: () => dockerSocket,
+    logger: logger.child({ part: 'api' }),
+    settings: defaults,
+    agentVersion,
+  })
+  await api.listen(values.socket, stopped)
+  logger.info(
+    { node: agent.self, socket: values.socket, version: agentVersion, state: agent.state().kind },
+    'agent is ready',
+  )
+  await new Promise<void>((resolve) => {
+    stopped.addEventListener('abort', () => resolve(), { once: true })
+  })
+  logger.info('agent stops; containers keep running')
+  await api.close()
+  await agent.stop()
+}
+
+function untilStopped(): AbortSignal {
+  const abort = new AbortController()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => abort.abort(new Error(signal)))
+  }
+  return abort.signal
+}
+
+if (import.meta.main) {
+  try {
+    await runAgent(process.argv.slice(2))
+  } catch (error) {
+    process.stderr.write(`moot agent: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = 1
+  }
+}

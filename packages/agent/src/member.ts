@@ -1,0 +1,467 @@
+import {
+  type Identity,
+  type NodeId,
+  type NodeStatus,
+  openRecordStore,
+  openSpecStore,
+  type RecordStore,
+  recordKey,
+  type ServiceId,
+  type ServiceSpec,
+  type SpecChange,
+  type SpecDigest,
+  specDigest,
+  type SpecStore,
+  type Storage,
+  type TaskEntry,
+  type TaskId,
+  type Tombstone,
+} from '@moot/crdt-state'
+import type { Logger } from 'pino'
+import type { ClusterEvent } from './cluster.ts'
+import { type LivenessMap, livenessOf } from './core/membership/liveness.ts'
+import { createPlacer } from './core/placement/place.ts'
+import type { Placement, PlacementNode } from './core/placement/placement.ts'
+import { knownRules } from './core/rules.ts'
+import type { View } from './core/view.ts'
+import type { Defaults } from './defaults.ts'
+import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
+import { createExecutor, type Executor } from './executor.ts'
+import { fetchLogs, serveLogs } from './log-relay.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Engine } from './ports/engine.ts'
+import type { Gate, Mesh } from './ports/mesh.ts'
+import { createReconciler, type Reconciler } from './reconciler.ts'
+import { createMembershipDriver } from './replication/membership.ts'
+import { createReplication, type Replication } from './replication/replication.ts'
+import { createViewSource } from './view-source.ts'
+
+export interface MemberOptions {
+  readonly clusterId: string
+  readonly self: NodeId
+  readonly identity: Identity
+  readonly storage: Storage
+  readonly engine: Engine
+  readonly mesh: (gate: Gate) => Mesh
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly settings: Defaults
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  /** A fresh Automerge actor, hex. */
+  readonly newActor: () => string
+  readonly agentVersion: string
+  /** Host addresses that people may use, first the one to show. */
+  readonly addresses: () => readonly string[]
+  /** A stranger's key that counts as a member until the specs are here (the issuer, while joining). */
+  readonly sponsor?: NodeId
+  /** This node's membership was removed, by this tombstone. */
+  readonly removed: (tombstone: Tombstone) => void
+  readonly event: (event: ClusterEvent) => void
+}
+
+/** One node's part in one cluster: the stores, the mesh, and the loop that keeps its tasks. */
+export interface Member {
+  readonly clusterId: string
+  readonly specs: SpecStore
+  readonly records: RecordStore
+  readonly mesh: Mesh
+  readonly replication: Replication
+  readonly watch: EngineWatch
+  view(): View
+  liveness(): LivenessMap
+  placement(): Placement
+  logs(
+    task: { readonly node: NodeId; readonly id: TaskId },
+    query: URLSearchParams,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>>
+  /** After this node's removal: resolves once its tasks have stopped and their containers are gone. */
+  clear(signal: AbortSignal): Promise<void>
+  synced(): boolean
+  /** Opens the mesh port, as a stranger may have to before it is a member. */
+  connect(): Promise<void>
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function openMember(options: MemberOptions): Promise<Member> {
+  const { self, clock, logger, settings, engine, storage, identity, clusterId } = options
+  const specs = await openSpecStore({
+    storage,
+    identity,
+    clusterId,
+    newActor: options.newActor,
+    onError: (error) => logger.error({ err: error }, 'spec store'),
+  })
+  const records = await openRecordStore({
+    storage,
+    identity,
+    clusterId,
+    maxRecordBytes: settings.maxMessageBytes / 2,
+  })
+  const isMember = (node: NodeId): boolean =>
+    specs.byName('node', node) !== undefined || node === options.sponsor
+  const mesh = options.mesh({ member: isMember, farewell: (node) => farewellOf(specs, node) })
+  const replication = createReplication({
+    mesh,
+    specs,
+    records,
+    clock,
+    logger: logger.child({ part: 'replication' }),
+    settings,
+    random: options.random,
+    member: isMember,
+    cloned: (version) => {
+      logger.fatal(
+        { version },
+        "another agent runs with this node's key and data (a cloned disk?): stop one of them, remove its data directory and join it anew",
+      )
+      process.exitCode = 1
+      process.kill(process.pid, 'SIGTERM')
+    },
+  })
+
+  const viewOf = createViewSource(self, specs, records)
+  const decisions = createDecisions(viewOf)
+  const waiters = new Set<() => void>()
+  let bootWaitOver = false
+  let cancelBootWait: () => void = () => undefined
+  let stopping = false
+
+  const changed = (): void => {
+    reconciler.trigger()
+    for (const waiter of waiters) waiter()
+  }
+  const watch = createEngineWatch({
+    engine,
+    clock,
+    logger: logger.child({ part: 'engine' }),
+    relistIntervalMs: settings.relistIntervalMs,
+    retryMs: settings.engineRetryMs,
+    changed: () => {
+      changed()
+      publishStatus()
+    },
+  })
+  const synced = (): boolean => {
+    // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
+    if (records.isOwnDamaged && !bootWaitOver) return false
+    const { nodes } = viewOf()
+    // Alone, or no member any more: there is nobody to wait for.
+    if (nodes.size <= 1 || !nodes.has(self)) return true
+    return bootWaitOver || replication.synced()
+  }
+  const reconciler: Reconciler = createReconciler({
+    decide: () => decisions(),
+    records,
+    publish: (delta) => replication.publishRecord(delta),
+    watch,
+    executor: () => executor,
+    synced,
+    specAt: createSpecHistory(specs),
+    clock,
+    logger: logger.child({ part: 'reconciler' }),
+    settings,
+    retryMs: settings.engineRetryMs,
+  })
+  const executor: Executor = createExecutor({
+    engine,
+    concurrency: settings.engineConcurrency,
+    stopConcurrency: settings.engineStopConcurrency,
+    logger: logger.child({ part: 'executor' }),
+    finished: (finished) => {
+      reconciler.finished(finished)
+      if (finished.action.kind === 'remove') sweepSoon()
+      for (const waiter of waiters) waiter()
+    },
+  })
+  const driver = createMembershipDriver({
+    mesh,
+    records,
+    view: viewOf,
+    clock,
+    logger: logger.child({ part: 'membership' }),
+    settings,
+    publish: (delta) => replication.publishRecord(delta),
+  })
+
+  let cancelSweep: (() => void) | undefined
+  /** Networks outlive the containers on them; those of what is gone are removed a little after the last container. */
+  function sweepSoon(): void {
+    if (cancelSweep !== undefined || stopping) return
+    cancelSweep = clock.after(settings.sweepDelayMs, () => {
+      cancelSweep = undefined
+      const view = viewOf()
+      const wanted = {
+        services: new Set(view.services.keys()),
+        networks: new Set([...view.networks.values()].map((network) => network.id as string)),
+      }
+      engine
+        .sweep(wanted, AbortSignal.timeout(settings.engineCallTimeoutMs))
+        .catch((error: unknown) =>
+          logger.warn({ err: error }, 'old networks could not be removed; it is tried again'),
+        )
+    })
+  }
+
+  let lastStatus = ''
+  /** Writes this node's status entry when it differs from the one in the record. */
+  function publishStatus(): void {
+    const status = statusOf(options, watch, mesh)
+    if (status === undefined || stopping) return
+    const text = JSON.stringify(status)
+    if (text === lastStatus) return
+    lastStatus = text
+    records.write(new Map([[recordKey.status, status]])).then(
+      (delta) => replication.publishRecord(delta),
+      (error: unknown) => {
+        lastStatus = ''
+        logger.error({ err: error }, "cannot write this node's status; it is tried again")
+      },
+    )
+  }
+
+  const localLogs = async (
+    id: TaskId,
+    query: URLSearchParams,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> => {
+    const container = watch.containers().get(id)?.[0]?.container ?? records.own.tasks.get(id)?.containerId
+    if (container === undefined) throw new Error(`task ${id} has no container on this node`)
+    return engine.logs(container, query, signal)
+  }
+
+  function stopped(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        waiters.delete(check)
+        reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'))
+      }
+      const check = (): void => {
+        const observations = [...watch.containers().values()].flat()
+        if (
+          !watch.listed() ||
+          executor.inFlight.size > 0 ||
+          observations.some(({ state }) => state === 'running')
+        )
+          return
+        waiters.delete(check)
+        signal.removeEventListener('abort', abort)
+        resolve()
+      }
+      waiters.add(check)
+      signal.addEventListener('abort', abort, { once: true })
+      check()
+    })
+  }
+
+  let connected: Promise<void> | undefined
+  function connect(): Promise<void> {
+    connected ??= mesh.start()
+    return connected
+  }
+
+  const unsubscribe: (() => void)[] = []
+  /** Members' addresses, wherever the specs and the records say they are. */
+  let membersFrom: View | undefined
+  function updateMembers(): void {
+    const view = viewOf()
+    if (view.nodes === membersFrom?.nodes && view.records === membersFrom.records) return
+    membersFrom = view
+    mesh.setMembers(
+      new Map(
+        [...view.nodes]
+          .filter(([id]) => id !== self)
+          .map(([id, node]) => [
+            id,
+            [...new Set([...(view.records.get(id)?.status?.meshAddresses ?? []), ...node.spec.Addresses])],
+          ]),
+      ),
+    )
+  }
+
+  function specChanged(change: SpecChange): void {
+    options.event({ kind: 'spec', change, atMs: clock.wallMs() })
+    if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
+      const gone = change.before.name as NodeId
+      const tombstone = specs.tombstone('node', gone)
+      if (gone !== self) records.drop(gone)
+      else if (tombstone !== undefined) options.removed(tombstone)
+    }
+    updateMembers()
+    changed()
+  }
+
+  return {
+    clusterId,
+    specs,
+    records,
+    mesh,
+    replication,
+    watch,
+    view: viewOf,
+    liveness: () => decisions().liveness,
+    placement: () => decisions().placement,
+    logs: (task, query, signal) =>
+      task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
+    async clear(signal) {
+      await stopped(signal)
+      // What ended is kept for `service logs` while there is a cluster; now there is none.
+      for (const { container } of await engine.list(signal)) await engine.remove(container, signal)
+      await engine.sweep({ services: new Set(), networks: new Set() }, signal)
+    },
+    synced,
+    connect,
+    async start() {
+      unsubscribe.push(
+        specs.subscribe(specChanged),
+        watchRecords(records, clock, options.event, () => {
+          updateMembers()
+          changed()
+        }),
+        serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
+        replication.onSync(() => changed()),
+        mesh.onFarewell((from, removal) => {
+          logger.warn({ from }, 'a member says that this node was removed from the cluster')
+          replication
+            .receiveFarewell(removal)
+            .catch((error: unknown) => logger.error({ err: error }, 'farewell'))
+        }),
+      )
+      cancelBootWait = clock.after(settings.bootSyncTimeoutMs, () => {
+        bootWaitOver = true
+        changed()
+      })
+      await connect()
+      replication.start()
+      updateMembers()
+      watch.start()
+      driver.start()
+      publishStatus()
+      changed()
+    },
+    async stop() {
+      stopping = true
+      cancelBootWait()
+      cancelSweep?.()
+      for (const off of unsubscribe) off()
+      await driver.stop()
+      await reconciler.stop()
+      await executor.stop()
+      await watch.stop()
+      await replication.stop()
+      await mesh.stop()
+      await records.close()
+      await specs.close()
+    },
+  }
+}
+
+/** View → liveness → placement, each computed once per view. */
+function createDecisions(
+  viewOf: () => View,
+): () => { readonly view: View; readonly liveness: LivenessMap; readonly placement: Placement } {
+  const placer = createPlacer()
+  let last: { readonly view: View; readonly liveness: LivenessMap; readonly placement: Placement } | undefined
+  return () => {
+    const view = viewOf()
+    if (last?.view === view) return last
+    const liveness = livenessOf(view)
+    const nodes = new Map<NodeId, PlacementNode>()
+    for (const [id, settings] of view.nodes) {
+      nodes.set(id, {
+        id,
+        settings,
+        record: view.records.get(id),
+        liveness: liveness.get(id) ?? { kind: 'unknown' },
+      })
+    }
+    last = { view, liveness, placement: placer.update({ services: view.services, nodes }) }
+    return last
+  }
+}
+
+/** Older specs of a service by digest, for tasks that still run them. Remembered, since a digest never changes its meaning. */
+function createSpecHistory(
+  specs: SpecStore,
+): (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined {
+  const known = new Map<string, ServiceSpec>()
+  const bound = 1_000
+  return (service, digest) => {
+    const key = `${service}/${digest}`
+    const found = known.get(key)
+    if (found !== undefined) return found
+    const resource = specs.get('service', service)
+    if (resource === undefined) return undefined
+    if (specDigest(resource.spec) === digest) return resource.spec
+    for (const entry of specs.history('service', service).toReversed()) {
+      if (specDigest(entry.spec) !== digest) continue
+      if (known.size >= bound) known.clear()
+      known.set(key, entry.spec)
+      return entry.spec
+    }
+    return undefined
+  }
+}
+
+function farewellOf(specs: SpecStore, node: NodeId): Uint8Array | undefined {
+  if (specs.byName('node', node) !== undefined) return undefined
+  const tombstone = specs.tombstone('node', node)
+  return tombstone === undefined ? undefined : new TextEncoder().encode(JSON.stringify(tombstone))
+}
+
+function statusOf(options: MemberOptions, watch: EngineWatch, mesh: Mesh): NodeStatus | undefined {
+  const facts = watch.facts()
+  const state = watch.state()
+  if (facts === undefined) return undefined
+  return {
+    hostname: facts.hostname,
+    addresses: options.addresses(),
+    meshAddresses: mesh.addresses(),
+    agentVersion: options.agentVersion,
+    rules: knownRules,
+    engine:
+      state.kind === 'up'
+        ? { state: 'up', version: facts.version, apiVersion: facts.apiVersion, bootId: facts.bootId }
+        : { state: 'down', error: state.error },
+    platform: { os: facts.os, architecture: facts.architecture },
+    capacity: {
+      nanoCpus: facts.nanoCpus,
+      memoryBytes: facts.memoryBytes,
+      generic: facts.generic,
+      maxTasks: options.settings.maxTasksPerNode,
+    },
+    engineLabels: facts.labels,
+    plugins: facts.plugins,
+    volumes: watch.volumes(),
+  }
+}
+
+/** Tells watchers of every task that changed in any record. */
+function watchRecords(
+  records: RecordStore,
+  clock: Clock,
+  event: (event: ClusterEvent) => void,
+  changed: () => void,
+): () => void {
+  let known = new Map([...records.all()].map(([node, record]) => [node, record.tasks]))
+  return records.subscribe((nodes) => {
+    for (const node of nodes) {
+      const before: ReadonlyMap<TaskId, TaskEntry> = known.get(node) ?? new Map()
+      const after: ReadonlyMap<TaskId, TaskEntry> = records.all().get(node)?.tasks ?? new Map()
+      if (before === after) continue
+      for (const [id, task] of after) {
+        if (before.get(id) !== task) {
+          event({ kind: 'task', node, before: before.get(id), after: task, atMs: clock.wallMs() })
+        }
+      }
+      for (const [id, task] of before) {
+        if (!after.has(id))
+          event({ kind: 'task', node, before: task, after: undefined, atMs: clock.wallMs() })
+      }
+      known = new Map(known).set(node, after)
+    }
+    changed()
+  })
+}

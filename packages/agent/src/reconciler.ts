@@ -1,0 +1,126 @@
+import type { RecordMessage, RecordStore, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
+import type { Logger } from 'pino'
+import type { LivenessMap } from './core/membership/liveness.ts'
+import type { Placement } from './core/placement/placement.ts'
+import type { Action, ActionResult } from './core/reconcile/actions.ts'
+import { reconcile } from './core/reconcile/reconcile.ts'
+import type { View } from './core/view.ts'
+import type { Defaults } from './defaults.ts'
+import type { EngineWatch } from './engine-watch.ts'
+import type { Executor, Finished } from './executor.ts'
+import type { Clock } from './ports/clock.ts'
+
+export interface Reconciler {
+  /** Something changed: ask the core again, soon. Any number of calls become one. */
+  trigger(): void
+  finished(finished: Finished): void
+  stop(): Promise<void>
+}
+
+/**
+ * The one loop: view and observations in; record changes (durable first) and engine actions out. A trigger that comes
+ * while it runs makes it run once more.
+ */
+export function createReconciler(options: {
+  readonly decide: () => {
+    readonly view: View
+    readonly liveness: LivenessMap
+    readonly placement: Placement
+  }
+  readonly records: RecordStore
+  readonly publish: (delta: RecordMessage) => void
+  readonly watch: EngineWatch
+  readonly executor: () => Executor
+  readonly synced: () => boolean
+  readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly settings: Defaults
+  /** Called when the loop cannot go on (its store does not take a write): it tries again after `retryMs`. */
+  readonly retryMs: number
+}): Reconciler {
+  const { records, watch, clock, logger, settings } = options
+  let results = new Map<TaskId, { action: Action['kind']; result: ActionResult }>()
+  let cancelWake: () => void = () => undefined
+  let dirty = false
+  let running: Promise<void> | undefined
+  const stopping = new AbortController()
+  const stopped = (): boolean => stopping.signal.aborted
+
+  async function once(): Promise<void> {
+    const { view, liveness, placement } = options.decide()
+    const nowMs = clock.wallMs()
+    const taken = results
+    results = new Map()
+    const executor = options.executor()
+    const output = reconcile({
+      view,
+      liveness,
+      placement,
+      containers: watch.containers(),
+      engine: watch.state(),
+      listed: watch.listed(),
+      inFlight: executor.inFlight,
+      results: taken,
+      synced: options.synced(),
+      nowMs,
+      specAt: options.specAt,
+      settings,
+    })
+    if (output.changes.size > 0) {
+      try {
+        options.publish(await records.write(output.changes))
+      } catch (error) {
+        // Nothing of it happened: the results must be told again.
+        results = new Map([...taken, ...results])
+        throw error
+      }
+      // The record is part of the view: what follows from the change is decided in the next round.
+      dirty = true
+    }
+    if (stopped()) return
+    executor.dispatch(output.actions)
+    cancelWake()
+    if (output.wakeAtMs !== undefined) cancelWake = clock.after(Math.max(1, output.wakeAtMs - nowMs), trigger)
+  }
+
+  async function loop(): Promise<void> {
+    while (dirty && !stopped()) {
+      dirty = false
+      try {
+        await once()
+      } catch (error) {
+        logger.error({ err: error }, 'reconciliation failed; it is repeated')
+        cancelWake()
+        cancelWake = clock.after(options.retryMs, trigger)
+      }
+    }
+  }
+
+  function trigger(): void {
+    dirty = true
+    if (running !== undefined || stopped()) return
+    // Not at once: the caller may be in the middle of telling several things.
+    running = Promise.resolve()
+      .then(loop)
+      .finally(() => {
+        running = undefined
+        if (dirty && !stopped()) trigger()
+      })
+  }
+
+  return {
+    trigger,
+    finished({ task, action, result }) {
+      results.set(task, { action: action.kind, result })
+      if (result.kind === 'done' && result.container !== undefined) watch.observe(result.container)
+      if (result.kind === 'done' && action.kind === 'remove') watch.forget(task)
+      trigger()
+    },
+    async stop() {
+      stopping.abort()
+      cancelWake()
+      await running
+    },
+  }
+}
