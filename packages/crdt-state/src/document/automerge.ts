@@ -93,13 +93,25 @@ export function merged(
   try {
     result =
       'changes' in incoming
-        ? Automerge.applyChanges(document, [...incoming.changes])[0]
+        ? Automerge.applyChanges(document, incoming.changes.map(checkedChange))[0]
         : mergedWhole(document, incoming.document)
   } catch (error) {
     throw new ForeignBytesError(error instanceof Error ? error.message : String(error), { cause: error })
   }
   if (Automerge.getMissingDeps(result, []).length > 0) throw new MissingChangesError('changes are missing')
   return result
+}
+
+/**
+ * `applyChanges` of Automerge 3.5 does not look at a change's checksum: one flipped bit becomes another change by the
+ * same actor with the same number, and the replicas never agree again. The checksum (bytes 4 to 7) is the beginning
+ * of the change's hash (https://automerge.org/automerge-binary-format-spec, "Chunk container").
+ */
+function checkedChange(change: Uint8Array): Uint8Array {
+  const checksum = Buffer.from(change.subarray(4, 8)).toString('hex')
+  const { hash } = Automerge.decodeChange(change)
+  if (hash.slice(0, 8) !== checksum) throw new Error('a change whose checksum does not hold')
+  return change
 }
 
 function mergedWhole(document: Document, bytes: Uint8Array): Document {
@@ -181,8 +193,10 @@ export function registersAt(document: Document, heads: readonly string[]): Map<s
 
 /** Undefined: removed, or written by something that is not us. */
 function registerText(value: unknown): string | undefined {
-  if (!Automerge.isImmutableString(value)) return undefined
-  const text = value.toString()
+  return Automerge.isImmutableString(value) ? jsonText(value.toString()) : undefined
+}
+
+function jsonText(text: string): string | undefined {
   try {
     JSON.parse(text)
     return text
@@ -202,9 +216,15 @@ export interface WrittenValue {
 export function valuesOf(document: Document, pointer: string): readonly WrittenValue[] {
   const values = Automerge.getConflicts(document.spec, pointer)
   if (values === undefined) return []
-  return Object.entries(values)
-    .map(([operation, value]) => ({ operation, text: registerText(value) }))
-    .sort((a, b) => compareOperations(b.operation, a.operation))
+  return (
+    Object.entries(values)
+      // Among conflicts Automerge 3.5 gives an ImmutableString as a plain string.
+      .map(([operation, value]) => ({
+        operation,
+        text: typeof value === 'string' ? jsonText(value) : registerText(value),
+      }))
+      .sort((a, b) => compareOperations(b.operation, a.operation))
+  )
 }
 
 export function operationOf(operation: string): { readonly counter: number; readonly actor: string } {

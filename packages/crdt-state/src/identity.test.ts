@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest'
+import {
+  canonicalJson,
+  digestId,
+  generateIdentity,
+  loadIdentity,
+  nodeIdOf,
+  resourceId,
+  verify,
+} from './index.ts'
+
+const bytes = Buffer.from('what was said')
+
+describe('identity', () => {
+  test('a signature holds for the key and the bytes that made it, and for no others', () => {
+    const { identity } = generateIdentity()
+    const other = generateIdentity().identity
+    const signature = identity.sign(bytes)
+    expect(verify(identity.publicKey, bytes, signature)).toBe(true)
+    expect(verify(other.publicKey, bytes, signature)).toBe(false)
+    expect(verify(identity.publicKey, Buffer.from('other'), signature)).toBe(false)
+  })
+
+  test('garbage for a key or a signature is no signature, and throws nothing', () => {
+    const { identity } = generateIdentity()
+    expect(verify(Buffer.alloc(7), bytes, identity.sign(bytes))).toBe(false)
+    expect(verify(Buffer.alloc(32, 0xff), bytes, identity.sign(bytes))).toBe(false)
+    expect(verify(identity.publicKey, bytes, Buffer.from('short'))).toBe(false)
+  })
+
+  test('a key that was stored is the same key', () => {
+    const { identity, secret } = generateIdentity()
+    const again = loadIdentity(`${secret}\n`)
+    expect(Buffer.from(again.publicKey)).toEqual(Buffer.from(identity.publicKey))
+    expect(again.publicKey).toHaveLength(32)
+    expect(verify(identity.publicKey, bytes, again.sign(bytes))).toBe(true)
+  })
+
+  test('a key file that was cut is refused with what to do', () => {
+    expect(() => loadIdentity('AAAA')).toThrow(expect.objectContaining({ code: 'ERR_BAD_KEY' }))
+  })
+})
+
+describe('ids', () => {
+  test('are 25 characters of base 36, the shape of Docker’s', () => {
+    for (const id of [
+      nodeIdOf(generateIdentity().identity.publicKey),
+      resourceId('service', 'web', 1),
+      digestId(),
+    ]) {
+      expect(id).toMatch(/^[0-9a-z]{25}$/)
+    }
+  })
+
+  test('differ by kind, name and incarnation, and parts do not run into each other', () => {
+    const ids = [
+      resourceId('service', 'web', 1),
+      resourceId('network', 'web', 1),
+      resourceId('service', 'web', 2),
+      resourceId('service', 'web1', 2),
+      digestId('a', 'bc'),
+      digestId('ab', 'c'),
+      digestId('abc'),
+    ]
+    expect(new Set(ids).size).toBe(ids.length)
+  })
+
+  test('never change: they are in every stored document', () => {
+    expect(resourceId('service', 'web', 1)).toMatchInlineSnapshot(`"p32h7y4p0jy1cubby2q0m2n7d"`)
+    expect(nodeIdOf(Buffer.alloc(32, 1))).toMatchInlineSnapshot(`"ia13ijpli4a337o6al0dox2mr"`)
+  })
+})
+
+describe('canonical JSON', () => {
+  test('does not depend on the order of keys', () => {
+    expect(canonicalJson({ b: 1, a: { d: [1, undefined], c: null }, e: undefined })).toBe(
+      '{"a":{"c":null,"d":[1,null]},"b":1}',
+    )
+    expect(canonicalJson(JSON.parse('{"__proto__":1,"10":1,"9":2}'))).toBe(
+      canonicalJson(JSON.parse('{"9":2,"10":1,"__proto__":1}')),
+    )
+  })
+})
