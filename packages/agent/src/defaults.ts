@@ -6,8 +6,8 @@ export const defaults = {
   apiPort: 7421,
   /** After a claim, before the container starts: time for another node's earlier claim to arrive (gossip p99 is 142 ms at 50 nodes). */
   settleMs: 150,
-  /** Engine calls at a time: beyond 8 two cores start no more containers per second (design/engine.md). */
-  engineConcurrency: 6,
+  /** Containers being created or started at a time: 30 take a third less time than one by one, and at 8 longer again where the host is busy (design/engine.md). */
+  engineConcurrency: 4,
   /** One engine call other than pull and stop: a start takes 170 ms, seconds on a loaded host; no answer by then = a hung engine. */
   engineCallTimeoutMs: 30_000,
   /** `docker info` and `version` are read in milliseconds: a longer wait only hides a hung engine from the others. */

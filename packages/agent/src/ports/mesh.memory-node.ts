@@ -44,7 +44,9 @@ export class MemoryMesh implements Mesh {
   readonly self: NodeId
   readonly options: NodeOptions
   running = false
-  joinHandler: JoinHandler | undefined
+  #joinHandler: JoinHandler | undefined
+  /** For joiners that are members by now, and ask again because the answer was lost on its way. */
+  #lastJoinHandler: JoinHandler | undefined
   readonly #wire: Wire
   #members: ReadonlyMap<NodeId, readonly string[]> = new Map()
   readonly #peers = new Map<NodeId, MemoryMesh>()
@@ -306,17 +308,19 @@ export class MemoryMesh implements Mesh {
       throw new PeerUnreachableError(issuer, addresses, 'nothing answered')
     }
     return this.#exchange(peer, signal, async () => {
-      if (peer.joinHandler === undefined)
-        throw new PeerRefusedError(issuer, 'no join token is outstanding there')
-      return peer
-        .joinHandler({ node: this.self, publicKey: this.options.publicKey }, request.slice())
-        .catch((error: unknown) => {
+      const again = peer.options.gate.member(this.self) ? peer.#lastJoinHandler : undefined
+      const handler = peer.#joinHandler ?? again
+      if (handler === undefined) throw new PeerRefusedError(issuer, 'no join token is outstanding there')
+      return handler({ node: this.self, publicKey: this.options.publicKey }, request.slice()).catch(
+        (error: unknown) => {
           throw new PeerRefusedError(issuer, words(error))
-        })
+        },
+      )
     })
   }
   onJoin(handler: JoinHandler | undefined): void {
-    this.joinHandler = handler
+    this.#joinHandler = handler
+    if (handler !== undefined) this.#lastJoinHandler = handler
   }
   onFarewell(listener: (from: NodeId, removal: Uint8Array) => void): () => void {
     this.#farewellListeners.add(listener)

@@ -69,7 +69,10 @@ export interface Mesh {
     request: Uint8Array,
     signal: AbortSignal,
   ): Promise<Uint8Array>
-  /** While set, strangers may connect and speak `join`, and nothing else. */
+  /**
+   * While set, strangers may connect and speak `join`, and nothing else. After it is unset, a joiner that became a
+   * member meanwhile is still heard by the last one: it asks again because the answer was lost.
+   */
   onJoin(handler: JoinHandler | undefined): void
   /** A peer handed us this removal when we connected to it as a member. */
   onFarewell(listener: (from: NodeId, removal: Uint8Array) => void): () => void
