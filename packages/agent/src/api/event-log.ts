@@ -1,5 +1,14 @@
-import type { NetworkSpec, NodeSpec, Resource, ServiceId, ServiceSpec, SpecChange } from '@moot/crdt-state'
+import type {
+  NetworkSpec,
+  NodeId,
+  NodeSpec,
+  Resource,
+  ServiceId,
+  ServiceSpec,
+  SpecChange,
+} from '@moot/crdt-state'
 import type { Cluster, ClusterEvent } from '../cluster.ts'
+import { nodeDisplayName } from './docker/node-shape.ts'
 import type { Filters } from './filters.ts'
 
 /** Docker's event message (Engine API `#/definitions/EventMessage`). */
@@ -91,7 +100,7 @@ export function createEventLog(
         const before = dockerNodeState(event.before)
         const after = dockerNodeState(event.after)
         if (before === after) return undefined
-        const attributes = { name: event.node, 'state.old': before, 'state.new': after }
+        const attributes = { name: nodeName(cluster, event.node), 'state.old': before, 'state.new': after }
         return tell(message('node', 'update', event.node, attributes, event.atMs))
       }
       case 'warning':
@@ -148,14 +157,12 @@ function message(
 }
 
 function displayName(cluster: Cluster, resource: Resource<SpecChangeSpec>): string {
-  if (resource.kind !== 'node') return resource.name
-  const { Name } = resource.spec as NodeSpec
-  if (Name !== undefined && Name !== '') return Name
-  if (cluster.state().kind !== 'active') return resource.name
-  for (const [id, record] of cluster.view().records) {
-    if (id === resource.name) return record.status?.hostname ?? resource.name
-  }
-  return resource.name
+  return resource.kind === 'node' ? nodeName(cluster, resource.name as NodeId) : resource.name
+}
+
+/** A node that was just removed is known by its id only. */
+function nodeName(cluster: Cluster, node: NodeId): string {
+  return cluster.state().kind === 'active' ? nodeDisplayName(cluster.view(), node) : node
 }
 
 type SpecChangeSpec = NonNullable<SpecChange['after']>['spec']
