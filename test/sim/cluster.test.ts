@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { ServiceId } from '@moot/crdt-state'
 import { runningIds, runningOf, wantedSetRuns, watchLowest, watchStops } from './checkers.ts'
 import { story } from './story.ts'
@@ -10,8 +10,13 @@ import { createWorld, type World } from './world.ts'
  * `MOOT_SIM_SEED=17 npx vitest run test/sim` replays exactly that run.
  */
 const only = process.env['MOOT_SIM_SEED']
-const seeds = only === undefined ? Array.from({ length: 120 }, (_, index) => index + 1) : [Number(only)]
+const seeds = only === undefined ? Array.from({ length: 100 }, (_, index) => index + 1) : [Number(only)]
+/** Crash loops take long to simulate. */
+const fewestSeeds = only === undefined ? seeds.slice(0, 8) : seeds
 const fewSeeds = only === undefined ? seeds.slice(0, 25) : seeds
+
+/** Virtual time costs 60 ms a seed on an idle core, and several times that beside other suites. */
+vi.setConfig({ testTimeout: 180_000 })
 
 /** Runs until nothing is wrong, for at most this long; gives what is wrong at the end. */
 function settle(world: World, limitMs: number): readonly string[] {
@@ -28,18 +33,18 @@ function settle(world: World, limitMs: number): readonly string[] {
   return wantedSetRuns(world)
 }
 
-function forEachSeed(all: readonly number[], run: (seed: number) => readonly string[]): void {
+function failuresOf(all: readonly number[], run: (seed: number) => readonly string[]): readonly string[] {
   const failures: string[] = []
   for (const seed of all) {
     const wrong = run(seed)
     if (wrong.length > 0) failures.push(`seed ${seed}: ${wrong.join('; ')}`)
   }
-  expect(failures).toEqual([])
+  return failures
 }
 
 describe('a cluster', () => {
   test('runs exactly what is wanted once faults stop, whatever happened, and stopped nothing without a cause', () => {
-    forEachSeed(seeds, (seed) => {
+    const failures = failuresOf(seeds, (seed) => {
       const world = createWorld(seed, 3 + (seed % 3))
       const stops = watchStops(world, 15_000)
       const workload = createWorkload(world, { maxDown: world.nodes.length })
@@ -52,28 +57,28 @@ describe('a cluster', () => {
       const wrong = settle(world, 90_000)
       return [...wrong, ...stops]
     })
+    expect(failures).toEqual([])
   })
 
   test('loses no running container to nodes that come back', () => {
-    forEachSeed(fewSeeds, (seed) => {
+    const failures = failuresOf(fewSeeds, (seed) => {
       const world = createWorld(seed, 5)
       world.run(500)
       world.putService(world.nodes[0]!, 'web', specFor({ replicas: 10 }))
       const before = settle(world, 20_000)
-      const [first] = world.nodes
       world.nodes[seed % 5]!.powerOff()
       world.run(12_000)
       const survivors = runningIds(world)
       world.nodes[seed % 5]!.powerOn()
       world.run(15_000)
       const lost = [...survivors].filter((id) => !runningIds(world).has(id))
-      expect(first).toBeDefined()
       return [...before, ...wantedSetRuns(world), ...lost.map((id) => `${id} was stopped`)]
     })
+    expect(failures).toEqual([])
   })
 
   test('keeps every container when all agents are killed at once', () => {
-    forEachSeed(fewSeeds, (seed) => {
+    const failures = failuresOf(fewSeeds, (seed) => {
       const world = createWorld(seed, 4)
       world.run(500)
       world.putService(world.nodes[0]!, 'web', specFor({ replicas: 6, checked: true }))
@@ -86,10 +91,11 @@ describe('a cluster', () => {
       expect([...runningIds(world)].sort()).toEqual(ids)
       return before
     })
+    expect(failures).toEqual([])
   })
 
   test('comes back by itself after all hosts were off', () => {
-    forEachSeed(fewSeeds, (seed) => {
+    const failures = failuresOf(fewSeeds, (seed) => {
       const world = createWorld(seed, 4)
       world.run(500)
       world.putService(world.nodes[0]!, 'web', specFor({ replicas: 6 }))
@@ -102,6 +108,7 @@ describe('a cluster', () => {
       }
       return [...before, ...settle(world, 40_000)]
     })
+    expect(failures).toEqual([])
   })
 })
 
@@ -109,7 +116,7 @@ describe('an update', () => {
   const update = (order: string, parallelism: number) => ({ Order: order, Parallelism: parallelism })
 
   test('never has more than its parallelism down, and with start-first none', () => {
-    forEachSeed(fewSeeds, (seed) => {
+    const failures = failuresOf(fewSeeds, (seed) => {
       const world = createWorld(seed, 4)
       world.network.loss = seed % 3 === 0 ? 0.3 : 0
       world.run(500)
@@ -133,10 +140,11 @@ describe('an update', () => {
       const least = order === 'start-first' ? 7 : 7 - parallelism
       return [...before, ...wrong, ...(watch.lowest() < least ? [`only ${watch.lowest()} of 7 were up`] : [])]
     })
+    expect(failures).toEqual([])
   })
 
   test('to an image that cannot be had costs no replica and stops after the first batch', () => {
-    forEachSeed(fewSeeds, (seed) => {
+    const failures = failuresOf(fewSeeds, (seed) => {
       const world = createWorld(seed, 3)
       world.run(500)
       const deploy = (image: string) =>
@@ -154,11 +162,12 @@ describe('an update', () => {
       expect([...runningIds(world)].sort()).toEqual(ids)
       return [...before, ...(watch.lowest() < 6 ? ['a replica was lost'] : [])]
     })
+    expect(failures).toEqual([])
   })
 
   test('to an image that crashes, or is never healthy, stops after the first batch', () => {
     for (const image of ['web:bad', 'web:sick']) {
-      forEachSeed(fewSeeds, (seed) => {
+      const failures = failuresOf(fewestSeeds, (seed) => {
         const world = createWorld(seed, 3)
         world.run(500)
         const deploy = (name: string) =>
@@ -178,13 +187,14 @@ describe('an update', () => {
         deploy('web:2')
         return [...before, ...bad, ...settle(world, 60_000)]
       })
+      expect(failures).toEqual([])
     }
   })
 })
 
 describe('draining a node', () => {
   test('never takes a service below its replicas where the others have room', () => {
-    forEachSeed(fewSeeds, (seed) => {
+    const failures = failuresOf(fewSeeds, (seed) => {
       const world = createWorld(seed, 4)
       world.run(500)
       const { id } = world.putService(
@@ -205,5 +215,6 @@ describe('draining a node', () => {
         ...(left > 0 ? [`${left} are left on it`] : []),
       ]
     })
+    expect(failures).toEqual([])
   })
 })

@@ -237,7 +237,7 @@ export function createSimNode(id: NodeId, world: NodeWorld, status: NodeRecord['
     agent.detector = step.state
     for (const target of step.probe) probe(target)
     const changes = alertEntries(step.changes)
-    if (changes.size > 0) write(changes as RecordChanges, trigger)
+    if (changes.size > 0) write(changes, trigger)
   }
 
   function probe(target: NodeId): void {

@@ -193,6 +193,12 @@ describe('what nobody wants', () => {
     expect(run(gone).actions).toMatchObject([{ kind: 'stop' }])
   })
 
+  test('a node that is no member any more stops all', () => {
+    const input = inputOf({ services: [web], tasks: [mine], containers: [containerFor(mine, 'running')] })
+    const output = reconcile({ ...input, view: { ...input.view, nodes: new Map() } })
+    expect(output.actions).toMatchObject([{ kind: 'stop' }])
+  })
+
   test('a global service’s task on a drained node is stopped and stays in the history', () => {
     const agent = serviceOf('agent', { Mode: { Global: {} } })
     const task = runningTask(agent, { slot: self })

@@ -310,10 +310,10 @@ describe('coming to rest', () => {
       tasks: [task, taskOf(web, { slot: 3, state: 'preparing' })],
       containers: [containerFor(task, 'exited', { exitCode: 1 })],
     }
-    const slots = Object.fromEntries(
+    const slots: Record<string, SlotPlacement> = Object.fromEntries(
       [2, 3].map((number) => [
         slotId(web.id as ServiceId, number),
-        { kind: 'held', holder: { node: self, task }, losers: [] } as SlotPlacement,
+        { kind: 'held', holder: { node: self, task }, losers: [] },
       ]),
     )
     scene = { ...scene, slots: { ...slots } }

@@ -131,7 +131,7 @@ function stateOf(seen: Seen): Position['state'] | undefined {
 
 function isPaused(config: UpdateConfig | undefined, failed: number, total: number): boolean {
   // `rollback` pauses too until rolling back exists: no half thing.
-  if ((config?.FailureAction ?? 'pause') === 'continue') return false
+  if ((config?.FailureAction || 'pause') === 'continue') return false
   return failed > 0 && failed > (config?.MaxFailureRatio ?? 0) * total
 }
 

@@ -26,7 +26,7 @@ export function restartVerdict(
   },
 ): RestartVerdict {
   const policy = spec.TaskTemplate.RestartPolicy ?? {}
-  const condition = policy.Condition ?? 'any'
+  const condition = policy.Condition || 'any'
   if (condition === 'none' || (condition === 'on-failure' && task.state === 'complete'))
     return { kind: 'done' }
 

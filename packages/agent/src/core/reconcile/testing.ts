@@ -1,4 +1,5 @@
 import {
+  nodeSpecSchema,
   recordKey,
   resourceId,
   serviceSpecSchema,
@@ -7,6 +8,7 @@ import {
   type ContainerId,
   type NodeId,
   type NodeRecord,
+  type NodeSpec,
   type NodeStatus,
   type RecordChanges,
   type Rejection,
@@ -164,6 +166,12 @@ export function recordOf(
   }
 }
 
+function memberOf(node: NodeId): Resource<NodeSpec> {
+  const spec = nodeSpecSchema.parse({ PublicKey: 'key' })
+  const { spec: _, ...rest } = serviceOf(node)
+  return { ...rest, kind: 'node', spec, previous: undefined }
+}
+
 export function inputOf(scene: Scene): ReconcileInput {
   const own = recordOf(self, scene, scene.status)
   const records = new Map([own, ...(scene.others ?? [])].map((record) => [record.node, record]))
@@ -173,7 +181,7 @@ export function inputOf(scene: Scene): ReconcileInput {
     networks: new Map(),
     secrets: new Map(),
     configs: new Map(),
-    nodes: new Map(),
+    nodes: new Map([...records.keys()].map((node) => [node, memberOf(node)])),
     cluster: undefined,
     records,
   }

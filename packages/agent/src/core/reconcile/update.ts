@@ -96,7 +96,7 @@ function settled(
 
 /** A task that is not restarted after success is meant to end. */
 function endsByDesign(spec: ServiceSpec): boolean {
-  const condition = spec.TaskTemplate.RestartPolicy?.Condition ?? 'any'
+  const condition = spec.TaskTemplate.RestartPolicy?.Condition || 'any'
   return condition !== 'any'
 }
 

@@ -1,0 +1,117 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { taskStates, type TaskEntry } from '@moot/crdt-state'
+import { place } from '../placement/place.ts'
+import { reconcile, type ReconcileInput, type ReconcileOutput } from './reconcile.ts'
+import {
+  after,
+  containerFor,
+  inputOf,
+  other,
+  recordOf,
+  self,
+  serviceOf,
+  taskOf,
+  withImage,
+  type Scene,
+} from './testing.ts'
+
+const old = serviceOf('web', { Mode: { Replicated: { Replicas: 2 } } })
+const newer = withImage(old, 'web:2')
+
+/** Any record at all with any containers: also such as no agent would have come to. */
+const anyTask = fc.record({
+  node: fc.constantFrom(self, self, other),
+  slot: fc.integer({ min: 1, max: 3 }),
+  attempt: fc.integer({ min: 1, max: 4 }),
+  updated: fc.boolean(),
+  state: fc.constantFrom(
+    'assigned',
+    'preparing',
+    'ready',
+    'starting',
+    'running',
+    'complete',
+    'failed',
+    'shutdown',
+  ),
+  desired: fc.constantFrom('ready', 'running', 'shutdown', 'remove'),
+  container: fc.constantFrom(undefined, 'created', 'running', 'exited'),
+  exitCode: fc.integer({ min: 0, max: 1 }),
+  seenEpoch: fc.integer({ min: 0, max: 1 }),
+} as const)
+const anyScene = fc.record({
+  tasks: fc.array(anyTask, { maxLength: 6 }),
+  synced: fc.boolean(),
+  start: fc.boolean(),
+})
+
+function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : never): Scene {
+  const order = drawn.start ? 'start-first' : 'stop-first'
+  const service = {
+    ...newer,
+    spec: { ...newer.spec, UpdateConfig: { Parallelism: 1, Order: order } as const },
+  }
+  const mine: TaskEntry[] = []
+  const theirs: TaskEntry[] = []
+  const containers = []
+  for (const [index, task] of drawn.tasks.entries()) {
+    const { slot, attempt, state, desired, seenEpoch } = task
+    const id = `task${index}` as TaskEntry['id']
+    const entry = taskOf(task.updated ? service : old, { id, slot, attempt, state, desired, seenEpoch })
+    if (task.node === other) theirs.push(entry)
+    else {
+      mine.push(entry)
+      const { exitCode } = task
+      if (task.container !== undefined) containers.push(containerFor(entry, task.container, { exitCode }))
+    }
+  }
+  const others = [recordOf(other, { tasks: theirs })]
+  return { services: [service], history: [old], tasks: mine, others, containers, synced: drawn.synced }
+}
+
+function withPlacement(scene: Scene): ReconcileInput {
+  const input = inputOf(scene)
+  const { services, records } = input.view
+  const settings = (id: string) => ({
+    ...old,
+    name: id,
+    spec: { Labels: {}, Role: 'manager', Availability: 'active', PublicKey: '', Addresses: [] },
+  })
+  const nodes = new Map(
+    [...records].map(([id, record]) => [
+      id,
+      { id, record, settings: settings(id), liveness: { kind: 'alive' } },
+    ]),
+  )
+  return { ...input, placement: place({ services, nodes } as unknown as Parameters<typeof place>[0]) }
+}
+
+function isQuiet(output: ReconcileOutput): boolean {
+  return output.changes.size === 0 && output.actions.length === 0
+}
+
+test('from any record it comes to rest in a few calls, says the same twice, and takes no state back', () => {
+  fc.assert(
+    fc.property(anyScene, (drawn) => {
+      let scene = sceneOf(drawn)
+      for (let call = 0; call < 12; call += 1) {
+        const input = withPlacement(scene)
+        const output = reconcile(input)
+        expect(reconcile(input)).toEqual(output)
+        if (isQuiet(output)) return
+        const inFlight = new Set(scene.inFlight)
+        for (const { task } of output.actions) expect(inFlight.has(task)).toBe(false)
+        const next = after(scene, output)
+        for (const task of next.tasks) {
+          const before = scene.tasks.find((known) => known.id === task.id)
+          const step = taskStates.indexOf(task.state) - taskStates.indexOf(before?.state ?? 'new')
+          expect(step).toBeGreaterThanOrEqual(0)
+        }
+        scene = next
+      }
+      throw new Error('it does not come to rest')
+    }),
+    { numRuns: 500 },
+  )
+})

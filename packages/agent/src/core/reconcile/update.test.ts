@@ -1,0 +1,227 @@
+import { describe, expect, test } from 'vitest'
+import {
+  slotId,
+  specDigest,
+  type NodeRecord,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type TaskEntry,
+  type UpdateFacts,
+} from '@moot/crdt-state'
+import { reconcile, updateStatus } from './reconcile.ts'
+import {
+  after,
+  changedTasks,
+  containerFor,
+  inputOf,
+  other,
+  recordOf,
+  runningTask,
+  serviceOf,
+  taskOf,
+  withImage,
+  type Scene,
+} from './testing.ts'
+
+const old = serviceOf('web', { Mode: { Replicated: { Replicas: 4 } } })
+const id = old.id as ServiceId
+const to = (config: Record<string, unknown> = {}): Resource<ServiceSpec> => {
+  const newer = withImage(old, 'web:2')
+  return { ...newer, spec: { ...newer.spec, UpdateConfig: { Parallelism: 1, ...config } } }
+}
+const run = (scene: Scene) => reconcile(inputOf(scene))
+const up = (tasks: readonly TaskEntry[]) => tasks.map((task) => containerFor(task, 'running'))
+const slot = (number: number) => slotId(id, number)
+const factsOf = (
+  service: Resource<ServiceSpec>,
+  slots: Record<number, 'begun' | 'ok' | 'failed'>,
+): UpdateFacts => ({
+  service: id,
+  digest: specDigest(service.spec),
+  slots: Object.fromEntries(
+    Object.entries(slots).map(([number, state]) => [slot(Number(number)), { state, atMs: 1_000_000 }]),
+  ),
+})
+/** This node runs all four slots of the old spec; the service is at the new one. */
+function scene(config: Record<string, unknown> = {}, slots: readonly number[] = [1, 2, 3, 4]): Scene {
+  const tasks = slots.map((number) => runningTask(old, { slot: number }))
+  return { services: [to(config)], history: [old], tasks, containers: up(tasks) }
+}
+const begunIn = (output: ReturnType<typeof run>) =>
+  Object.keys((output.changes.get(`update/${id}`) as UpdateFacts | undefined)?.slots ?? {})
+
+describe('the turn of a slot', () => {
+  test('comes in slot order, as many at once as parallelism says', () => {
+    expect(begunIn(run(scene()))).toEqual([slot(1)])
+    expect(begunIn(run(scene({ Parallelism: 3 })))).toEqual([slot(1), slot(2), slot(3)])
+    expect(begunIn(run(scene({ Parallelism: 0 })))).toEqual([1, 2, 3, 4].map(slot))
+  })
+
+  test('waits for slots of other nodes', () => {
+    const others = [recordOf(other, { tasks: [runningTask(old, { slot: 1, id: 'o' as TaskEntry['id'] })] })]
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others }))).toEqual([])
+  })
+
+  test('comes when those before it have settled, well or badly where that is allowed', () => {
+    const settled = (state: 'ok' | 'failed', config = {}): NodeRecord[] => {
+      const task = runningTask(to(config), { slot: 1, id: 'o' as TaskEntry['id'] })
+      return [recordOf(other, { tasks: [task], facts: [factsOf(to(config), { 1: state })] })]
+    }
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others: settled('ok') }))).toEqual([slot(2)])
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others: settled('failed') }))).toEqual([])
+    for (const config of [{ FailureAction: 'continue' }, { MaxFailureRatio: 0.25 }]) {
+      expect(begunIn(run({ ...scene(config, [2, 3, 4]), others: settled('failed', config) }))).toEqual([
+        slot(2),
+      ])
+    }
+  })
+
+  test('does not come to a slot whose change leaves the task’s spec alone', () => {
+    const relabelled = { ...old, spec: { ...old.spec, Labels: { a: 'b' } }, versionIndex: 9 }
+    const output = run({ ...scene(), services: [relabelled] })
+    expect(output.changes.size).toBe(0)
+    expect(output.actions).toEqual([])
+  })
+})
+
+describe('stop-first', () => {
+  const service = to()
+  const task = runningTask(old)
+  const next = (patch: Partial<TaskEntry>) =>
+    taskOf(service, { attempt: 2, desired: 'ready', createdAtMs: 999_000, ...patch })
+  const at = (newTask: TaskEntry, containers = up([task])): Scene => ({
+    services: [service],
+    history: [old],
+    tasks: [task, newTask],
+    facts: [factsOf(service, { 1: 'begun' })],
+    containers,
+  })
+
+  test('keeps the old task until the new one’s container is made', () => {
+    expect(run(at(next({ state: 'preparing' }))).actions.map((action) => action.kind)).toEqual(['prepare'])
+    const made = next({ state: 'ready' })
+    const output = run(at(made, [...up([task]), containerFor(made, 'created')]))
+    expect(output.actions).toMatchObject([{ kind: 'stop', task: task.id }])
+  })
+
+  test('starts the new one once the old one has ended', () => {
+    const made = next({ state: 'ready' })
+    const output = run({
+      ...at(made, [containerFor(task, 'exited', { exitCode: 143 }), containerFor(made, 'created')]),
+      tasks: [{ ...task, desired: 'shutdown' }, made],
+    })
+    expect(output.actions).toMatchObject([{ kind: 'start', task: made.id }])
+    expect(changedTasks(output.changes)).toMatchObject([
+      { state: 'shutdown' },
+      { state: 'starting', desired: 'running' },
+    ])
+  })
+
+  test('an image that cannot be had fails the step, refuses nothing and keeps the old task', () => {
+    const failing = next({ state: 'preparing' })
+    const result = { kind: 'failed', error: 'No such image: web:2', cause: 'rejected' } as const
+    const output = run({ ...at(failing), results: { [failing.id]: { action: 'prepare', result } } })
+    expect(changedTasks(output.changes)).toMatchObject([{ state: 'rejected', desired: 'shutdown' }])
+    expect(output.changes.get(`update/${id}`)).toMatchObject({ slots: { [slot(1)]: { state: 'failed' } } })
+    expect(output.changes.has(`rejection/${id}`)).toBe(false)
+    expect(output.actions).toEqual([])
+    expect(run(after(at(failing), output)).changes.size).toBe(0)
+  })
+})
+
+test('start-first stops the old task only when the new one runs', () => {
+  const service = to({ Order: 'start-first' })
+  const task = runningTask(old)
+  const next = taskOf(service, { attempt: 2, state: 'starting' })
+  const at = (health: 'starting' | 'healthy') =>
+    run({
+      services: [service],
+      history: [old],
+      tasks: [task, next],
+      facts: [factsOf(service, { 1: 'begun' })],
+      containers: [...up([task]), containerFor(next, 'running', { health })],
+    }).actions
+  expect(at('starting')).toEqual([])
+  expect(at('healthy')).toMatchObject([{ kind: 'stop', task: task.id }])
+})
+
+describe('settling', () => {
+  const running = (service: Resource<ServiceSpec>, nowMs: number): Scene => {
+    const task = runningTask(service, { attempt: 2, stateAtMs: 1_000_000 })
+    const rest = [2, 3, 4].map((number) => runningTask(old, { slot: number }))
+    return {
+      services: [service],
+      history: [old],
+      tasks: [task, ...rest],
+      facts: [factsOf(service, { 1: 'begun' })],
+      containers: up([task, ...rest]),
+      nowMs,
+    }
+  }
+  const stateAt = (config: Record<string, unknown>, nowMs: number) =>
+    (run(running(to(config), nowMs)).changes.get(`update/${id}`) as UpdateFacts | undefined)?.slots[slot(1)]
+      ?.state
+
+  test('the first batch is watched for the whole monitor time', () => {
+    expect(run(running(to(), 1_004_999)).wakeAtMs).toBe(1_005_000)
+    expect(stateAt({}, 1_004_999)).toBeUndefined()
+    expect(stateAt({}, 1_005_000)).toBe('ok')
+    expect(stateAt({ Monitor: 1e9 }, 1_001_000)).toBe('ok')
+  })
+
+  test('the delay passes before the next slot begins', () => {
+    expect(stateAt({ Monitor: 1e9, Delay: 3e9 }, 1_002_999)).toBeUndefined()
+    expect(stateAt({ Monitor: 1e9, Delay: 3e9 }, 1_003_000)).toBe('ok')
+  })
+
+  test('a task that ends within the monitor time has failed, even after it counted as well', () => {
+    for (const state of ['begun', 'ok'] as const) {
+      const now = { ...running(to(), 1_002_000), facts: [factsOf(to(), { 1: state })] }
+      const [task, ...rest] = now.tasks
+      const containers = [containerFor(task!, 'exited', { exitCode: 1 }), ...up(rest)]
+      const output = run({ ...now, containers })
+      expect(output.changes.get(`update/${id}`)).toMatchObject({ slots: { [slot(1)]: { state: 'failed' } } })
+    }
+  })
+
+  test('a newer spec starts over, and a step that is under way goes on towards it', () => {
+    const newest = withImage(to(), 'web:3')
+    const now = { ...running(to(), 1_002_000), services: [newest], history: [old, to()] }
+    const output = run(now)
+    expect(output.changes.get(`update/${id}`)).toMatchObject({
+      digest: specDigest(newest.spec),
+      slots: { [slot(1)]: { state: 'begun' } },
+    })
+    expect(changedTasks(output.changes)).toMatchObject([
+      { slot: 1, attempt: 3, digest: specDigest(newest.spec) },
+    ])
+  })
+})
+
+describe('the update status', () => {
+  const status = (
+    service: Resource<ServiceSpec>,
+    slots: Record<number, 'begun' | 'ok' | 'failed'>,
+    left: number[],
+  ) => {
+    const tasks = [
+      ...Object.keys(slots).map((number) => runningTask(service, { slot: Number(number), attempt: 2 })),
+      ...left.map((number) => runningTask(old, { slot: number })),
+    ]
+    return updateStatus(
+      inputOf({ services: [service], tasks, facts: [factsOf(service, slots)] }).view,
+      service,
+    )
+  }
+  test('is Swarm’s', () => {
+    expect(status(to(), {}, [])).toBeUndefined()
+    expect(status(to(), { 1: 'ok' }, [2])).toMatchObject({ State: 'updating', Message: 'update in progress' })
+    expect(status(to(), { 1: 'ok', 2: 'begun' }, [])).toMatchObject({ State: 'updating' })
+    expect(status(to(), { 1: 'ok', 2: 'failed' }, [3])).toMatchObject({ State: 'paused' })
+    expect(status(to(), { 1: 'ok', 2: 'ok' }, [])).toMatchObject({
+      State: 'completed',
+      CompletedAt: '1970-01-01T00:16:40.000Z',
+    })
+  })
+})

@@ -1,0 +1,65 @@
+import { expect, test } from 'vitest'
+import { slotId, type ServiceId, type TaskEntry } from '@moot/crdt-state'
+import type { LivenessMap } from './membership/liveness.ts'
+import { inputOf, other, recordOf, runningTask, self, serviceOf, type Scene } from './reconcile/testing.ts'
+import { taskCounts, tasksOf } from './tasks-view.ts'
+
+const web = serviceOf('web', { Mode: { Replicated: { Replicas: 3 } } })
+const id = web.id as ServiceId
+const theirs = runningTask(web, { id: 'theirs' as TaskEntry['id'], slot: 2 })
+const down: LivenessMap = new Map([
+  [self, { kind: 'alive' }],
+  [other, { kind: 'down', observers: [] }],
+])
+
+function show(scene: Partial<Scene>, liveness?: LivenessMap) {
+  const input = inputOf({ services: [web], tasks: [runningTask(web)], ...scene })
+  return { input, shown: tasksOf(input.view, liveness ?? input.liveness, input.placement) }
+}
+
+test('tasks of a dead node are shown as orphaned and unwanted, and do not count as running', () => {
+  const { input, shown } = show({ others: [recordOf(other, { tasks: [theirs] })] }, down)
+  expect(shown.map(({ node, task }) => [node, task.state, task.desired])).toEqual([
+    [self, 'running', 'running'],
+    [other, 'orphaned', 'shutdown'],
+  ])
+  expect(taskCounts(input.view, down, id)).toEqual({ RunningTasks: 1, DesiredTasks: 3, CompletedTasks: 0 })
+  expect(taskCounts(input.view, input.liveness, id).RunningTasks).toBe(2)
+})
+
+test('a slot that fits nowhere is a pending task that says why, node by node, under one stable id', () => {
+  const refusals = [
+    { node: self, filter: 'resources', reason: 'needs 2 CPUs, has 1' },
+    { node: other, filter: 'availability', reason: 'is drained' },
+  ]
+  const scene = { tasks: [], slots: { [slotId(id, 1)]: { kind: 'pending', refusals } } } as const
+  const [task] = show(scene).shown
+  expect(task).toMatchObject({
+    node: undefined,
+    task: {
+      state: 'pending',
+      message: 'pending task scheduling',
+      error: `no suitable node (host: needs 2 CPUs, has 1; ${other}: is drained)`,
+    },
+  })
+  expect(show(scene).shown[0]?.task.id).toBe(task?.task.id)
+  expect(task?.task.id).toMatch(/^[0-9a-z]{25}$/)
+})
+
+test('what ended and is being forgotten is not shown', () => {
+  const tasks = [runningTask(web, { state: 'shutdown', desired: 'remove' })]
+  expect(show({ tasks, slots: {} }).shown).toEqual([])
+})
+
+test('of a global service as many tasks are desired as slots are placed', () => {
+  const agent = serviceOf('agent', { Mode: { Global: {} } })
+  const slots = Object.fromEntries(
+    [self, other].map((node) => [
+      slotId(agent.id as ServiceId, node),
+      { kind: 'pending', refusals: [] } as const,
+    ]),
+  )
+  const input = inputOf({ services: [agent], tasks: [runningTask(agent, { slot: self })], slots })
+  const counts = taskCounts(input.view, input.liveness, agent.id as ServiceId, input.placement)
+  expect(counts).toEqual({ RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 0 })
+})
