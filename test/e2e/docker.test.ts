@@ -51,7 +51,7 @@ describe('the stock docker CLI through the socket', () => {
       '--replicas',
       '3',
       '--publish',
-      'mode=host,published=18081,target=8080',
+      'mode=host,published=18081,target=80',
     )
     await untilRuns(hosts, 'web', 3)
     const running = await containersOf(hosts, 'web')

@@ -35,7 +35,7 @@ services:
   open:
     image: moot/test:1
     stop_grace_period: 1s
-    ports: [ { target: 8080, published: 18080, mode: host } ]
+    ports: [ { target: 80, published: 18080, mode: host } ]
     deploy: { replicas: 5 }
 volumes:
   data: {}

@@ -3,7 +3,7 @@ import { z } from 'zod'
 /**
  * Docker's ServiceSpec (Engine API v1.50 `ServiceSpec`, `TaskSpec`), the one schema for the edge and for what is
  * stored. Field names, units and meaning are Docker's: durations in nanoseconds, memory in bytes, CPU in billionths.
- * `null` is dropped before parsing (Go encodes an absent slice or map as null). Unknown fields are stripped here; the
+ * An empty text is Go's "not given" and means the default. `null` is dropped before parsing (Go encodes an absent slice or map as null). Unknown fields are stripped here; the
  * API compares and warns about them.
  */
 const int = z.number().int()
@@ -170,7 +170,7 @@ export const taskTemplateSchema = z.object({
     .optional(),
   RestartPolicy: z
     .object({
-      Condition: z.enum(['none', 'on-failure', 'any']).optional(),
+      Condition: z.enum(['', 'none', 'on-failure', 'any']).optional(),
       Delay: natural.optional(),
       MaxAttempts: natural.optional(),
       Window: natural.optional(),
@@ -195,10 +195,10 @@ export const taskTemplateSchema = z.object({
 const updateConfigSchema = z.object({
   Parallelism: natural.default(1),
   Delay: natural.optional(),
-  FailureAction: z.enum(['pause', 'continue', 'rollback']).optional(),
+  FailureAction: z.enum(['', 'pause', 'continue', 'rollback']).optional(),
   Monitor: natural.optional(),
   MaxFailureRatio: z.number().min(0).max(1).optional(),
-  Order: z.enum(['stop-first', 'start-first']).optional(),
+  Order: z.enum(['', 'stop-first', 'start-first']).optional(),
 })
 
 const portConfigSchema = z.object({
@@ -227,7 +227,7 @@ export const serviceSpecSchema = z.object({
   RollbackConfig: updateConfigSchema.optional(),
   Networks: z.array(networkAttachmentSchema).optional(),
   EndpointSpec: z
-    .object({ Mode: z.enum(['vip', 'dnsrr']).optional(), Ports: z.array(portConfigSchema).optional() })
+    .object({ Mode: z.enum(['', 'vip', 'dnsrr']).optional(), Ports: z.array(portConfigSchema).optional() })
     .optional(),
 })
 
