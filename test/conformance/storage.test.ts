@@ -33,7 +33,14 @@ function directory(): string {
 
 function memoryHarness(): Harness {
   const storage = memoryStorage()
-  return { storage, reopen: async () => storage, corrupt: (table, key) => storage.corrupt(table, key) }
+  return {
+    storage,
+    async reopen() {
+      await storage.close()
+      return storage.reopen()
+    },
+    corrupt: (table, key) => storage.corrupt(table, key),
+  }
 }
 
 function sqliteHarness(): Harness {
@@ -160,6 +167,15 @@ describe('a commit resolves only after the disk has it', () => {
     await expect(lost).rejects.toMatchObject({ code: 'ERR_STORAGE_FAILED' })
     expect(storage.list('meta').map(({ key }) => key)).toEqual(['kept'])
     expect(storage.get('peer-record', 'n')).toBeUndefined()
+  })
+
+  test('the twin: the handle of a stopped agent writes nothing more', async () => {
+    const old = memoryStorage()
+    await old.commit([put('meta', 'k', 'old')])
+    const storage = old.reopen()
+    await expect(old.commit([put('meta', 'k', 'ghost')])).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' })
+    old.cache([put('meta', 'k', 'ghost')])
+    expect(text(storage.get('meta', 'k'))).toBe('old')
   })
 
   test('the twin: a failed commit changes nothing, and the next one works', async () => {

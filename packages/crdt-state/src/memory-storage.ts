@@ -1,10 +1,15 @@
-import { StorageFailedError } from './errors.ts'
+import { StorageFailedError, StoreClosedError } from './errors.ts'
 import type { DamagedObject, Storage, StorageWrite, StoredObject, Table } from './storage.ts'
 
 /** The in-memory twin of the sqlite storage, with the faults that a disk has. */
 export interface MemoryStorage extends Storage {
   /** Power off: what was not committed is lost, pending commits reject. The same object is the disk afterwards. */
   crash(): void
+  /**
+   * Another handle on the same disk, after a crash or a close: this one is dead from now on (its commits reject), so
+   * that what is left of a stopped agent writes nothing behind its successor's back.
+   */
+  reopen(): MemoryStorage
   /** The next commit fails with this error and changes nothing. */
   failNext(error: Error): void
   /** Damages a stored object; the next read sets it aside. */
@@ -29,11 +34,11 @@ interface PendingCommit {
 }
 
 export function memoryStorage(): MemoryStorage {
-  return new MemoryStorageTwin()
+  return new MemoryStorageTwin(new Map())
 }
 
 class MemoryStorageTwin implements MemoryStorage {
-  #disk = new Map<string, StoredValue>()
+  readonly #disk: Map<string, StoredValue>
   /** Written, not synced: visible to reads, lost by a crash. */
   #cached: StorageWrite[] = []
   #pending: PendingCommit[] = []
@@ -43,8 +48,14 @@ class MemoryStorageTwin implements MemoryStorage {
   #flushing: Promise<void> | undefined
   #generation = 0
   #syncs = 0
+  #dead = false
+
+  constructor(disk: Map<string, StoredValue>) {
+    this.#disk = disk
+  }
 
   async commit(writes: readonly StorageWrite[]): Promise<void> {
+    if (this.#dead) throw new StoreClosedError()
     await new Promise<void>((resolve, reject) => {
       this.#pending.push({ writes: writes.map(copied), resolve, reject })
       this.#flushing ??= this.#flush()
@@ -84,6 +95,7 @@ class MemoryStorageTwin implements MemoryStorage {
   }
 
   cache(writes: readonly StorageWrite[]): void {
+    if (this.#dead) return
     this.#cached.push(...writes.map(copied))
   }
 
@@ -121,6 +133,12 @@ class MemoryStorageTwin implements MemoryStorage {
     for (const { writes, reject } of this.#pending.splice(0)) {
       reject(new StorageFailedError(describeWrites(writes), new Error('the power went off')))
     }
+  }
+
+  reopen(): MemoryStorage {
+    this.crash()
+    this.#dead = true
+    return new MemoryStorageTwin(this.#disk)
   }
 
   failNext(error: Error): void {
