@@ -57,7 +57,8 @@ function carryOver(
 
 function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts): void {
   const id = service.id as ServiceId
-  const progress = ownProgress(draft, service)
+  let known: Progress | undefined
+  const progress = (): Progress => (known ??= ownProgress(draft, service))
   const slots: Record<string, SlotFact> = {}
   let changed = false
   for (const [slot, fact] of Object.entries(facts.slots)) {
@@ -73,12 +74,12 @@ function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts
 function settled(
   draft: Draft,
   spec: ServiceSpec,
-  progress: Progress,
+  progress: () => Progress,
   slot: SlotId,
   fact: SlotFact,
 ): SlotFact['state'] | undefined {
   const tasks = tasksOfSlot(draft, slot)
-  const newest = tasks.find((task) => task.digest === progress.digest)
+  const newest = tasks.find((task) => task.digest === specDigest(spec))
   if (fact.state === 'failed') return 'failed'
   if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, spec, newest) ? 'failed' : 'ok'
   if (newest === undefined || newest.state === 'shutdown') {
@@ -89,7 +90,7 @@ function settled(
   if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
   if (newest.state !== 'running') return 'begun'
   const config = spec.UpdateConfig
-  const watchMs = isWatched(progress, spec, slot) ? monitorMs(draft, spec) : 0
+  const watchMs = isWatched(progress(), spec, slot) ? monitorMs(draft, spec) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
   return isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0))) ? 'ok' : 'begun'
 }
@@ -151,13 +152,17 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
   for (const task of draft.tasks.values()) {
     if (task.service === id && isClaim(task) && task.digest !== digest) outdated.add(slotOf(task))
   }
-  for (const { id: slot, state } of ownProgress(draft, service).positions) {
+  // Reading every record for the service is dear: not done where nothing of it is left to update here.
+  if (outdated.size === 0) return
+  let progress = ownProgress(draft, service)
+  for (const { id: slot, state } of progress.positions) {
     if (state !== 'waiting' || !outdated.has(slot) || !isOurs(draft, slot)) continue
-    if (!mayBegin(ownProgress(draft, service), service.spec, slot)) continue
+    if (!mayBegin(progress, service.spec, slot)) continue
     const facts = draft.facts.get(id)
     const slots = facts?.digest === digest ? facts.slots : {}
     const begun: SlotFact = { state: 'begun', atMs: draft.input.nowMs }
     putFacts(draft, id, { service: id, digest, slots: { ...slots, [slot]: begun } })
+    progress = ownProgress(draft, service)
   }
 }
 
