@@ -65,21 +65,6 @@ function sayOf(view: MembershipView, observer: NodeId, target: NodeId): Say {
   }
 }
 
-/**
- * Nodes whose word this node can use: itself, whomever it watches and reaches, whomever these watch and reach, and so
- * on. The dead and the other side of a partition are not among them, and so their missing alerts block no verdict.
- */
-function trustedBy(view: MembershipView, rings: Rings): ReadonlySet<NodeId> {
-  const trusted = new Set<NodeId>([view.self])
-  // A Set's iterator sees what is added while it runs.
-  for (const observer of trusted) {
-    for (const target of rings.targets.get(observer) ?? []) {
-      if (!trusted.has(target) && sayOf(view, observer, target).kind === 'vouches') trusted.add(target)
-    }
-  }
-  return trusted
-}
-
 /** This node's own verdict stands until a newer record came, whoever vouches meanwhile (after a partition heals). */
 function judgedBySelf(view: MembershipView, target: NodeId): boolean {
   const alert = view.records.get(view.self)?.alerts.get(target)
@@ -89,8 +74,8 @@ function judgedBySelf(view: MembershipView, target: NodeId): boolean {
 }
 
 /**
- * A verdict takes more accusers than vouchers, of those observers whose word can be used: one of one with two nodes,
- * two of two with three, three of four from five nodes on. A stale alert abstains while anybody vouches, so that after
+ * A verdict takes more accusers than vouchers: one of one with two nodes, two of two with three, three of four from
+ * five nodes on. A stale alert abstains while anybody vouches, so that after
  * a partition the alerts which the other side has yet to withdraw condemn nobody here. A refused observer proves that the
  * host lives: `down` takes more silent ones than vouching and refused ones together.
  */
@@ -107,15 +92,91 @@ function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
   return { kind: 'suspect', observers }
 }
 
+/** One look at a view: what is the same for every round of `assess`. */
+interface Look {
+  readonly view: MembershipView
+  /** Of all members that have spoken: the same for everybody who has the same records. */
+  readonly rings: Rings
+  /** Whoever says that the target cannot be reached, whether it is on the rings to watch it or not. */
+  readonly accusers: ReadonlyMap<NodeId, readonly NodeId[]>
+  /** What `self` says nothing about, since it has not heard for itself yet. */
+  readonly abstains: ReadonlySet<NodeId>
+}
+
+function accusersIn(view: MembershipView): ReadonlyMap<NodeId, readonly NodeId[]> {
+  const accusers = new Map<NodeId, NodeId[]>()
+  for (const [observer, record] of view.records) {
+    if (!view.nodes.has(observer)) continue
+    for (const target of record.alerts.keys()) {
+      if (target === observer || sayOf(view, observer, target).kind === 'vouches') continue
+      const known = accusers.get(target)
+      if (known === undefined) accusers.set(target, [observer])
+      else known.push(observer)
+    }
+  }
+  return accusers
+}
+
+/**
+ * Whose vouching counts: this node itself, whomever it watches and reaches, whomever these watch and reach, and so on.
+ * The dead and the other side of a partition are not among them: that their records hold no alert means nothing.
+ */
+function trustedBy(
+  { view, rings }: Look,
+  standing: ReadonlySet<NodeId>,
+  ownTargets: readonly NodeId[],
+): ReadonlySet<NodeId> {
+  const trusted = new Set<NodeId>([view.self])
+  // A Set's iterator sees what is added while it runs.
+  for (const observer of trusted) {
+    const targets = rings.targets.get(observer) ?? []
+    for (const target of observer === view.self ? [...targets, ...ownTargets] : targets) {
+      if (!standing.has(target) || trusted.has(target)) continue
+      if (sayOf(view, observer, target).kind === 'vouches') trusted.add(target)
+    }
+  }
+  return trusted
+}
+
+/**
+ * All that counts about one target. Vouchers: its observers on the rings of all members, as far as they are trusted (a
+ * node that was not asked to watch has no alert either). Accusers: every standing node that no trusted one accuses.
+ */
+function saysAbout(
+  { view, rings, accusers, abstains }: Look,
+  target: NodeId,
+  round: {
+    readonly standing: ReadonlySet<NodeId>
+    readonly trusted: ReadonlySet<NodeId>
+    readonly ownTargets: readonly NodeId[]
+  },
+): ReadonlyMap<NodeId, Say> {
+  const { self } = view
+  const says = new Map<NodeId, Say>()
+  const watching = [...(rings.observers.get(target) ?? [])]
+  if (round.ownTargets.includes(target)) watching.push(self)
+  for (const observer of watching) {
+    if (round.trusted.has(observer)) says.set(observer, sayOf(view, observer, target))
+  }
+  for (const accuser of accusers.get(target) ?? []) {
+    const counts =
+      round.trusted.has(accuser) ||
+      (round.standing.has(accuser) && !(accusers.get(accuser) ?? []).some((by) => round.trusted.has(by)))
+    if (counts) says.set(accuser, sayOf(view, accuser, target))
+  }
+  if (abstains.has(target)) says.delete(self)
+  return says
+}
+
 export interface Assessment {
   readonly liveness: LivenessMap
-  /** Members that watch and are watched: with a record and not fallen. */
+  /** Members that have not fallen: the rings of these tell a node whom to watch besides its own on the full rings. */
   readonly ring: readonly NodeId[]
 }
 
 /**
- * Liveness level by level: first with all members on the rings; then, where some have fallen, with the others alone, so
- * that the survivors of a mass failure become each other's observers.
+ * Liveness round by round: whoever falls neither vouches nor accuses in the next round, and those that were watched by
+ * the fallen alone get new observers, so that after a mass failure the survivors learn of all of the dead.
  *
  * @param abstains targets that `self` has not heard of itself yet, so that it has nothing to say about them.
  */
@@ -126,40 +187,34 @@ export function assess(
 ): Assessment {
   const { self, nodes, records } = view
   const liveness = new Map<NodeId, Liveness>()
-  let ring: NodeId[] = []
-  for (const node of [...nodes.keys()].sort()) {
-    if (!records.has(node)) liveness.set(node, { kind: 'unknown' })
-    else if (node !== self && judgedBySelf(view, node))
-      liveness.set(node, { kind: 'down', observers: [self] })
-    else {
-      liveness.set(node, { kind: 'alive' })
-      ring.push(node)
-    }
+  const spoken: NodeId[] = []
+  for (const node of nodes.keys()) {
+    if (records.has(node)) spoken.push(node)
+    liveness.set(node, records.has(node) ? { kind: 'alive' } : { kind: 'unknown' })
   }
-  if (!anyAlerts(view)) return { liveness, ring }
+  const accusers = accusersIn(view)
+  if (accusers.size === 0) return { liveness, ring: spoken }
+  const look: Look = { view, rings: ringsOf(spoken, observersPerNode), accusers, abstains }
+  const standing = new Set(spoken)
+  for (const target of accusers.keys()) {
+    if (target === self || !standing.has(target) || !judgedBySelf(view, target)) continue
+    standing.delete(target)
+    liveness.set(target, { kind: 'down', observers: [self] })
+  }
   for (;;) {
-    const rings = ringsOf(ring, observersPerNode)
-    const trusted = trustedBy(view, rings)
-    const standing: NodeId[] = []
-    for (const target of ring) {
-      const says = new Map<NodeId, Say>()
-      for (const observer of rings.observers.get(target) ?? []) {
-        if (!trusted.has(observer) || (observer === self && abstains.has(target))) continue
-        says.set(observer, sayOf(view, observer, target))
-      }
-      const found: Liveness = target === self ? { kind: 'alive' } : verdict(says)
+    const ownTargets = ringsOf(standing, observersPerNode).targets.get(self) ?? []
+    const trusted = trustedBy(look, standing, ownTargets)
+    const fallen: NodeId[] = []
+    for (const target of accusers.keys()) {
+      if (target === self || !standing.has(target)) continue
+      const found = verdict(saysAbout(look, target, { standing, trusted, ownTargets }))
       liveness.set(target, found)
-      if (found.kind !== 'down' && found.kind !== 'agent-down') standing.push(target)
+      if (found.kind === 'down' || found.kind === 'agent-down') fallen.push(target)
     }
-    // Each further round has fewer nodes, so the loop ends.
-    if (standing.length === ring.length) return { liveness, ring }
-    ring = standing
+    // Each further round has fewer nodes standing, so the loop ends.
+    if (fallen.length === 0) return { liveness, ring: [...standing] }
+    for (const node of fallen) standing.delete(node)
   }
-}
-
-function anyAlerts({ nodes, records }: MembershipView): boolean {
-  for (const [node, record] of records) if (record.alerts.size > 0 && nodes.has(node)) return true
-  return false
 }
 
 /**
