@@ -40,8 +40,8 @@ export class Host {
     await ensureHostNetwork(this.bed, place)
     if (this.#init() === undefined) {
       const cable = await cableOf(this.bed, place)
-      if (cable.kind === 'cut') await plug(this.bed, place, cable.switchNumber)
-      await this.#startInit()
+      const raised = cable.kind === 'cut' ? plug(this.bed, place, cable.switchNumber) : undefined
+      await Promise.all([raised, this.#startInit()])
     }
     await this.engineStart()
   }

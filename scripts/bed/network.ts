@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { directoryNames, gateway, hostPlace, type HostPlace, type Place } from './place.ts'
-import { attempt, run } from './shell.ts'
+import { attempt, run, waitUntil } from './shell.ts'
 
 /**
  * The bed's network: a switch in a namespace of its own (in the machine's, Docker's FORWARD policy would drop what it
@@ -91,15 +91,34 @@ export async function cut(bed: Place, host: HostPlace): Promise<void> {
 
 /** Plugs the host's cable into that switch, whatever was before. */
 export async function plug(bed: Place, host: HostPlace, switchNumber: number): Promise<void> {
+  await moveCable(bed, host, switchNumber)
+  await ip('-n', switchName(bed, switchNumber), 'link', 'set', host.port, 'master', bridge, 'up')
+  await linkIsUp(bed, host, switchNumber)
+}
+
+/** To another switch, where it is down until somebody raises it: a host that is off must not answer for a moment. */
+async function moveCable(bed: Place, host: HostPlace, switchNumber: number): Promise<void> {
   await ensureSwitch(bed, switchNumber)
   const cable = await cableOf(bed, host)
-  if (cable.kind === 'none')
+  if (cable.kind === 'none') {
     throw new Error(`${host.name} has no cable. Start it: scripts/hosts start ${host.index}`)
-  if (cable.switchNumber !== switchNumber) {
-    const from = switchName(bed, cable.switchNumber)
-    await ip('-n', from, 'link', 'set', host.port, 'netns', switchName(bed, switchNumber))
   }
-  await ip('-n', switchName(bed, switchNumber), 'link', 'set', host.port, 'master', bridge, 'up')
+  if (cable.switchNumber === switchNumber) return
+  const from = switchName(bed, cable.switchNumber)
+  await ip('-n', from, 'link', 'set', host.port, 'netns', switchName(bed, switchNumber))
+}
+
+/** The kernel tells of a new carrier at most once a second; until then both ends drop what they are given. */
+async function linkIsUp(bed: Place, host: HostPlace, switchNumber: number): Promise<void> {
+  await waitUntil(
+    `the link of ${host.name} is up at both ends`,
+    async () => {
+      const near = await ip('-n', host.networkNamespace, '-o', 'link', 'show', 'eth0')
+      const far = await ip('-n', switchName(bed, switchNumber), '-o', '-d', 'link', 'show', host.port)
+      return near.includes(' state UP ') && far.includes(' state forwarding ')
+    },
+    { timeoutMs: 10_000, intervalMs: 20 },
+  )
 }
 
 /** Each group on a switch of its own. A host that was powered off or cut stays so: its cable only moves. */
@@ -118,8 +137,7 @@ export async function partition(bed: Place, groups: readonly (readonly number[])
       const cable = await cableOf(bed, host)
       if (cable.kind === 'none') throw new Error(`There is no host ${index}.`)
       if (cable.switchNumber === to) return
-      await plug(bed, host, to)
-      if (cable.kind === 'cut') await cut(bed, host)
+      await (cable.kind === 'cut' ? moveCable(bed, host, to) : plug(bed, host, to))
     }),
   )
 }
