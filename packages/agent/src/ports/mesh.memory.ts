@@ -30,7 +30,7 @@ export interface MemoryNetwork {
   mesh(node: NodeId, options: MemoryMeshOptions): Mesh
   /** Only nodes of the same group reach each other; nodes named nowhere form a group of their own. */
   partition(groups: readonly (readonly NodeId[])[]): void
-  /** `from` reaches `to` no more, while `to` may still reach `from` with what needs no answer. */
+  /** Nothing gets from `from` to `to`. Everything here is TCP, which needs the way back too: the link is of no use. */
   block(from: NodeId, to: NodeId): void
   /** Cable pulled or power off: silence. */
   cut(node: NodeId): void

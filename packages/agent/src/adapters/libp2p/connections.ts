@@ -264,7 +264,10 @@ export class Connections {
     this.#stopping = true
     this.#dialer.stop()
     const why = new Error('this node stops')
-    await Promise.all([...this.links.all()].map((link) => link.closeGently(why)))
+    const links = [...this.links.all()]
+    const accepted = links.filter((link) => link.state.kind === 'accepted')
+    for (const link of links) if (!accepted.includes(link)) link.close(why)
+    await Promise.all(accepted.map((link) => link.closeGently(why)))
     for (const timer of this.#deadlines.values()) clearTimeout(timer)
   }
 }

@@ -1,0 +1,284 @@
+import { createServer, connect } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { afterEach, describe, expect, test } from 'vitest'
+import { generateIdentity } from '@moot/crdt-state'
+import type { Identity, NodeId } from '@moot/crdt-state'
+import { pino } from 'pino'
+import { defaults } from '../../defaults.ts'
+import type { Defaults } from '../../defaults.ts'
+import type { Gate, Mesh } from '../../ports/mesh.ts'
+import { hostAndPort } from './address.ts'
+import { createLibp2pMesh } from './mesh.ts'
+
+const open: Gate = { member: () => true, farewell: () => undefined }
+const echo = new TextEncoder().encode('echo')
+const soon = (): AbortSignal => AbortSignal.timeout(5_000)
+
+const cleanups: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+async function startMesh(
+  options: {
+    identity?: Identity
+    gate?: Gate
+    port?: number
+    advertise?: string
+    clusterTag?: string
+    settings?: Partial<Defaults>
+  } = {},
+): Promise<Mesh> {
+  const mesh = createLibp2pMesh({
+    identity: options.identity ?? generateIdentity().identity,
+    listen: { host: '127.0.0.1', port: options.port ?? 0 },
+    advertise: options.advertise,
+    gate: options.gate ?? open,
+    clusterTag: options.clusterTag ?? 'test',
+    logger: pino({ level: 'silent' }),
+    gossip: true,
+    settings: { ...defaults, ...options.settings },
+  })
+  cleanups.push(() => mesh.stop())
+  await mesh.start()
+  mesh.onRequest('echo', (_, payload) => Promise.resolve(payload))
+  return mesh
+}
+function meet(a: Mesh, b: Mesh, addresses: readonly string[] = b.addresses()): Promise<void> {
+  const met = until(a, () => a.peers().has(b.self))
+  a.setMembers(new Map([[b.self, addresses]]))
+  return met
+}
+function until(mesh: Mesh, holds: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const check = (): void => {
+      if (!holds()) return
+      off()
+      resolve()
+    }
+    const off = mesh.onPeer(check)
+    check()
+  })
+}
+function portOf(mesh: Mesh): number {
+  return mesh.addresses().map(hostAndPort)[0]!.port
+}
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on('error', () => undefined).resume()
+    if (socket.closed) resolve()
+    else socket.once('close', () => resolve())
+  })
+}
+
+/** A way to a mesh port that a test can freeze: like an agent that is stopped, whose kernel still accepts. */
+class Gateway {
+  #frozen = false
+  readonly #sockets = new Set<Socket>()
+  readonly #server: Server
+  constructor(target: number) {
+    this.#server = createServer((near) => {
+      this.#sockets.add(near)
+      near.on('error', () => undefined).on('close', () => this.#sockets.delete(near))
+      const far = connect(target, '127.0.0.1')
+      this.#sockets.add(far)
+      far.on('error', () => near.destroy()).on('close', () => this.#sockets.delete(far) && near.destroy())
+      near.on('close', () => far.destroy())
+      near.on('data', (data) => this.#frozen || far.write(data))
+      far.on('data', (data) => this.#frozen || near.write(data))
+    })
+  }
+  async open(): Promise<number> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    cleanups.push(() => this.close())
+    return (this.#server.address() as AddressInfo).port
+  }
+  freeze(frozen: boolean): void {
+    this.#frozen = frozen
+  }
+  openConnections(): number {
+    return this.#sockets.size / 2
+  }
+  /** Refuses from now on; open connections stay as they are. */
+  stopListening(): void {
+    this.#server.close()
+  }
+  close(): Promise<void> {
+    this.#server.close()
+    for (const socket of this.#sockets) socket.destroy()
+    return Promise.resolve()
+  }
+}
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+/** `a` reaches `b` through a gateway. */
+async function throughGateway(
+  settings: Partial<Defaults> = { meshDeadAfterMs: 300 },
+  identity = generateIdentity().identity,
+) {
+  const port = await freePort()
+  const gateway = new Gateway(port)
+  const a = await startMesh({ settings })
+  const b = await startMesh({ identity, port, advertise: `127.0.0.1:${await gateway.open()}` })
+  return { a, b, gateway }
+}
+
+describe('garbage on the mesh port', () => {
+  test.each([
+    ['random bytes', randomBytes(4_096)],
+    ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nhost: moot\r\n\r\n')],
+    ['a TLS hello', Buffer.from('1603010200010001fc0303', 'hex')],
+    ['an endless first line', Buffer.alloc(4 * 1024 * 1024, 0x7f)],
+    ['nothing at all', Buffer.alloc(0)],
+  ])('%s is cut off and harms nobody', async (_, bytes) => {
+    const a = await startMesh({ settings: { meshUpgradeTimeoutMs: 300 } })
+    const socket = connect(portOf(a), '127.0.0.1')
+    socket.write(bytes)
+    await closed(socket)
+    const b = await startMesh()
+    await meet(b, a)
+    expect(await b.request(a.self, 'echo', echo, soon())).toEqual(Buffer.from(echo))
+  })
+
+  test('a hundred half-open connections do not lock members out', async () => {
+    const a = await startMesh({ settings: { meshUpgradeTimeoutMs: 2_000 } })
+    const sockets = Array.from({ length: 100 }, () => connect(portOf(a), '127.0.0.1'))
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+    const b = await startMesh()
+    await meet(b, a)
+    expect(await b.request(a.self, 'echo', echo, soon())).toEqual(Buffer.from(echo))
+    await Promise.all(sockets.map(closed))
+  })
+})
+
+describe('strangers', () => {
+  test('that come to join and say nothing are sent away in time', async () => {
+    const members = new Set<NodeId>()
+    const gate: Gate = { member: (node) => members.has(node), farewell: () => undefined }
+    const a = await startMesh({ gate, settings: { meshStrangerTimeoutMs: 200 } })
+    a.onJoin(() => new Promise(() => undefined))
+    const stranger = await startMesh()
+    await expect(stranger.join(a.self, a.addresses(), echo, soon())).rejects.toMatchObject({
+      code: 'ERR_PEER_REFUSED',
+    })
+  })
+
+  test('are let in only a few at a time', async () => {
+    const gate: Gate = { member: () => false, farewell: () => undefined }
+    const a = await startMesh({ gate, settings: { meshStrangersMax: 2 } })
+    const arrived = Promise.withResolvers<void>()
+    let inside = 0
+    a.onJoin(() => {
+      if ((inside += 1) === 2) arrived.resolve()
+      return new Promise(() => undefined)
+    })
+    const leave = new AbortController()
+    const joins = []
+    for (let count = 0; count < 2; count += 1) {
+      const stranger = await startMesh()
+      joins.push(stranger.join(a.self, a.addresses(), echo, leave.signal).catch(() => undefined))
+    }
+    await arrived.promise
+    const third = await startMesh()
+    await expect(third.join(a.self, a.addresses(), echo, soon())).rejects.toMatchObject({
+      code: 'ERR_PEER_REFUSED',
+    })
+    expect(inside).toBe(2)
+    leave.abort()
+    await Promise.all(joins)
+  })
+
+  test('of another cluster are told so', async () => {
+    const a = await startMesh({ clusterTag: 'one' })
+    const b = await startMesh({ clusterTag: 'two' })
+    b.setMembers(new Map([[a.self, a.addresses()]]))
+    await expect(b.request(a.self, 'echo', echo, soon())).rejects.toMatchObject({
+      code: 'ERR_PEER_REFUSED',
+      words: expect.stringContaining('another cluster') as string,
+    })
+    expect(a.peers().size).toBe(0)
+  })
+})
+
+describe('a probe', () => {
+  test('of an agent that stands still on a living host is refused, and its dead connection is closed', async () => {
+    const { a, b, gateway } = await throughGateway()
+    await meet(a, b)
+    expect(await a.probe(b.self, 1_000)).toMatchObject({ kind: 'answered' })
+    gateway.freeze(true)
+    const gone = until(a, () => !a.peers().has(b.self))
+    expect(await a.probe(b.self, 400)).toEqual({ kind: 'refused' })
+    await gone
+    gateway.freeze(false)
+    await until(a, () => a.peers().has(b.self))
+    expect(await a.probe(b.self, 1_000)).toMatchObject({ kind: 'answered' })
+  })
+
+  test('of an agent that is gone although its connection still stands is refused before the time is up', async () => {
+    const { a, b, gateway } = await throughGateway()
+    await meet(a, b)
+    gateway.freeze(true)
+    gateway.stopListening()
+    const startMs = performance.now()
+    expect(await a.probe(b.self, 3_000)).toEqual({ kind: 'refused' })
+    expect(performance.now() - startMs).toBeLessThan(2_000)
+    expect(a.peers().has(b.self)).toBe(false)
+  })
+
+  test('of a member without any address is silent', async () => {
+    const a = await startMesh()
+    expect(await a.probe('z'.repeat(25) as NodeId, 100)).toEqual({ kind: 'silent' })
+  })
+})
+
+describe('connections', () => {
+  test('of an agent that was restarted replace those of its former life', async () => {
+    const identity = generateIdentity().identity
+    const { a, b, gateway } = await throughGateway(undefined, identity)
+    await meet(a, b)
+    gateway.freeze(true)
+    await b.stop()
+    // The frozen way never said that b left.
+    expect(a.peers().has(b.self)).toBe(true)
+    const again = await startMesh({ identity })
+    await meet(again, a)
+    expect(await a.request(b.self, 'echo', echo, soon())).toEqual(Buffer.from(echo))
+    expect(gateway.openConnections()).toBe(0)
+  })
+
+  test('that give no sign of life are closed by the pulse', async () => {
+    const { a, b, gateway } = await throughGateway({ meshPulseIntervalMs: 50, meshPulseTimeoutMs: 300 })
+    await meet(a, b)
+    gateway.freeze(true)
+    await until(a, () => !a.peers().has(b.self))
+    expect(a.peers().size).toBe(0)
+  })
+
+  test('stop within two seconds, also while a peer stands still', async () => {
+    const { a, b, gateway } = await throughGateway()
+    await meet(a, b)
+    gateway.freeze(true)
+    const startMs = performance.now()
+    await a.stop()
+    expect(performance.now() - startMs).toBeLessThan(2_500)
+  })
+
+  test('to an address where another node answers are not taken for the right one', async () => {
+    const a = await startMesh()
+    const b = await startMesh()
+    const c = await startMesh()
+    const bare = c.addresses().map((address) => address.replace(/\/p2p\/.*/, ''))
+    a.setMembers(new Map([[b.self, bare]]))
+    await expect(a.request(b.self, 'echo', echo, soon())).rejects.toMatchObject({
+      code: 'ERR_PEER_UNREACHABLE',
+    })
+  })
+})
