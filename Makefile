@@ -13,17 +13,17 @@ help: ## This list.
 
 up: ## Start three whole nodes on this machine, deploy examples/hello and say what to type next (Linux, root).
 	@sh scripts/bootstrap.sh system bed
-	@$(MAKE) --no-print-directory $(PACKAGES)
+	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@node scripts/up.ts
 
 down: ## Remove every trace of `make up`, but for installed packages and .cache/.
 	@sh scripts/bootstrap.sh need-linux-root "make down"
-	@$(MAKE) --no-print-directory $(PACKAGES)
+	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@node scripts/down.ts
 
 test: ## Everything: format, lint, types, unit, e2e on real engines, `make up` (Linux, root).
 	@sh scripts/bootstrap.sh system test
-	@$(MAKE) --no-print-directory $(PACKAGES)
+	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@node scripts/test.ts
 
 check: $(PACKAGES) ## Format, lint, types: seconds.
@@ -43,7 +43,7 @@ soak: $(PACKAGES) ## The simulator with many more seeds: SEEDS=… (default 2000
 
 bench: ## The figures of the README, on five real hosts (Linux, root).
 	@sh scripts/bootstrap.sh system hosts
-	@$(MAKE) --no-print-directory $(PACKAGES)
+	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@node test/bench/main.ts
 
 $(PACKAGES): package-lock.json
