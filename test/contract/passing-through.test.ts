@@ -297,6 +297,24 @@ test('a client that breaks a hijacked connection breaks it at the engine, and th
   clearInterval(more)
 })
 
+test('output is not lost when the process no longer takes its input', async () => {
+  bed.engine.upgrade = (_req, socket) => {
+    socket.on('error', () => undefined)
+    socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n')
+    socket.once('data', () => {
+      socket.write('x'.repeat(1_000_000))
+      socket.end('the last line', () => socket.destroy())
+    })
+  }
+  const socket = hijack('/containers/abc/attach')
+  socket.on('error', () => undefined)
+  const input = setInterval(() => socket.write('more input'), 1)
+  const text = await readAll(socket)
+  clearInterval(input)
+  socket.destroy()
+  expect(text).toMatch(/x{1000}the last line$/)
+})
+
 test('a request of ours that asks for an upgrade is answered as any other', async () => {
   const answer = await bed.call('GET', '/services', undefined, {
     Connection: 'Upgrade, HTTP2-Settings',

@@ -11,7 +11,7 @@ async function inspect(api: Api, call: Call): Promise<void> {
   const image = call.path.slice('/distribution/'.length, -'/json'.length)
   const { registryLookupTimeoutMs } = api.settings
   const answer = await api.engine
-    .json('GET', enginePath(api, call), call.signal, undefined, registryLookupTimeoutMs)
+    .json(enginePath(api, call), call.signal, registryLookupTimeoutMs)
     .catch(() => undefined)
   if (answer?.status === 200) return sendJson(call.res, 200, answer.body)
   throw new ApiError(404, `no registry told the digest of ${image}: nodes use the image that they have`)

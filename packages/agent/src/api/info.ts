@@ -10,7 +10,7 @@ import { isObject } from './schema-errors.ts'
 async function info(api: Api, call: Call): Promise<void> {
   const Swarm = swarmInfo(api)
   try {
-    const answer = await api.engine.json('GET', enginePath(api, call), call.signal)
+    const answer = await api.engine.json(enginePath(api, call), call.signal)
     if (answer.status === 200 && isObject(answer.body)) {
       sendJson(call.res, 200, { ...answer.body, Swarm })
       return
@@ -72,7 +72,7 @@ function ownHostname(api: Api): string {
 /** `GET /version`: the engine's answer with Moot among its components, or Moot alone. */
 async function version(api: Api, call: Call): Promise<void> {
   const moot = { Name: 'Moot', Version: api.agentVersion, Details: { NodeVersion: process.version } }
-  const answer = await api.engine.json('GET', enginePath(api, call), call.signal).catch(() => undefined)
+  const answer = await api.engine.json(enginePath(api, call), call.signal).catch(() => undefined)
   if (answer !== undefined && answer.status === 200 && isObject(answer.body)) {
     const components: unknown = answer.body['Components']
     const Components = [...(Array.isArray(components) ? (components as unknown[]) : []), moot]

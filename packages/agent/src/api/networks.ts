@@ -26,7 +26,7 @@ async function list(api: Api, call: Call): Promise<void> {
     sendJson(call.res, 200, shown)
     return
   }
-  const local = await api.engine.json('GET', enginePath(api, call), call.signal).catch((error: unknown) => {
+  const local = await api.engine.json(enginePath(api, call), call.signal).catch((error: unknown) => {
     call.log.debug({ err: error }, 'listing networks without the engine')
     return undefined
   })
@@ -71,7 +71,7 @@ async function inspect(api: Api, call: Call): Promise<void> {
     sendJson(call.res, 200, networkShape(networkBy(ours, reference)))
     return
   }
-  const local = await api.engine.json('GET', enginePath(api, call), call.signal)
+  const local = await api.engine.json(enginePath(api, call), call.signal)
   if (local.status === 404 && scope !== 'local' && ours.some(({ id }) => id.startsWith(reference))) {
     sendJson(call.res, 200, networkShape(networkBy(ours, reference)))
     return

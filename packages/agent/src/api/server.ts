@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Cluster } from '../cluster.ts'
@@ -10,7 +11,7 @@ import { createEngineClient } from './engine/engine-client.ts'
 import { enginePath } from './engine/proxy.ts'
 import { tunnelToEngine } from './engine/tunnel.ts'
 import { createEventLog } from './event-log.ts'
-import { createRouter, splitTarget } from './router.ts'
+import { createRouter, type Router, splitTarget } from './router.ts'
 import { updateStatus } from './task-view.ts'
 import { createTokenKeeper } from './token-keeper.ts'
 
@@ -22,6 +23,15 @@ export interface ApiServer {
   handle(req: IncomingMessage, res: ServerResponse): Promise<void>
 }
 
+export interface ApiServerOptions {
+  readonly cluster: Cluster
+  /** The local engine's unix socket. */
+  readonly enginePath: () => string
+  readonly logger: Logger
+  readonly settings: Defaults
+  readonly agentVersion: string
+}
+
 /**
  * The agent's API: the Swarm part of the Docker Engine API and `/moot/v1` answered by Moot, everything else passed
  * to the local engine.
@@ -30,77 +40,13 @@ export interface ApiServer {
  *   const api = createApiServer({ cluster, enginePath: () => '/var/run/docker.sock', logger, settings: defaults, agentVersion })
  *   await api.listen('/run/moot/moot.sock')
  */
-export function createApiServer(options: {
-  readonly cluster: Cluster
-  /** The local engine's unix socket. */
-  readonly enginePath: () => string
-  readonly logger: Logger
-  readonly settings: Defaults
-  readonly agentVersion: string
-}): ApiServer {
-  const { cluster, logger, settings } = options
-  const api: Api = {
-    cluster,
-    engine: createEngineClient({
-      socketPath: options.enginePath,
-      answerTimeoutMs: settings.engineAnswerTimeoutMs,
-      maxAnswerBytes: settings.apiMaxEngineAnswerBytes,
-    }),
-    events: createEventLog(cluster, {
-      backlog: settings.apiEventBacklog,
-      updateState: (id) => {
-        const service = cluster.view().services.get(id)
-        return service === undefined ? undefined : updateStatus({ cluster }, service)?.State
-      },
-    }),
-    joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, Date.now),
-    logger,
-    settings,
-    agentVersion: options.agentVersion,
-  }
+export function createApiServer(options: ApiServerOptions): ApiServer {
+  const { logger } = options
+  const api = createApi(options)
   const closing = new AbortController()
   const router = createRouter(api, closing.signal)
   const tunnels = new Set<Duplex>()
-
-  const server = createServer(
-    {
-      // A build may upload for longer than any limit on the whole request; bodies of ours have their own.
-      requestTimeout: 0,
-      headersTimeout: settings.apiBodyTimeoutMs,
-      // Everything that is Moot's own ignores an Upgrade (curl --http2 asks for one on any request).
-      shouldUpgradeCallback: (req) => isHijack(req),
-    },
-    (req, res) => {
-      void router.handle(req, res)
-    },
-  )
-  server.maxConnections = settings.apiMaxConnections
-  server.on('upgrade', (req: IncomingMessage, client: Duplex, head: Buffer) => {
-    const log = logger.child({ request: randomUUID().slice(0, 8) })
-    tunnels.add(client)
-    client.once('close', () => tunnels.delete(client))
-    const { path, query, version } = splitTarget(req.url ?? '/')
-    tunnelToEngine({
-      req,
-      client,
-      head,
-      enginePath: enginePath(api, { path, query, version }),
-      socketPath: options.enginePath(),
-      log,
-    }).catch((error: unknown) => {
-      log.error({ err: error }, 'a hijacked request failed')
-      client.destroy()
-    })
-  })
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    logger.debug({ err: error }, 'a client sent no HTTP')
-    if (socket.writable && error.code !== 'ECONNRESET') {
-      const body = JSON.stringify({ message: 'malformed HTTP request' })
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-      )
-    } else socket.destroy()
-  })
+  const server = createHttpServer(api, router, tunnels)
 
   async function close(): Promise<void> {
     if (closing.signal.aborted) return
@@ -117,32 +63,80 @@ export function createApiServer(options: {
     handle: (req, res) => router.handle(req, res),
     close,
     async listen(socketPath, signal) {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(socketPath, () => {
-          server.off('error', reject)
-          resolve()
-        })
-      })
+      server.listen(socketPath)
+      await once(server, 'listening')
       server.on('error', (error) => logger.error({ err: error }, 'the API socket failed'))
       // Whoever may use it is root on every node of the cluster: as Docker's own socket, for its owner and group.
       chmodSync(socketPath, 0o660)
       // The engine's version is known before the first client asks for a path with one.
       await api.engine.ping(closing.signal)
-      if (signal?.aborted === true) await close()
-      signal?.addEventListener(
-        'abort',
-        () => {
-          close().catch((error: unknown) => logger.error({ err: error }, 'closing the API failed'))
-        },
-        { once: true },
-      )
+      const stop = (): void => {
+        close().catch((error: unknown) => logger.error({ err: error }, 'closing the API failed'))
+      }
+      if (signal?.aborted === true) stop()
+      else signal?.addEventListener('abort', stop, { once: true })
     },
   }
 }
 
-const hijackedPaths = /^\/(containers\/[^/]+\/attach(\/ws)?|exec\/[^/]+\/start|session|grpc)$/
-
-function isHijack(req: IncomingMessage): boolean {
-  return hijackedPaths.test(splitTarget(req.url ?? '/').path)
+function createApi({ cluster, enginePath, logger, settings, agentVersion }: ApiServerOptions): Api {
+  return {
+    cluster,
+    engine: createEngineClient({
+      socketPath: enginePath,
+      answerTimeoutMs: settings.engineAnswerTimeoutMs,
+      maxAnswerBytes: settings.apiMaxEngineAnswerBytes,
+    }),
+    events: createEventLog(cluster, {
+      backlog: settings.apiEventBacklog,
+      updateState: (id) => {
+        const service = cluster.view().services.get(id)
+        return service === undefined ? undefined : updateStatus({ cluster }, service)?.State
+      },
+    }),
+    joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, Date.now),
+    logger,
+    settings,
+    agentVersion,
+  }
 }
+
+function createHttpServer(api: Api, router: Router, tunnels: Set<Duplex>): Server {
+  const { logger, settings } = api
+  const server = createServer(
+    {
+      // A build may upload for longer than any limit on the whole request; bodies of ours have their own.
+      requestTimeout: 0,
+      headersTimeout: settings.apiBodyTimeoutMs,
+      // Everything that is Moot's own ignores an Upgrade (curl --http2 asks for one on any request).
+      shouldUpgradeCallback: (req) => hijackedPaths.test(splitTarget(req.url ?? '/').path),
+    },
+    (req, res) => {
+      void router.handle(req, res)
+    },
+  )
+  server.maxConnections = settings.apiMaxConnections
+  server.on('upgrade', (req: IncomingMessage, client: Duplex, head: Buffer) => {
+    const log = logger.child({ request: randomUUID().slice(0, 8) })
+    tunnels.add(client)
+    client.once('close', () => tunnels.delete(client))
+    const path = enginePath(api, splitTarget(req.url ?? '/'))
+    const { socketPath } = api.engine
+    tunnelToEngine({ req, client, head, enginePath: path, socketPath, log }).catch((error: unknown) => {
+      log.error({ err: error }, 'a hijacked request failed')
+      client.destroy()
+    })
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    logger.debug({ err: error }, 'a client sent no HTTP')
+    if (!socket.writable || error.code === 'ECONNRESET') socket.destroy()
+    else socket.end(malformedAnswer)
+  })
+  return server
+}
+
+const malformedBody = '{"message":"malformed HTTP request"}'
+const malformedAnswer = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${malformedBody.length}\r\nConnection: close\r\n\r\n${malformedBody}`
+
+/** Where Docker's clients take over the connection. */
+const hijackedPaths = /^\/(containers\/[^/]+\/attach(\/ws)?|exec\/[^/]+\/start|session|grpc)$/

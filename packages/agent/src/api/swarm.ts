@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os'
 import type { ClusterSpec, Resource } from '@moot/crdt-state'
 import { z } from 'zod'
 import { NotInClusterError } from '../errors.ts'
@@ -25,7 +26,10 @@ const dockerSwarmPort = /:2377$/
 
 function advertised(text: string | undefined): string | undefined {
   const address = (text ?? '').replace(dockerSwarmPort, '')
-  return address === '' ? undefined : address
+  if (address === '') return undefined
+  // Docker takes an interface's name too; the mesh takes addresses.
+  const [first] = (networkInterfaces()[address] ?? []).filter(({ internal }) => !internal)
+  return first?.address ?? address
 }
 
 const initSchema = z.object({

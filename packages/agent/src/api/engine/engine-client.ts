@@ -1,4 +1,4 @@
-import { type IncomingMessage, request, type RequestOptions } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { ApiError } from '../errors.ts'
 
 /** Docker's API versions that Moot's own part speaks. */
@@ -10,12 +10,10 @@ const assumedApiVersion = '1.41'
 /** Small questions to the local engine. Every call opens its own connection: keep-alive made it slower. */
 export interface EngineClient {
   readonly socketPath: string
-  /** Status and parsed answer. Rejects with a 503 `ApiError` when the engine does not answer. */
+  /** Status and parsed answer of a GET. Rejects with a 503 `ApiError` when the engine does not answer. */
   json(
-    method: 'GET' | 'POST',
     path: string,
     signal: AbortSignal,
-    body?: Buffer,
     timeoutMs?: number,
   ): Promise<{ readonly status: number; readonly body: unknown }>
   /** The open answer to a GET, for streams. */
@@ -51,36 +49,24 @@ export function createEngineClient(options: {
   let facts: PingFacts = { up: false, builderVersion: '', experimental: 'false', osType: 'linux' }
   let version = assumedApiVersion
 
-  function send(settings: RequestOptions, body?: Buffer): Promise<IncomingMessage> {
+  function send(question: { readonly path: string; readonly signal: AbortSignal }): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const sent = request({ agent: false, headers: { Host: 'docker' }, ...settings }, resolve)
+      // `keep-alive`, so that the engine leaves the closing to us (see proxy.ts).
+      const headers = { Host: 'docker', Connection: 'keep-alive' }
+      const socketPath = options.socketPath()
+      const sent = request({ agent: false, socketPath, headers, ...question }, resolve)
       sent.on('error', (error) => reject(engineUnavailable(error)))
-      sent.end(body)
+      sent.end()
     })
   }
 
   async function json(
-    method: 'GET' | 'POST',
     path: string,
     signal: AbortSignal,
-    body?: Buffer,
     timeoutMs = options.answerTimeoutMs,
   ): Promise<{ status: number; body: unknown }> {
-    const answer = await send(
-      {
-        socketPath: options.socketPath(),
-        method,
-        path,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-        headers: {
-          Host: 'docker',
-          ...(body === undefined
-            ? {}
-            : { 'Content-Type': 'application/json', 'Content-Length': body.length }),
-        },
-      },
-      body,
-    )
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+    const answer = await send({ path, signal: bounded })
     const text = await readText(answer, options.maxAnswerBytes)
     return { status: answer.statusCode ?? 500, body: parseOrText(text) }
   }
@@ -90,11 +76,10 @@ export function createEngineClient(options: {
       return options.socketPath()
     },
     json,
-    open: (path, signal) => send({ socketPath: options.socketPath(), method: 'GET', path, signal }),
+    open: (path, signal) => send({ path, signal }),
     async ping(signal) {
       try {
         const answer = await send({
-          socketPath: options.socketPath(),
           path: '/_ping',
           // A client asks this before each command: a hung engine must not hang Moot's own commands.
           signal: AbortSignal.any([signal, AbortSignal.timeout(Math.min(options.answerTimeoutMs, 2_000))]),

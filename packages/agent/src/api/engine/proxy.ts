@@ -26,7 +26,9 @@ export async function passToEngine(api: Api, call: Call, body?: Buffer): Promise
     agent: false,
     method: req.method ?? 'GET',
     path: enginePath(api, call),
-    headers: withoutHops(req.headers),
+    // Asked to close, a fast engine answers and closes while the last (empty) write of the request is still to be made,
+    // and its answer is lost to an EPIPE. The connection is closed here, after the answer.
+    headers: { ...withoutHops(req.headers), Connection: 'keep-alive' },
     signal: call.signal,
   })
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
