@@ -3,6 +3,8 @@ import { repository, type HostPlace } from './place.ts'
 import { flags } from './shell.ts'
 
 export interface AgentOptions {
+  /** The program, relative to the repository: the sources, or a bundle (MOOT_AGENT=dist/agent.mjs). */
+  readonly main?: string
   /** More MOOT_… settings, such as MOOT_GOSSIP=off. */
   readonly env?: Readonly<Record<string, string>>
 }
@@ -10,11 +12,9 @@ export interface AgentOptions {
 /** Of this process; the agent gets its place by flags. */
 const notPassedOn = new Set(['MOOT_BED', 'MOOT_HOST', 'MOOT_AGENT', 'MOOT_COMMAND', 'DOCKER_HOST'])
 
-/** MOOT_AGENT=dist/agent.mjs runs the bundle instead of the sources. */
-export function agentArguments(host: HostPlace): string[] {
-  const main = process.env['MOOT_AGENT'] ?? 'packages/agent/src/main.ts'
+export function agentArguments(host: HostPlace, options: AgentOptions): string[] {
   return [
-    join(repository, main),
+    join(repository, options.main ?? process.env['MOOT_AGENT'] ?? 'packages/agent/src/main.ts'),
     ...flags({
       'data-dir': join(host.directory, 'agent'),
       socket: host.agentSocket,

@@ -56,7 +56,9 @@ async function main(): Promise<void> {
     help: () => console.log(usage),
     up: async () => {
       const count = indexOf(first)
-      const agent = values['gossip-off'] ? { env: { MOOT_GOSSIP: 'off' } } : {}
+      const main = process.env['MOOT_AGENT']
+      const env = values['gossip-off'] ? { MOOT_GOSSIP: 'off' } : {}
+      const agent = { env, ...(main === undefined ? {} : { main }) }
       await bed.up(count, { withoutAgent, agent })
       say(`${count} ${count === 1 ? 'host is' : 'hosts are'} up`)
     },

@@ -85,7 +85,7 @@ export class Host {
     if (options !== undefined) await writeFile(kept, JSON.stringify(options))
     const used = options ?? (JSON.parse(await readFile(kept, 'utf8').catch(() => '{}')) as AgentOptions)
     if (this.program('agent') === undefined) {
-      await this.#launchInside('agent', process.execPath, agentArguments(place), agentEnvironment(used))
+      await this.#launchInside('agent', process.execPath, agentArguments(place, used), agentEnvironment(used))
     }
     await this.#answers('agent', place.agentSocket, '/moot/v1/status', agentReadyTimeoutMs)
   }
