@@ -139,6 +139,8 @@ export const defaults = {
   apiRequestTimeoutMs: 120_000,
   /** Open client connections to one agent; each followed log or event stream is one. Linux gives 1,024 files by default. */
   apiMaxConnections: 512,
+  /** A client of a hijacked stream may go on sending so long after the engine has closed, before it is cut off. */
+  apiLingerMs: 1_000,
   /** Past cluster events kept for `docker events --since` (Docker keeps 256). */
   apiEventBacklog: 256,
   /** Events waiting for one slow reader; it is cut off beyond that, not slowed down for. */

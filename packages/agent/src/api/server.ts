@@ -122,10 +122,13 @@ function createHttpServer(api: Api, router: Router, tunnels: Set<Duplex>): Serve
     client.once('close', () => tunnels.delete(client))
     const path = enginePath(api, splitTarget(req.url ?? '/'))
     const { socketPath } = api.engine
-    tunnelToEngine({ req, client, head, enginePath: path, socketPath, log }).catch((error: unknown) => {
-      log.error({ err: error }, 'a hijacked request failed')
-      client.destroy()
-    })
+    const lingerMs = settings.apiLingerMs
+    tunnelToEngine({ req, client, head, enginePath: path, socketPath, lingerMs, log }).catch(
+      (error: unknown) => {
+        log.error({ err: error }, 'a hijacked request failed')
+        client.destroy()
+      },
+    )
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     logger.debug({ err: error }, 'a client sent no HTTP')

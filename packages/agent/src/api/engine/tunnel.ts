@@ -22,6 +22,8 @@ export async function tunnelToEngine(options: {
   readonly head: Buffer
   readonly enginePath: string
   readonly socketPath: string
+  /** How long a client may go on talking to an engine that has finished. */
+  readonly lingerMs: number
   readonly log: Logger
 }): Promise<void> {
   const { req, client, log } = options
@@ -47,7 +49,7 @@ export async function tunnelToEngine(options: {
     engine.destroy()
     return refuse(req, client, 503, engineUnavailable(error).message)
   }
-  join(client, engine, answer, log)
+  join(client, engine, answer, options)
   return undefined
 }
 
@@ -136,11 +138,14 @@ function readAnswerHead(engine: Socket): Promise<AnswerHead> {
   })
 }
 
-function join(client: Duplex, engine: Socket, answer: AnswerHead, log: Logger): void {
+function join(
+  client: Duplex,
+  engine: Socket,
+  answer: AnswerHead,
+  { log, lingerMs }: { readonly log: Logger; readonly lingerMs: number },
+): void {
   engine.on('error', (error) => log.debug({ err: error }, 'the engine broke a hijacked connection'))
-  // Both directions have ended, or it broke: what is still buffered for the client goes out first. Nobody is left to
-  // hear what the client would still say.
-  engine.once('close', () => client.end(() => client.destroy()))
+  engine.once('close', () => linger(client, lingerMs))
   const lines = answer.hijacked
     ? answer.lines
     : [...answer.lines.filter((line) => !/^connection:/i.test(line)), 'Connection: close']
@@ -149,6 +154,18 @@ function join(client: Duplex, engine: Socket, answer: AnswerHead, log: Logger): 
   engine.pipe(client)
   if (answer.hijacked) client.pipe(engine)
   else endAfterAnswer(engine, answer)
+}
+
+/**
+ * The engine is gone. What is buffered for the client goes out, and what it still says is dropped for a while: closed
+ * at once, its next write would fail, and with it the reading of what we sent.
+ */
+function linger(client: Duplex, lingerMs: number): void {
+  const timer = setTimeout(() => client.destroy(), lingerMs)
+  client.once('close', () => clearTimeout(timer))
+  client.once('end', () => client.end(() => client.destroy()))
+  client.end()
+  client.resume()
 }
 
 /** An ordinary answer ends where it says; one that does not say, when the engine closes for want of another request. */
