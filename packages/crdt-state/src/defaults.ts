@@ -14,6 +14,8 @@ export const stateDefaults = {
   tombstoneClockMax: 64,
   /** Higher epochs of its own that a node jumps past in one life: peers that hold older lives are few, a clone never ends. */
   epochJumpsMax: 8,
+  /** Writes after which a node whose disk remembered no epoch takes its guessed one for its own. */
+  guessedEpochWritesMax: 10_000,
   /** A peer's record is a cache: it is put on disk with each whole record and with every so many deltas. */
   deltasPerCachedRecord: 32,
   /** Objects waiting in `Storage.cache` before they are written without waiting for a commit. */

@@ -14,7 +14,7 @@ import {
   type SignedRecord,
   wholeMessage,
 } from './message.ts'
-import { OwnRecord } from './own-record.ts'
+import { epochKey, OwnRecord } from './own-record.ts'
 
 export interface RecordStoreOptions {
   readonly storage: Storage
@@ -29,7 +29,8 @@ export interface RecordStoreOptions {
 export interface OpenedRecordStore extends RecordStore {
   /**
    * The disk lost parts of this node's own record, and no peer's copy has brought them back: wait for a first sync
-   * before claiming anything (and go on without it after a bound: a node alone has nobody to ask).
+   * before writing anything (and go on without it after a bound: a node alone has nobody to ask). Until then the own
+   * record is absent from `digest`, so that peers send the copies they have.
    */
   readonly isOwnDamaged: boolean
   /** Rows of own and peers' records that were found damaged, set aside, and healed. */
@@ -79,8 +80,11 @@ class SignedRecordStore implements OpenedRecordStore {
     }
     for (const { table, key, setAsideAs } of storage.damaged()) {
       const isOurs = table === 'own-record' || table === 'peer-record'
-      if (isOurs || (table === 'meta' && key === wholeDatabase)) this.#damage.add(table, key, setAsideAs)
+      const isMeta = table === 'meta' && (key === wholeDatabase || key === epochKey)
+      if (isOurs || isMeta) this.#damage.add(table, key, setAsideAs)
     }
+    // The epoch was written anew when this life began.
+    this.#damage.healed('meta', epochKey)
   }
 
   get own(): NodeRecord {
@@ -184,11 +188,12 @@ class SignedRecordStore implements OpenedRecordStore {
   }
 
   #everySigned(): readonly SignedRecord[] {
-    return [this.#own.signed, ...[...this.#peers.values()].map(({ signed }) => signed)]
+    const peers = [...this.#peers.values()].map(({ signed }) => signed)
+    return this.#own.published === undefined ? peers : [this.#own.published, ...peers]
   }
 
   whole(node: NodeId): RecordMessage | undefined {
-    const signed = node === this.#own.node ? this.#own.signed : this.#peers.get(node)?.signed
+    const signed = node === this.#own.node ? this.#own.published : this.#peers.get(node)?.signed
     return signed === undefined ? undefined : wholeMessage(signed)
   }
 

@@ -37,7 +37,7 @@ interface PendingWrite {
 const entryPrefix = 'entry/'
 const versionKey = 'version'
 /** The epoch also stands here: a damaged version row must not send the node back in time. */
-const epochKey = 'own-epoch'
+export const epochKey = 'own-epoch'
 
 /**
  * What this node says of itself. Nothing is shown, signed or sent before it is on the disk. Writes that come while a
@@ -56,12 +56,18 @@ export class OwnRecord {
   /** A delta makes sense to peers once they were given the whole of its epoch. */
   #announcedEpoch: number | undefined
   #jumps = 0
+  /** The disk remembered no epoch (it is new, wiped, or was replaced): peers may hold this very one of an earlier life. */
+  #epochIsGuess: boolean
+  /** Signatures of this life, while its epoch is a guess: what else is signed for this epoch is of another life. */
+  #said = new Set<string>()
   #closed = false
   /** Keys that this life wrote: what peers remember of them is older. */
   #touched = new Set<string>()
   #loss: Loss
 
   private constructor(options: OwnRecordOptions, signed: SignedRecord, loss: Loss) {
+    this.#epochIsGuess = signed.epoch === 1 || loss.kind === 'all'
+    this.#said.add(signed.signature)
     this.#options = options
     this.#signed = signed
     this.#epoch = signed.epoch
@@ -102,6 +108,14 @@ export class OwnRecord {
   /** Parts of the record were lost with the disk, and no peer has given them back yet. */
   get isDamaged(): boolean {
     return this.#loss.kind !== 'none' && this.#loss.adopted === undefined
+  }
+
+  /**
+   * What peers may see. A record with a hole would replace, at the peers, the copies that can fill it: it is kept back
+   * until one of them came, or this life wrote something without waiting any longer.
+   */
+  get published(): SignedRecord | undefined {
+    return this.isDamaged && this.#announcedEpoch === undefined ? undefined : this.#signed
   }
 
   write(changes: RecordChanges): Promise<RecordMessage> {
@@ -154,6 +168,9 @@ export class OwnRecord {
       : wholeMessage(next)
     this.#signed = next
     this.#announcedEpoch = epoch
+    if (this.#epochIsGuess) this.#said.add(next.signature)
+    // Peers that know an earlier life have told so by then, or are told themselves by its higher numbers.
+    if (this.#said.size > stateDefaults.guessedEpochWritesMax) this.#epochIsGuess = false
     for (const key of changes.keys()) this.#touched.add(key)
     for (const { resolve } of accepted) resolve(message)
     this.#changed()
@@ -201,18 +218,24 @@ export class OwnRecord {
       return { kind: 'refused', reason: `the record of ${message.node} has a bad signature` }
     }
     const version = { epoch: message.epoch, seq: message.seq }
-    if (message.epoch === this.#signed.epoch) {
-      const isOurs = order < 0 || (order === 0 && message.signature === this.#signed.signature)
-      return isOurs ? { kind: 'known' } : { kind: 'cloned', version }
-    }
-    if (message.epoch > this.#signed.epoch && message.epoch >= this.#epoch) {
+    const isSameEpoch = message.epoch === this.#signed.epoch
+    if (isSameEpoch && this.#isOurs(message, order)) return { kind: 'known' }
+    if (isSameEpoch && !this.#epochIsGuess) return { kind: 'cloned', version }
+    if (message.epoch >= this.#epoch) {
       this.#jumps += 1
       if (this.#jumps > stateDefaults.epochJumpsMax) return { kind: 'cloned', version }
       this.#epoch = message.epoch + 1
+      this.#epochIsGuess = false
       this.#lastSeq = 0
       this.#loss = { kind: 'all', adopted: this.#loss.kind === 'none' ? undefined : this.#loss.adopted }
     }
     return this.#adopt(version, entries)
+  }
+
+  /** Said in this life? Its older versions are not kept, so in an epoch that is no guess they are taken for ours. */
+  #isOurs(message: RecordMessage, order: number): boolean {
+    if (this.#epochIsGuess) return this.#said.has(message.signature)
+    return order === 0 ? message.signature === this.#signed.signature : order < 0
   }
 
   /** Takes over what was lost, unless this life has written it since, or a newer copy gave it already. */

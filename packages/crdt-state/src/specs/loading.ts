@@ -1,11 +1,11 @@
 import { decodeDocument } from '../document/live-document.ts'
 import { tombstoneSchema } from '../document/tombstone.ts'
-import type { Storage, StoredObject, Table } from '../storage.ts'
+import { type Storage, type StoredObject, type Table, wholeDatabase } from '../storage.ts'
 import type { DamageList } from '../damage.ts'
 import { decodeGrave } from './grave.ts'
 import { nameKey, type SpecIndex } from './spec-index.ts'
 
-const specTables: readonly Table[] = ['document', 'tombstone', 'graveyard', 'meta']
+const specTables: readonly Table[] = ['document', 'tombstone', 'graveyard']
 
 /**
  * Fills the index from the disk. What cannot be read is left out: it is then absent from the digest, so that the next
@@ -34,7 +34,8 @@ export function loadSpecs(storage: Storage, index: SpecIndex, damage: DamageList
     })
   }
   for (const { table, key, setAsideAs } of storage.damaged()) {
-    if (specTables.includes(table)) damage.add(table, key, setAsideAs)
+    const isWhole = table === 'meta' && key === wholeDatabase
+    if (specTables.includes(table) || isWhole) damage.add(table, key, setAsideAs)
   }
 }
 

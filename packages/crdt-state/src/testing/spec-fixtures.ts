@@ -1,7 +1,7 @@
 import { generateIdentity } from '../identity.ts'
 import { memoryStorage, type MemoryStorage } from '../memory-storage.ts'
 import { serviceSpecSchema, type ServiceSpec } from '../schema/service.ts'
-import type { Author, SpecMessage, SpecStore } from '../spec-store.ts'
+import type { Author, Resource, SpecMessage, SpecStore } from '../spec-store.ts'
 import { openSpecStore, type SpecStoreOptions } from '../specs/open-spec-store.ts'
 
 export const clusterId = 'testcluster'
@@ -47,6 +47,16 @@ export function serviceSpec(
     Mode: { Replicated: { Replicas: replicas } },
     ...rest,
   })
+}
+
+export function scaled({ spec }: Resource<ServiceSpec>, replicas: number): ServiceSpec {
+  return { ...spec, Mode: { Replicated: { Replicas: replicas } } }
+}
+
+export function withImage({ spec }: Resource<ServiceSpec>, image: string): ServiceSpec {
+  const { TaskTemplate } = spec
+  const ContainerSpec = { ...TaskTemplate.ContainerSpec, Image: image }
+  return { ...spec, TaskTemplate: { ...TaskTemplate, ContainerSpec } }
 }
 
 /** One round of anti-entropy, `from` asking `to`, as the agent does it. */
