@@ -38,7 +38,8 @@ export const gibibyte = 1024 ** 3
 export const cpu = 1e9
 
 export function nodeId(name: string): NodeId {
-  return name.padEnd(25, '0') as NodeId
+  // A letter: `node1` and `node10` must not become one.
+  return name.padEnd(25, 'z') as NodeId
 }
 
 export function node(name: string, options: NodeOptions = {}): PlacementNode {
@@ -143,7 +144,7 @@ export function task(
 ): TaskEntry {
   tasksMade += 1
   return {
-    id: `t${tasksMade}`.padEnd(25, '0') as TaskId,
+    id: `t${String(tasksMade).padStart(24, '0')}` as TaskId,
     service: of.id as ServiceId,
     slot,
     attempt: 1,

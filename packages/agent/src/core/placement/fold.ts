@@ -1,7 +1,14 @@
 import { slotId, type NodeId, type ServiceId, type Slot, type SlotId } from '@moot/crdt-state'
 import { assumedRuns, isYoung, type Assumption } from './assumed.ts'
-import { firstRefusal, loadFilters, passesAll, placeFilters, standingFilters } from './filters/pipeline.ts'
-import type { Ask } from './filters/filter.ts'
+import {
+  concerning,
+  firstRefusal,
+  loadFilters,
+  passesAll,
+  placeFilters,
+  serviceFilters,
+} from './filters/pipeline.ts'
+import type { Ask, Filter } from './filters/filter.ts'
 import { hashText, rendezvous } from './hash.ts'
 import type { NodeState } from './node-state.ts'
 import type { Claim, Refusal, SlotPlacement } from './placement.ts'
@@ -50,14 +57,12 @@ export class Fold {
     this.#nodeOf = nodeOf
   }
 
-  place(open: OpenSlot, service: OpenService): SlotPlacement {
+  /** `known`: what is already clear from an earlier fold. */
+  place(open: OpenSlot, service: OpenService, known?: { readonly to: NodeId | undefined }): SlotPlacement {
     const { workload } = service
     const state = this.#stateOf(service)
     const ask: Ask = { workload, slot: open.slot, tie: state.homes?.tie(open.slot) }
-    const node =
-      typeof open.slot === 'string'
-        ? this.#own(open.slot, ask)
-        : state.choose({ slot: open.slot, attempt: open.attempt }, ask, service)
+    const node = known === undefined ? this.#choose(open, ask, state) : known.to && this.#nodeOf(known.to)
     if (node === undefined) return refused(open, this.#refusals(ask, state))
     const assumed = state.assumed(workload, open.slot)
     node.load.add(workload, open.slot)
@@ -82,6 +87,11 @@ export class Fold {
     return state
   }
 
+  #choose(open: OpenSlot, ask: Ask, state: ServiceFold): NodeState | undefined {
+    if (typeof open.slot === 'string') return this.#own(open.slot, ask)
+    return state.choose({ slot: open.slot, attempt: open.attempt }, ask)
+  }
+
   /** A global service's slot is of one node, or waits for it. */
   #own(id: NodeId, ask: Ask): NodeState | undefined {
     const node = this.#nodeOf(id)
@@ -104,6 +114,12 @@ export class Fold {
 /** One service's part of a fold. */
 class ServiceFold {
   readonly homes: VolumeHomes | undefined
+  readonly #service: OpenService
+  readonly #filters: readonly Filter[]
+  /** The candidates' slots of this service, at their places: a thousand maps are slow to ask for every slot. */
+  #counts: number[] | undefined
+  /** The place of the candidate that was chosen last. */
+  #chosen = -1
   /** Why no node takes a slot of this service any more. */
   refusals: readonly Refusal[] | undefined
   readonly #tally: SpreadTally | undefined
@@ -111,10 +127,13 @@ class ServiceFold {
   readonly #young: Assumption[] = []
 
   constructor(
-    { workload, standing, pasts }: OpenService,
+    service: OpenService,
     nodes: readonly NodeState[],
     nodeOf: (id: NodeId) => NodeState | undefined,
   ) {
+    const { workload, standing, pasts } = service
+    this.#service = service
+    this.#filters = concerning(loadFilters, workload)
     const isReplicated = workload.mode.kind === 'replicated'
     if (isReplicated && workload.volumes.length > 0) this.homes = new VolumeHomes(workload, pasts(), nodes)
     if (!isReplicated || workload.spread.length === 0) return
@@ -126,24 +145,32 @@ class ServiceFold {
   }
 
   /** Spread first, then the fewest of this service, then the weighted hash. */
-  choose(vacancy: Assumption, ask: Ask, { workload, candidates }: OpenService): NodeState | undefined {
+  choose(vacancy: Assumption, ask: Ask): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
+    const { workload, candidates } = this.#service
+    this.#counts ??= candidates.map((node) => node.load.slotsOf(workload.id))
     this.#tally?.lookFrom(vacancy)
     const hash = hashText(slotId(workload.id, vacancy.slot))
     let best: NodeState | undefined
+    this.#chosen = -1
+    let bestCount = 0
+    // Worked out only when another node is as good in all else.
     let bestScore = -1
-    for (const node of candidates) {
-      const order = best === undefined ? -1 : this.#compare(node, best, workload.id)
-      if (order > 0 || !passesAll(loadFilters, node, ask)) continue
-      if (order === 0 && bestScore < 0 && best !== undefined) {
-        bestScore = rendezvous(hash, best.points, best.weight())
+    for (const [index, node] of candidates.entries()) {
+      const count = this.#counts[index] ?? 0
+      const order = best === undefined ? -1 : (this.#tally?.compare(node, best) ?? 0) || count - bestCount
+      if (order > 0 || !passesAll(this.#filters, node, ask)) continue
+      let score = -1
+      if (order === 0 && best !== undefined) {
+        if (bestScore < 0) bestScore = rendezvous(hash, best.points, best.weight())
+        score = rendezvous(hash, node.points, node.weight())
+        // Candidates come by id, so of two equal scores the lower id wins.
+        if (score <= bestScore) continue
       }
-      // Candidates come by id, so of two equal scores the lower id wins.
-      const score = order < 0 ? -1 : rendezvous(hash, node.points, node.weight())
-      if (order < 0 || score > bestScore) {
-        best = node
-        bestScore = score
-      }
+      best = node
+      this.#chosen = index
+      bestCount = count
+      bestScore = score
     }
     return best
   }
@@ -160,13 +187,10 @@ class ServiceFold {
 
   gave({ slot, attempt }: OpenSlot, node: NodeState): void {
     this.homes?.take(node.id)
+    if (this.#counts !== undefined && this.#chosen >= 0)
+      this.#counts[this.#chosen] = (this.#counts[this.#chosen] ?? 0) + 1
     this.#tally?.add(node)
     if (typeof slot === 'number' && this.#tally !== undefined) this.#young.push({ slot, attempt })
-  }
-
-  #compare(a: NodeState, b: NodeState, service: ServiceId): number {
-    const branch = this.#tally?.compare(a, b) ?? 0
-    return branch === 0 ? a.load.slotsOf(service) - b.load.slotsOf(service) : branch
   }
 }
 
@@ -184,10 +208,11 @@ function moving(
   return { kind: 'moving', holder, to, successor: undefined, losers, because, refusals, assumed }
 }
 
-/** The nodes that may be given slots of a service, whatever their load. */
+/** Of the nodes that take new tasks at all, those that may be given slots of a service, whatever their load. */
 export function candidatesOf(workload: Workload, nodes: readonly NodeState[]): readonly NodeState[] {
   const ask: Ask = { workload, slot: 0, tie: undefined }
-  return nodes.filter((node) => passesAll(standingFilters, node, ask))
+  const filters = concerning(serviceFilters, workload)
+  return nodes.filter((node) => passesAll(filters, node, ask))
 }
 
 function isPresent<T>(value: T | undefined): value is T {

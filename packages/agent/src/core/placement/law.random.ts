@@ -65,10 +65,9 @@ const zones = ['a', 'b', 'c']
 /** A small cluster with every feature of placement, some of its slots claimed: by right, twice, or on leaving nodes. */
 export function randomCluster(dice: Dice, nodeCount: number, serviceCount: number): PlacementInput {
   const services = Array.from({ length: serviceCount }, (_, index) => randomService(dice, `s${index}`))
-  let state = input(
-    services,
-    Array.from({ length: nodeCount }, (_, index) => randomNode(dice, `n${index}`, services)),
-  )
+  const isHealthy = dice.once(2)
+  const nodes = Array.from({ length: nodeCount }, (_, index) => randomNode(dice, `n${index}`, services))
+  let state = input(services, isHealthy ? nodes.map(healthy) : nodes)
   // A past: some of it executed, then some of the nodes and services become others.
   if (dice.once(2)) {
     state = executeSome(dice, state, 2)
@@ -83,6 +82,12 @@ export function randomCluster(dice: Dice, nodeCount: number, serviceCount: numbe
     }
   }
   return state
+}
+
+/** In such clusters most slots find a node, and the score decides more than the filters. */
+function healthy(made: PlacementNode): PlacementNode {
+  const spec = { ...made.settings.spec, Availability: 'active' as const }
+  return { ...made, settings: { ...made.settings, spec }, liveness: { kind: 'alive' } }
 }
 
 export function executeSome(dice: Dice, before: PlacementInput, rounds: number): PlacementInput {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { isClaim, type NodeId, type ServiceId, type SlotId } from '@moot/crdt-state'
 import { execute, input, withTasks } from './fixtures.ts'
 import { Dice, executeSome, randomCluster, randomNode, randomService } from './law.random.ts'
-import { createPlacer, place } from './place.ts'
+import { createPlacer, openSlots, place } from './place.ts'
 import type { Placement, PlacementInput, PlacementNode, SlotPlacement } from './placement.ts'
 
 interface Compared {
@@ -164,8 +164,15 @@ function isGlobalSlot(id: SlotId): boolean {
 }
 
 /** All that a placement says, in order. */
-function told({ slots, surplus }: Placement): unknown {
-  return { slots: [...slots], size: slots.size, surplus, found: [...slots.keys()].map((id) => slots.get(id)) }
+function told(placement: Placement): unknown {
+  const { slots, surplus } = placement
+  return {
+    slots: [...slots],
+    size: slots.size,
+    surplus,
+    found: [...slots.keys()].map((id) => slots.get(id)),
+    open: openSlots(placement),
+  }
 }
 
 /** Counted here in another way than placement counts: task by task, what is claimed and what is to be claimed. */
@@ -223,9 +230,15 @@ function changed(dice: Dice, state: PlacementInput, step: number): PlacementInpu
   const services = new Map(state.services)
   const nodes = new Map(state.nodes)
   const node = ids.length > 0 ? nodes.get(dice.pick(ids)) : undefined
-  switch (dice.roll(8)) {
+  switch (dice.roll(12)) {
     case 0:
+    case 8:
+    case 9:
+    case 10:
       return ids.length > 0 ? execute(state, place(state), dice.pick(ids), 1 + dice.roll(4)) : state
+    case 11:
+      if (node !== undefined) nodes.set(node.id, advancing(dice, node))
+      return { services, nodes }
     case 1: {
       const made = randomService(dice, `s${dice.roll(7)}`)
       return { services: services.set(made.id as ServiceId, made), nodes }
@@ -261,6 +274,16 @@ function changed(dice: Dice, state: PlacementInput, step: number): PlacementInpu
       if (node?.record !== undefined) nodes.set(node.id, forgetting(dice, node))
       return { services, nodes }
   }
+}
+
+/** Tasks go on their way, which is nothing to placement but what `assumed` lists; a port may get known. */
+function advancing(dice: Dice, node: PlacementNode): PlacementNode {
+  const tasks = [...(node.record?.tasks.values() ?? [])].map((task) => ({
+    ...task,
+    state: dice.pick(['starting', 'running'] as const),
+    ...(dice.once(6) ? { ports: [{ protocol: 'tcp', target: 80, published: 8080 }] } : {}),
+  }))
+  return node.record === undefined ? node : withTasks(node, tasks)
 }
 
 /** Some of its tasks end, some are forgotten. */

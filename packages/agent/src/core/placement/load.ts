@@ -6,6 +6,8 @@ import { portKey, type Demand, type Workload } from './workload.ts'
  * reservations, never from live usage, which feeds back and flaps.
  */
 export class NodeLoad {
+  /** Grows with every change: what was worked out from the load is old then. */
+  turn = 0
   tasks = 0
   nanoCpus = 0
   memoryBytes = 0
@@ -56,8 +58,10 @@ export class NodeLoad {
   /** `workload` undefined: its service was removed, so what it reserved is no longer known. It is about to stop. */
   addTask(task: TaskEntry, workload: Workload | undefined): void {
     const name = slotName(workload?.name ?? task.service, task.slot)
-    if (workload === undefined) this.tasks += 1
-    else this.#takeDemand(workload.demand, 1)
+    if (workload === undefined) {
+      this.turn += 1
+      this.tasks += 1
+    } else this.#takeDemand(workload.demand, 1)
     for (const port of workload?.demand.hostPorts ?? []) this.#holdPort(port, name)
     // What the engine has really published may be of an older spec, or a port that it chose itself.
     for (const { published, protocol } of task.ports ?? []) this.#holdPort(portKey(published, protocol), name)
@@ -68,6 +72,7 @@ export class NodeLoad {
   }
 
   #takeDemand(demand: Demand, sign: 1 | -1): void {
+    this.turn += 1
     this.tasks += sign
     this.nanoCpus += sign * demand.nanoCpus
     this.memoryBytes += sign * demand.memoryBytes

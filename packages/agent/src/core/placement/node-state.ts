@@ -1,4 +1,4 @@
-import { isClaim, type NodeId, type ServiceId } from '@moot/crdt-state'
+import { isClaim, type NodeId, type NodeStatus, type ServiceId } from '@moot/crdt-state'
 import { pointsOf } from './hash.ts'
 import { NodeLoad } from './load.ts'
 import type { PlacementNode } from './placement.ts'
@@ -11,6 +11,10 @@ export class NodeState {
   readonly points: Uint32Array
   node: PlacementNode
   load = new NodeLoad()
+  /** The load that `#weight` is of. A changed node is recounted, so that its capacity is not asked about. */
+  #weighed: NodeLoad | undefined
+  #weighedTurn = 0
+  #weight = 1
 
   constructor(node: PlacementNode) {
     this.id = node.id
@@ -46,12 +50,20 @@ export class NodeState {
    * The smallest of the free shares of what a task may take: CPU, memory, places for tasks. More load never raises it.
    */
   weight(): number {
+    const { load } = this
+    if (this.#weighed === load && this.#weighedTurn === load.turn) return this.#weight
     const capacity = this.node.record?.status?.capacity
-    if (capacity === undefined) return 1
-    return Math.min(
-      shareWeight(capacity.nanoCpus - this.load.nanoCpus, capacity.nanoCpus),
-      shareWeight(capacity.memoryBytes - this.load.memoryBytes, capacity.memoryBytes),
-      shareWeight(capacity.maxTasks - this.load.tasks, capacity.maxTasks),
-    )
+    this.#weighed = load
+    this.#weighedTurn = load.turn
+    this.#weight = capacity === undefined ? 1 : weightOf(capacity, load)
+    return this.#weight
   }
+}
+
+function weightOf(capacity: NodeStatus['capacity'], load: NodeLoad): number {
+  return Math.min(
+    shareWeight(capacity.nanoCpus - load.nanoCpus, capacity.nanoCpus),
+    shareWeight(capacity.memoryBytes - load.memoryBytes, capacity.memoryBytes),
+    shareWeight(capacity.maxTasks - load.tasks, capacity.maxTasks),
+  )
 }

@@ -1,6 +1,8 @@
 import type { Placement, PlacementInput } from './placement.ts'
 import { Placer } from './placer.ts'
 
+export { openSlots } from './slot-table.ts'
+
 /**
  * Where every wanted slot goes, or why it cannot. A pure function of its input: the same on every agent, whatever the
  * order of the maps (design/placement.md).

@@ -5,11 +5,13 @@ import {
   type NodeId,
   type ServiceId,
   type Slot,
+  type SlotId,
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
-import { firstRefusal, globalFilters, keepFilters, passesAll } from './filters/pipeline.ts'
+import { firstRefusal, globalFilters, keepFilters, nodeFilters, passesAll } from './filters/pipeline.ts'
 import { candidatesOf, Fold, type OpenService, type OpenSlot } from './fold.ts'
+import { LastFold } from './last-fold.ts'
 import { NodeState } from './node-state.ts'
 import { compareSlots, compareText } from './order.ts'
 import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlacement } from './placement.ts'
@@ -21,7 +23,7 @@ import { workloadOf } from './workload.ts'
 /**
  * `place`, remembering between calls what did not change: claims by slot, where each slot stands, loads by node. What
  * changed is told by identity (`===`) of services, settings, records' parts and task entries. Open slots, of which
- * there are few in a cluster at rest, are folded anew each time.
+ * there are few in a cluster at rest, are folded anew each time, except where nodes only did what the last fold said.
  */
 export class Placer {
   readonly #services = new Map<ServiceId, ServiceState>()
@@ -30,8 +32,11 @@ export class Placer {
   #sortedNodes: readonly NodeState[] = []
   /** Grows when a node's description, settings or liveness changes: candidates are found again. */
   #nodesVersion = 0
+  /** Those that take new tasks at all, of that version. */
+  #openNodes: { readonly version: number; readonly nodes: readonly NodeState[] } | undefined
   readonly #dirtyServices = new Set<ServiceState>()
   readonly #dirtyLoads = new Set<NodeState>()
+  readonly #lastFold = new LastFold()
 
   update(input: PlacementInput): Placement {
     this.#readServices(input)
@@ -40,14 +45,16 @@ export class Placer {
     this.#dirtyLoads.clear()
     for (const service of this.#dirtyServices) this.#settle(service)
     this.#dirtyServices.clear()
-    this.#fold()
-    return this.#result()
+    const open = this.#fold()
+    this.#lastFold.remember(open)
+    return this.#result(open)
   }
 
   #readServices({ services }: PlacementInput): void {
     for (const [id, resource] of services) {
       const state = this.#service(id)
       if (state.resource === resource) continue
+      this.#lastFold.forget()
       const before = state.workload
       const after = workloadOf(id, resource)
       state.resource = resource
@@ -58,6 +65,7 @@ export class Placer {
     }
     for (const [id, state] of this.#services) {
       if (state.workload === undefined || services.has(id)) continue
+      this.#lastFold.forget()
       state.resource = undefined
       state.workload = undefined
       this.#recountHolders(state)
@@ -113,6 +121,7 @@ export class Placer {
   #readTasks(state: NodeState, after: ReadonlyMap<TaskId, TaskEntry> | undefined): void {
     const before = state.node.record?.tasks
     if (before === after) return
+    this.#lastFold.observe(state.id, before, after)
     this.#dirtyLoads.add(state)
     for (const [id, task] of before ?? []) {
       if (after?.get(id) === task) continue
@@ -131,6 +140,7 @@ export class Placer {
   /** Something of the node itself changed: what it holds is judged again, and what it may be given. */
   #touchNode(state: NodeState): void {
     this.#nodesVersion += 1
+    this.#lastFold.forget()
     this.#dirtyLoads.add(state)
     if (!this.#nodes.has(state.id)) this.#dirtyLoads.delete(state)
     for (const task of state.node.record?.tasks.values() ?? []) {
@@ -249,7 +259,8 @@ export class Placer {
     return firstRefusal(keepFilters, state, { workload, slot: task.slot, tie: undefined })
   }
 
-  #fold(): void {
+  /** In canonical order. */
+  #fold(): readonly [SlotId, SlotPlacement][] {
     const open: { readonly slot: OpenSlot; readonly state: ServiceState; readonly service: OpenService }[] =
       []
     for (const state of this.#services.values()) {
@@ -259,18 +270,24 @@ export class Placer {
       for (const slot of state.open.values()) open.push({ slot, state, service })
     }
     open.sort((a, b) => compareSlots(a.slot, b.slot))
+    const known = this.#lastFold.decisions(open.map(({ state, slot }) => slotId(state.id, slot.slot)))
+    const decided: [SlotId, SlotPlacement][] = []
     const fold = new Fold(this.#sortedNodes, (id) => this.#nodes.get(id))
     for (const { slot, state, service } of open) {
-      state.folded.set(slotId(state.id, slot.slot), fold.place(slot, service))
+      const id = slotId(state.id, slot.slot)
+      const where = fold.place(slot, service, known && { to: known.get(id) })
+      state.folded.set(id, where)
+      decided.push([id, where])
     }
     fold.finish()
+    return decided
   }
 
   #openService(state: ServiceState): OpenService | undefined {
     const { workload } = state
     if (workload === undefined) return undefined
     if (state.candidates?.version !== this.#nodesVersion) {
-      state.candidates = { version: this.#nodesVersion, nodes: candidatesOf(workload, this.#sortedNodes) }
+      state.candidates = { version: this.#nodesVersion, nodes: candidatesOf(workload, this.#takers()) }
     }
     return {
       workload,
@@ -280,6 +297,14 @@ export class Placer {
     }
   }
 
+  #takers(): readonly NodeState[] {
+    if (this.#openNodes?.version !== this.#nodesVersion) {
+      const nodes = this.#sortedNodes.filter((node) => nodeFilters.every((filter) => filter.passes(node)))
+      this.#openNodes = { version: this.#nodesVersion, nodes }
+    }
+    return this.#openNodes.nodes
+  }
+
   *#pasts(state: ServiceState): Iterable<{ slot: Slot; past: readonly Claim[]; claims: readonly Claim[] }> {
     for (const [slot, past] of state.entries) {
       if (!this.#isWanted(state, slot, past)) continue
@@ -287,7 +312,7 @@ export class Placer {
     }
   }
 
-  #result(): Placement {
+  #result(open: readonly [SlotId, SlotPlacement][]): Placement {
     const parts = new Map<ServiceId, ServiceSlots>()
     const surplus: Claim[] = []
     for (const state of this.#services.values()) {
@@ -295,7 +320,7 @@ export class Placer {
       if (state.workload !== undefined) parts.set(state.id, state.publish(state.workload))
     }
     surplus.sort((a, b) => compareSlots(a.task, b.task) || compareClaims(a, b))
-    return { slots: new SlotTable(parts), surplus }
+    return { slots: new SlotTable(parts, open), surplus }
   }
 }
 

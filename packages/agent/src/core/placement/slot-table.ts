@@ -1,6 +1,6 @@
 import { slotId, type ServiceId, type SlotId } from '@moot/crdt-state'
 import { compareText } from './order.ts'
-import type { SlotPlacement } from './placement.ts'
+import type { Placement, SlotPlacement } from './placement.ts'
 
 /** One service's wanted slots: those that stand by their claims, and those that the fold has decided. */
 export interface ServiceSlots {
@@ -18,8 +18,14 @@ export interface ServiceSlots {
 export class SlotTable implements ReadonlyMap<SlotId, SlotPlacement> {
   readonly #services: ReadonlyMap<ServiceId, ServiceSlots>
   readonly size: number
+  /** What the fold has decided: nobody's slots, and those that must move and have no successor. */
+  readonly open: readonly (readonly [SlotId, SlotPlacement])[]
 
-  constructor(services: ReadonlyMap<ServiceId, ServiceSlots>) {
+  constructor(
+    services: ReadonlyMap<ServiceId, ServiceSlots>,
+    open: readonly (readonly [SlotId, SlotPlacement])[],
+  ) {
+    this.open = open
     this.#services = services
     let size = 0
     for (const { settled, folded } of services.values()) size += settled.size + folded.size
@@ -88,4 +94,15 @@ function* globalEntries(slots: ServiceSlots): MapIterator<[SlotId, SlotPlacement
     const placement = lookUp(slots, id)
     if (placement !== undefined) yield [id, placement]
   }
+}
+
+/**
+ * The slots that somebody is to claim, or that wait, in the order in which they are to be claimed. For whoever acts on
+ * each placement: there are few of them in a cluster at rest, where all slots are 100,000.
+ */
+export function openSlots({ slots }: Placement): readonly (readonly [SlotId, SlotPlacement])[] {
+  if (slots instanceof SlotTable) return slots.open
+  return [...slots].filter(
+    ([, where]) => where.kind !== 'held' && (where.kind !== 'moving' || where.successor === undefined),
+  )
 }

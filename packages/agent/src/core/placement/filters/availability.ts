@@ -1,7 +1,7 @@
-import type { Filter } from './filter.ts'
+import type { NodeFilter } from './filter.ts'
 import { notAvailable } from './liveness.ts'
 
-export const availabilityFilter: Filter = {
+export const availabilityFilter: NodeFilter = {
   name: 'availability',
   passes: ({ node }) => node.settings.spec.Availability === 'active',
   explain: ({ node }) =>
@@ -10,7 +10,7 @@ export const availabilityFilter: Filter = {
 }
 
 /** A paused node keeps what it has; a drained one does not. */
-export const drainFilter: Filter = {
+export const drainFilter: NodeFilter = {
   ...availabilityFilter,
   passes: ({ node }) => node.settings.spec.Availability !== 'drain',
 }

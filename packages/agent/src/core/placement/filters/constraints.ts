@@ -5,6 +5,7 @@ import { onNodes, type Filter } from './filter.ts'
 
 export const constraintsFilter: Filter = {
   name: 'constraints',
+  concerns: ({ constraints }) => constraints.length > 0,
   passes: ({ node }, { workload }) => workload.constraints.every((constraint) => matches(constraint, node)),
   explain: ({ node }, { workload }) => {
     const failed = workload.constraints.find((constraint) => !matches(constraint, node))

@@ -1,7 +1,7 @@
-import type { Filter } from './filter.ts'
+import type { NodeFilter } from './filter.ts'
 import { notAvailable } from './liveness.ts'
 
-export const engineFilter: Filter = {
+export const engineFilter: NodeFilter = {
   name: 'engine',
   passes: ({ node }) => node.record?.status?.engine.state === 'up',
   explain: ({ node }) => {

@@ -16,11 +16,19 @@ export interface Ask {
  */
 export interface Filter {
   readonly name: string
+  /** May it refuse this workload at all? Absent: yes. Asked once per fold, so that most filters cost nothing. */
+  readonly concerns?: (workload: Workload) => boolean
   readonly passes: (node: NodeState, ask: Ask) => boolean
   /** Why it said no, with figures; asked only after it did. */
   readonly explain: (node: NodeState, ask: Ask) => string
   /** In the words of swarmkit's scheduler (manager/scheduler/filter.go), which tools and people look for. */
   readonly summary: (nodes: number) => string
+}
+
+/** One that looks at the node alone. */
+export interface NodeFilter extends Filter {
+  readonly passes: (node: NodeState) => boolean
+  readonly explain: (node: NodeState) => string
 }
 
 export function onNodes(count: number): string {

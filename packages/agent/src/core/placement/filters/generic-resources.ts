@@ -5,6 +5,7 @@ import { onNodes, type Filter } from './filter.ts'
 /** GPUs and the like: counted, or named units of which some are asked for by name. */
 export const genericResourcesFilter: Filter = {
   name: 'generic-resources',
+  concerns: ({ demand }) => demand.generic.length > 0,
   passes: (node, { workload }) => workload.demand.generic.every((need) => refusal(node, need) === undefined),
   explain: (node, { workload }) =>
     workload.demand.generic.flatMap((need) => refusal(node, need) ?? []).join('; '),

@@ -2,6 +2,7 @@ import { onNodes, type Filter } from './filter.ts'
 
 export const hostPortsFilter: Filter = {
   name: 'host-ports',
+  concerns: ({ demand }) => demand.hostPorts.length > 0,
   passes: ({ load }, { workload }) =>
     workload.demand.hostPorts.every((port) => load.portHolder(port) === undefined),
   explain: ({ load }, { workload }) =>

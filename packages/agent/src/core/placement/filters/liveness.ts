@@ -1,7 +1,7 @@
-import type { Filter } from './filter.ts'
+import type { NodeFilter } from './filter.ts'
 
 /** Nothing new goes to a node of which someone says that it is gone; what it holds is another question. */
-export const livenessFilter: Filter = {
+export const livenessFilter: NodeFilter = {
   name: 'liveness',
   passes: ({ node }) => node.liveness.kind === 'alive',
   explain: ({ node: { liveness } }) => {

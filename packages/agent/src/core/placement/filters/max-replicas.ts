@@ -5,6 +5,7 @@ import type { Ask, Filter } from './filter.ts'
 
 export const maxReplicasFilter: Filter = {
   name: 'max-replicas',
+  concerns: ({ maxReplicas }) => maxReplicas > 0,
   passes: ({ load }, { workload }) =>
     workload.maxReplicas === 0 || load.slotsOf(workload.id) < workload.maxReplicas,
   explain: ({ load }, { workload }) =>

@@ -1,9 +1,10 @@
 import type { NodeState } from '../node-state.ts'
 import type { Refusal } from '../placement.ts'
+import type { Workload } from '../workload.ts'
 import { availabilityFilter, drainFilter } from './availability.ts'
 import { constraintsFilter } from './constraints.ts'
 import { engineFilter } from './engine.ts'
-import type { Ask, Filter } from './filter.ts'
+import type { Ask, Filter, NodeFilter } from './filter.ts'
 import { genericResourcesFilter } from './generic-resources.ts'
 import { hostPortsFilter } from './host-ports.ts'
 import { livenessFilter } from './liveness.ts'
@@ -15,11 +16,11 @@ import { rejectionFilter } from './rejection.ts'
 import { resourcesFilter } from './resources.ts'
 import { volumesFilter } from './volumes.ts'
 
+/** Depend on the node alone: asked once per node. */
+export const nodeFilters: readonly NodeFilter[] = [livenessFilter, availabilityFilter, engineFilter]
+
 /** Depend on the service and on what the node is, not on its load: asked once per service and node. */
-export const standingFilters: readonly Filter[] = [
-  livenessFilter,
-  availabilityFilter,
-  engineFilter,
+export const serviceFilters: readonly Filter[] = [
   constraintsFilter,
   platformFilter,
   pluginsFilter,
@@ -37,7 +38,7 @@ export const loadFilters: readonly Filter[] = [
 ]
 
 /** All that a node must pass to be given a slot, in the order in which it is told. */
-export const placeFilters: readonly Filter[] = [...standingFilters, ...loadFilters]
+export const placeFilters: readonly Filter[] = [...nodeFilters, ...serviceFilters, ...loadFilters]
 
 /**
  * What an incumbent must still pass. Not resources: what runs, runs. Not liveness: what may be down is not yet down.
@@ -56,6 +57,11 @@ export const globalFilters: readonly Filter[] = [drainFilter, constraintsFilter,
 export function passesAll(filters: readonly Filter[], node: NodeState, ask: Ask): boolean {
   for (const filter of filters) if (!filter.passes(node, ask)) return false
   return true
+}
+
+/** Those that may refuse this workload. */
+export function concerning(filters: readonly Filter[], workload: Workload): readonly Filter[] {
+  return filters.filter((filter) => filter.concerns?.(workload) ?? true)
 }
 
 export function firstRefusal(filters: readonly Filter[], node: NodeState, ask: Ask): Refusal | undefined {

@@ -3,6 +3,7 @@ import { onNodes, type Filter } from './filter.ts'
 
 export const platformFilter: Filter = {
   name: 'platform',
+  concerns: ({ platforms }) => platforms.length > 0,
   passes: ({ node }, { workload: { platforms } }) => {
     if (platforms.length === 0) return true
     const platform = node.record?.status?.platform

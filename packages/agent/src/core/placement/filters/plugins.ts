@@ -4,6 +4,7 @@ import { onNodes, type Filter } from './filter.ts'
 
 export const pluginsFilter: Filter = {
   name: 'plugins',
+  concerns: ({ plugins }) => plugins.length > 0,
   passes: (node, { workload }) => missing(node, workload) === undefined,
   explain: (node, { workload }) => {
     const plugin = missing(node, workload)

@@ -5,9 +5,10 @@ import { onNodes, type Filter } from './filter.ts'
 /** Exact, where the score is quantised. What runs already, runs: this is asked of new tasks only. */
 export const resourcesFilter: Filter = {
   name: 'resources',
+  concerns: ({ demand }) => demand.nanoCpus > 0 || demand.memoryBytes > 0,
   passes: (node, { workload: { demand } }) =>
-    (demand.nanoCpus === 0 || demand.nanoCpus <= free(node, 'nanoCpus')) &&
-    (demand.memoryBytes === 0 || demand.memoryBytes <= free(node, 'memoryBytes')),
+    (demand.nanoCpus === 0 || demand.nanoCpus <= capacity(node, 'nanoCpus') - node.load.nanoCpus) &&
+    (demand.memoryBytes === 0 || demand.memoryBytes <= capacity(node, 'memoryBytes') - node.load.memoryBytes),
   explain: (node, { workload: { demand } }) => {
     const missing: string[] = []
     if (demand.nanoCpus > free(node, 'nanoCpus')) {

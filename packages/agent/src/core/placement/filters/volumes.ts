@@ -3,6 +3,7 @@ import { onNodes, type Filter } from './filter.ts'
 
 export const volumesFilter: Filter = {
   name: 'volumes',
+  concerns: ({ volumes }) => volumes.length > 0,
   passes: (node, { tie }) => tie === undefined || tie.nodes.has(node.id),
   explain: (_node, { workload, tie }) => {
     const one = workload.volumes.length === 1
