@@ -14,6 +14,9 @@ interface Source {
   readonly imports: readonly string[]
 }
 
+/** `import … from 'x'`, `export … from 'x'`, `import 'x'`, and `import('x')`. */
+const importPattern = /^(?:import|export)\b(?:[^'"`;=]*?\bfrom)?\s*'([^']+)'|\bimport\(\s*'([^']+)'/gm
+
 function sourcesBelow(directory: string): Source[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter(
@@ -22,9 +25,10 @@ function sourcesBelow(directory: string): Source[] {
     .map((entry) => {
       const full = join(entry.parentPath, entry.name)
       const text = readFileSync(full, 'utf8')
-      const imports = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, target = '']) =>
-        target.startsWith('.') ? relative(root, resolve(dirname(full), target)) : target,
-      )
+      const imports = [...text.matchAll(importPattern)].map(([, statement, call]) => {
+        const target = statement ?? call ?? ''
+        return target.startsWith('.') ? relative(root, resolve(dirname(full), target)) : target
+      })
       return { path: relative(root, full), text, imports }
     })
 }

@@ -47,6 +47,8 @@ export type ClusterEvent =
   | { readonly kind: 'warning'; readonly message: string; readonly atMs: number }
 
 export interface JoinToken {
+  /** As in `tokens()`; the token's text is opaque. */
+  readonly id: string
   readonly token: string
   readonly expiresAtMs: number
 }

@@ -23,10 +23,10 @@ export function createTokenKeeper(cluster: Cluster, ttlMs: number, now: () => nu
   }
   const usable = (): boolean => {
     if (kept === undefined || kept.cluster !== clusterId()) return false
-    const { token, expiresAtMs } = kept
+    const { id, expiresAtMs } = kept
     // Half of its life is left: time enough to paste it on another machine.
     if (expiresAtMs - now() < ttlMs / 2) return false
-    const entry = cluster.tokens().find(({ id }) => token.includes(id))
+    const entry = cluster.tokens().find((token) => token.id === id)
     return entry === undefined || entry.usedBy === undefined
   }
   const keep = (token: JoinToken): void => {

@@ -110,7 +110,11 @@ export function issueTokens(options: {
       const expiresAtMs = clock.wallMs() + ttlMs
       await put({ id, hash: hashOf(secret).toString('hex'), expiresAtMs })
       const key = Buffer.from(publicKey).toString('base64')
-      return { token: formatToken({ clusterId, issuer, publicKey: key, addresses, id, secret }), expiresAtMs }
+      return {
+        id,
+        token: formatToken({ clusterId, issuer, publicKey: key, addresses, id, secret }),
+        expiresAtMs,
+      }
     },
     redeem(id, secret, joiner) {
       const mine = last.then(() => redeem(id, secret, joiner))

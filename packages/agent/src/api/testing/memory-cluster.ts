@@ -228,7 +228,7 @@ export function memoryCluster(
     const id = digestId('token', String(serial)).slice(0, 8)
     const expiresAtMs = Date.now() + ttlMs
     tokens.push({ id, expiresAtMs, usedBy: undefined })
-    return { token: `MOOT-1-${id}-secret`, expiresAtMs }
+    return { id, token: `MOOT-1-${id}-secret`, expiresAtMs }
   }
 
   function begin(author: Author): void {
