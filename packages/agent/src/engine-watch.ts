@@ -43,11 +43,11 @@ export function createEngineWatch(options: {
   let facts: EngineFacts | undefined
   let volumes: readonly string[] = []
   /** Containers that an event spoke of while a listing was under way: the listing's older word on them is dropped. */
-  let touched: Set<ContainerId> | undefined
+  const touchedBy = new Set<Set<ContainerId>>()
   const loops: Promise<void>[] = []
 
   function observe(observation: ContainerObservation): void {
-    touched?.add(observation.container)
+    for (const touched of touchedBy) touched.add(observation.container)
     const known = containers.get(observation.task) ?? []
     const before = known.find((other) => other.container === observation.container)
     if (before !== undefined && rank[observation.state] < rank[before.state]) return
@@ -58,7 +58,7 @@ export function createEngineWatch(options: {
   }
 
   function removed(task: TaskId, container: ContainerId): void {
-    touched?.add(container)
+    for (const touched of touchedBy) touched.add(container)
     const rest = (containers.get(task) ?? []).filter((other) => other.container !== container)
     const next = new Map(containers)
     if (rest.length === 0) next.delete(task)
@@ -67,7 +67,8 @@ export function createEngineWatch(options: {
   }
 
   async function relist(): Promise<void> {
-    touched = new Set()
+    const touched = new Set<ContainerId>()
+    touchedBy.add(touched)
     try {
       const [list, factsNow, volumesNow] = await Promise.all([
         engine.list(abort.signal),
@@ -88,7 +89,7 @@ export function createEngineWatch(options: {
       state = { kind: 'up' }
       listed = true
     } finally {
-      touched = undefined
+      touchedBy.delete(touched)
     }
     changed()
   }

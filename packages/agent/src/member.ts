@@ -1,6 +1,7 @@
 import {
   type Identity,
   type NodeId,
+  nodeIdOf,
   type NodeStatus,
   openRecordStore,
   openSpecStore,
@@ -87,12 +88,19 @@ export interface Member {
 
 export async function openMember(options: MemberOptions): Promise<Member> {
   const { self, clock, logger, settings, engine, storage, identity, clusterId } = options
-  const specs = await openSpecStore({
+  const isMember = (node: NodeId): boolean =>
+    node === self || node === options.sponsor || specs.byName('node', node) !== undefined
+  const specs: SpecStore = await openSpecStore({
     storage,
     identity,
     clusterId,
     newActor: options.newActor,
     onError: (error) => logger.error({ err: error }, 'spec store'),
+    // Former members too: what they removed stays removed after they are gone.
+    trust: (publicKey) => {
+      const signer = nodeIdOf(publicKey)
+      return isMember(signer) || specs.tombstone('node', signer) !== undefined
+    },
   })
   const records = await openRecordStore({
     storage,
@@ -100,8 +108,6 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     clusterId,
     maxRecordBytes: settings.maxMessageBytes / 2,
   })
-  const isMember = (node: NodeId): boolean =>
-    specs.byName('node', node) !== undefined || node === options.sponsor
   const mesh = options.mesh({ member: isMember, farewell: (node) => farewellOf(specs, node) })
   const replication = createReplication({
     mesh,
@@ -283,6 +289,11 @@ export async function openMember(options: MemberOptions): Promise<Member> {
 
   function specChanged(change: SpecChange): void {
     options.event({ kind: 'spec', change, atMs: clock.wallMs() })
+    if (change.droppedEdit === true) {
+      const message = `an edit of ${change.kind} ${change.before?.name ?? change.id} was dropped: it was removed at the same time elsewhere ("moot service restore" brings it back with the edit)`
+      logger.warn(message)
+      options.event({ kind: 'warning', message, atMs: clock.wallMs() })
+    }
     if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
       const gone = change.before.name as NodeId
       const tombstone = specs.tombstone('node', gone)
