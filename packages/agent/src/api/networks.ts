@@ -15,6 +15,9 @@ function networksOf(api: Api): readonly Resource<NetworkSpec>[] {
   return api.cluster.state().kind === 'active' ? [...api.cluster.view().networks.values()] : []
 }
 
+/** Put on by the engine adapter (adapters/docker/labels.ts). */
+const networkLabel = 'moot.network'
+
 const listFilters = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type', 'idOrName']
 
 /** The cluster's networks, then the engine's own. */
@@ -34,7 +37,15 @@ async function list(api: Api, call: Call): Promise<void> {
     sendJson(call.res, local.status, local.body)
     return
   }
-  sendJson(call.res, 200, [...shown, ...(Array.isArray(local?.body) ? (local.body as unknown[]) : [])])
+  const others = Array.isArray(local?.body)
+    ? (local.body as unknown[]).filter((each) => !isBridgeOfOurs(each))
+    : []
+  sendJson(call.res, 200, [...shown, ...others])
+}
+
+/** The bridge that stands for a cluster network on this node is no network of its own to people. */
+function isBridgeOfOurs(network: unknown): boolean {
+  return isObject(network) && isObject(network['Labels']) && networkLabel in network['Labels']
 }
 
 function matches(network: Resource<NetworkSpec>, filters: Filters): boolean {

@@ -1,0 +1,10 @@
+/** All benchmarks, one after the other: nothing else should run on the machine. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+for (const bench of ['placement.ts', 'cluster.ts']) {
+  process.stdout.write(`\n${bench}\n`)
+  const path = fileURLToPath(new URL(bench, import.meta.url))
+  const { status } = spawnSync(process.execPath, [path, ...process.argv.slice(2)], { stdio: 'inherit' })
+  if (status !== 0) process.exitCode = 1
+}
