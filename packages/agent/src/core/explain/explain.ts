@@ -1,4 +1,5 @@
 import type { NodeId, SlotId } from '@moot/crdt-state'
+import { onNodes } from '../placement/filters/filter.ts'
 import { filterNamed } from '../placement/filters/pipeline.ts'
 import type { Placement, Refusal, SlotPlacement } from '../placement/placement.ts'
 
@@ -15,7 +16,7 @@ export function summarizeRefusals(refusals: readonly Refusal[]): string {
   // Filters with one summary (availability, liveness) are one reason to a reader.
   const reasons = new Map<string, { count: number; summary: (nodes: number) => string }>()
   for (const [name, count] of counts) {
-    const summary = filterNamed(name)?.summary ?? ((nodes: number) => `${name} on ${nodes} nodes`)
+    const summary = filterNamed(name)?.summary ?? ((nodes: number) => `${name} ${onNodes(nodes)}`)
     const key = summary(0)
     reasons.set(key, { count: count + (reasons.get(key)?.count ?? 0), summary })
   }

@@ -76,28 +76,34 @@ function labelName(key: string): { readonly of: 'node' | 'engine'; readonly labe
  * What a node says for a key; '' where it has no such label. `undefined`: not known, because the node has not
  * described itself yet, or there is no such key.
  */
-export function nodeAttribute(node: PlacementNode, key: string): string | undefined {
-  const status = node.record?.status
+export type AttributeReader = (node: PlacementNode) => string | undefined
+
+/** Reads the key once, for many nodes. */
+export function attributeReader(key: string): AttributeReader {
   switch (key.toLowerCase()) {
     case 'node.id':
-      return node.id
+      return ({ id }) => id
     case 'node.hostname':
-      return status?.hostname
+      return ({ record }) => record?.status?.hostname
     case 'node.ip':
-      return status?.addresses.join(' ')
+      return ({ record }) => record?.status?.addresses.join(' ')
     case 'node.role':
-      return node.settings.spec.Role
+      return ({ settings }) => settings.spec.Role
     case 'node.platform.os':
-      return status?.platform.os
+      return ({ record }) => record?.status?.platform.os
     case 'node.platform.arch':
-      return status?.platform.architecture
-    default: {
-      const label = labelName(key)
-      if (label === undefined) return undefined
-      if (label.of === 'node') return labelValue(node.settings.spec.Labels, label.label)
-      return status === undefined ? undefined : labelValue(status.engineLabels, label.label)
-    }
+      return ({ record }) => record?.status?.platform.architecture
+    default:
+      return labelReader(key)
   }
+}
+
+function labelReader(key: string): AttributeReader {
+  const found = labelName(key)
+  if (found === undefined) return () => undefined
+  const { of, label } = found
+  if (of === 'node') return ({ settings }) => labelValue(settings.spec.Labels, label)
+  return ({ record }) => record?.status && labelValue(record.status.engineLabels, label)
 }
 
 /** Only the map's own: a label may be named `constructor`. */
@@ -105,21 +111,49 @@ function labelValue(labels: Readonly<Record<string, string>>, name: string): str
   return Object.hasOwn(labels, name) ? (labels[name] ?? '') : ''
 }
 
-/** An attribute that is not known matches nothing, neither == nor != (the engine filter says why). */
-export function constraintMatches(constraint: Constraint, node: PlacementNode): boolean {
-  const actual = nodeAttribute(node, constraint.key)
-  if (actual === undefined) return false
-  return valueMatches(constraint, actual) === (constraint.operator === '==')
+/** A constraint that is ready to be asked of many nodes. */
+export interface Requirement {
+  readonly constraint: Constraint | ConstraintSyntaxError
+  readonly attribute: AttributeReader
+  /** An attribute that is not known matches nothing, neither == nor != (the engine filter says why). */
+  readonly isMet: (node: PlacementNode) => boolean
 }
 
-function valueMatches({ key, value }: Constraint, actual: string): boolean {
+/** The API refuses a constraint that cannot be read; one that came another way (an older agent's) fits no node. */
+export function requirementOf(text: string): Requirement {
+  const constraint = readConstraint(text)
+  if (constraint instanceof ConstraintSyntaxError) {
+    return { constraint, attribute: () => undefined, isMet: () => false }
+  }
+  const attribute = attributeReader(constraint.key)
+  const matches = valueMatcher(constraint)
+  const isWanted = constraint.operator === '=='
+  const isMet = (node: PlacementNode): boolean => {
+    const actual = attribute(node)
+    return actual !== undefined && matches(actual) === isWanted
+  }
+  return { constraint, attribute, isMet }
+}
+
+function readConstraint(text: string): Constraint | ConstraintSyntaxError {
+  try {
+    return parseConstraint(text)
+  } catch (error) {
+    if (error instanceof ConstraintSyntaxError) return error
+    throw error
+  }
+}
+
+function valueMatcher({ key, value }: Constraint): (actual: string) => boolean {
   switch (key.toLowerCase()) {
     case 'node.ip':
-      return actual.split(' ').some((address) => addressMatches(value, address))
+      return (actual) => actual.split(' ').some((address) => addressMatches(value, address))
     case 'node.platform.arch':
-      return normalArchitecture(value) === normalArchitecture(actual)
-    default:
-      return value.toLowerCase() === actual.toLowerCase()
+      return (actual) => normalArchitecture(value) === normalArchitecture(actual)
+    default: {
+      const wanted = value.toLowerCase()
+      return (actual) => wanted === actual.toLowerCase()
+    }
   }
 }
 

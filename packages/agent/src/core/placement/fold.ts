@@ -33,6 +33,8 @@ export interface OpenService {
   readonly candidates: readonly NodeState[]
   /** The claims that count: of slots that are held, and successors of those that leave. */
   readonly standing: () => readonly Claim[]
+  /** All claims, whatever comes of them. */
+  readonly claims: () => Iterable<Claim>
   readonly pasts: () => Iterable<{
     readonly slot: Slot
     readonly past: readonly Claim[]
@@ -116,10 +118,10 @@ class ServiceFold {
   readonly homes: VolumeHomes | undefined
   readonly #service: OpenService
   readonly #filters: readonly Filter[]
-  /** The candidates' slots of this service, at their places: a thousand maps are slow to ask for every slot. */
-  #counts: number[] | undefined
-  /** The place of the candidate that was chosen last. */
-  #chosen = -1
+  /** Every node's slots of this service, by position: a thousand loads are slow to ask. */
+  #counts: Uint32Array | undefined
+  readonly #nodes: readonly NodeState[]
+  readonly #nodeOf: (id: NodeId) => NodeState | undefined
   /** Why no node takes a slot of this service any more. */
   refusals: readonly Refusal[] | undefined
   readonly #tally: SpreadTally | undefined
@@ -133,6 +135,8 @@ class ServiceFold {
   ) {
     const { workload, standing, pasts } = service
     this.#service = service
+    this.#nodes = nodes
+    this.#nodeOf = nodeOf
     this.#filters = concerning(loadFilters, workload)
     const isReplicated = workload.mode.kind === 'replicated'
     if (isReplicated && workload.volumes.length > 0) this.homes = new VolumeHomes(workload, pasts(), nodes)
@@ -148,16 +152,15 @@ class ServiceFold {
   choose(vacancy: Assumption, ask: Ask): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
     const { workload, candidates } = this.#service
-    this.#counts ??= candidates.map((node) => node.load.slotsOf(workload.id))
+    const counts = (this.#counts ??= this.#countSlots())
     this.#tally?.lookFrom(vacancy)
     const hash = hashText(slotId(workload.id, vacancy.slot))
     let best: NodeState | undefined
-    this.#chosen = -1
     let bestCount = 0
     // Worked out only when another node is as good in all else.
     let bestScore = -1
-    for (const [index, node] of candidates.entries()) {
-      const count = this.#counts[index] ?? 0
+    for (const node of candidates) {
+      const count = counts[node.position] ?? 0
       const order = best === undefined ? -1 : (this.#tally?.compare(node, best) ?? 0) || count - bestCount
       if (order > 0 || !passesAll(this.#filters, node, ask)) continue
       let score = -1
@@ -168,11 +171,24 @@ class ServiceFold {
         if (score <= bestScore) continue
       }
       best = node
-      this.#chosen = index
       bestCount = count
       bestScore = score
     }
     return best
+  }
+
+  /** As `NodeLoad.slotsOf`: two tasks in one slot, of a start-first update, are one. */
+  #countSlots(): Uint32Array {
+    const counts = new Uint32Array(this.#nodes.length)
+    const seen = new Set<string>()
+    for (const { node, task } of this.#service.claims()) {
+      const position = this.#nodeOf(node)?.position
+      const key = `${task.slot}@${node}`
+      if (position === undefined || seen.has(key)) continue
+      seen.add(key)
+      counts[position] = (counts[position] ?? 0) + 1
+    }
+    return counts
   }
 
   /** What a claim of this slot takes for granted (rule 4). */
@@ -187,8 +203,7 @@ class ServiceFold {
 
   gave({ slot, attempt }: OpenSlot, node: NodeState): void {
     this.homes?.take(node.id)
-    if (this.#counts !== undefined && this.#chosen >= 0)
-      this.#counts[this.#chosen] = (this.#counts[this.#chosen] ?? 0) + 1
+    if (this.#counts !== undefined) this.#counts[node.position] = (this.#counts[node.position] ?? 0) + 1
     this.#tally?.add(node)
     if (typeof slot === 'number' && this.#tally !== undefined) this.#young.push({ slot, attempt })
   }

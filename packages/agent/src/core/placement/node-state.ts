@@ -10,6 +10,8 @@ export class NodeState {
   readonly id: NodeId
   readonly points: Uint32Array
   node: PlacementNode
+  /** Its place among all nodes by id; changes with the membership. */
+  position = 0
   load = new NodeLoad()
   /** The load that `#weight` is of. A changed node is recounted, so that its capacity is not asked about. */
   #weighed: NodeLoad | undefined

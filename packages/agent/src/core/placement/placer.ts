@@ -93,6 +93,7 @@ export class Placer {
     }
     if (!membersChanged) return
     this.#sortedNodes = [...this.#nodes.values()].sort((a, b) => compareText(a.id, b.id))
+    for (const [position, state] of this.#sortedNodes.entries()) state.position = position
   }
 
   #addNode(node: PlacementNode): void {
@@ -294,6 +295,7 @@ export class Placer {
       candidates: state.candidates.nodes,
       standing: () => [...state.settled.values()].flatMap(standingClaim),
       pasts: () => this.#pasts(state),
+      claims: () => this.#claims(state),
     }
   }
 
@@ -303,6 +305,11 @@ export class Placer {
       this.#openNodes = { version: this.#nodesVersion, nodes }
     }
     return this.#openNodes.nodes
+  }
+
+  *#claims(state: ServiceState): Iterable<Claim> {
+    for (const entries of state.entries.values())
+      for (const claim of entries) if (isClaim(claim.task)) yield claim
   }
 
   *#pasts(state: ServiceState): Iterable<{ slot: Slot; past: readonly Claim[]; claims: readonly Claim[] }> {

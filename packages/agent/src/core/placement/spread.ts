@@ -1,6 +1,6 @@
 import type { NodeId } from '@moot/crdt-state'
 import { assumes, type Assumption } from './assumed.ts'
-import { nodeAttribute } from './constraint.ts'
+import type { AttributeReader } from './constraint.ts'
 import type { NodeState } from './node-state.ts'
 import type { Claim } from './placement.ts'
 import type { Workload } from './workload.ts'
@@ -12,7 +12,7 @@ import type { Workload } from './workload.ts'
  * are those of the fold in which they were made.
  */
 export class SpreadTally {
-  readonly #descriptors: readonly string[]
+  readonly #attributes: readonly AttributeReader[]
   readonly #slots = new Map<string, number>()
   readonly #branches = new Map<NodeId, readonly string[]>()
   /** Claims that assume anything at all: few, and only while a service is being placed. */
@@ -20,7 +20,7 @@ export class SpreadTally {
   #hidden: NodeState[] = []
 
   constructor(workload: Workload, claims: readonly Claim[], nodeOf: (id: NodeId) => NodeState | undefined) {
-    this.#descriptors = workload.spread
+    this.#attributes = workload.spread
     for (const claim of claims) {
       const node = nodeOf(claim.node)
       if (node === undefined) continue
@@ -47,7 +47,7 @@ export class SpreadTally {
   compare(a: NodeState, b: NodeState): number {
     const branchesOfA = this.#branchesOf(a)
     const branchesOfB = this.#branchesOf(b)
-    for (let level = 0; level < this.#descriptors.length; level += 1) {
+    for (let level = 0; level < this.#attributes.length; level += 1) {
       const difference = this.#at(branchesOfA[level]) - this.#at(branchesOfB[level])
       if (difference !== 0) return difference
     }
@@ -66,7 +66,7 @@ export class SpreadTally {
   #branchesOf(node: NodeState): readonly string[] {
     const known = this.#branches.get(node.id)
     if (known !== undefined) return known
-    const values = this.#descriptors.map((descriptor) => nodeAttribute(node.node, descriptor) ?? '')
+    const values = this.#attributes.map((attribute) => attribute(node.node) ?? '')
     const branches = values.map((_, level) => JSON.stringify(values.slice(0, level + 1)))
     this.#branches.set(node.id, branches)
     return branches

@@ -1,6 +1,12 @@
 import type { GenericResource, Mount, Resource, ServiceId, ServiceSpec } from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
-import { ConstraintSyntaxError, isNodeKey, parseConstraint, type Constraint } from './constraint.ts'
+import {
+  attributeReader,
+  isNodeKey,
+  requirementOf,
+  type AttributeReader,
+  type Requirement,
+} from './constraint.ts'
 
 /** Units of one kind of generic resource: some of it, or these by name. */
 export interface GenericNeed {
@@ -31,7 +37,7 @@ export interface Workload {
   readonly demand: Demand
   /** Equal texts = equal demands: loads need no recount when only the image changed. */
   readonly demandKey: string
-  readonly constraints: readonly (Constraint | ConstraintSyntaxError)[]
+  readonly constraints: readonly Requirement[]
   readonly platforms: readonly {
     readonly OS?: string | undefined
     readonly Architecture?: string | undefined
@@ -41,8 +47,8 @@ export interface Workload {
   readonly maxReplicas: number
   /** Local named volumes that tie a slot to the node that has them; none where moving was asked for. */
   readonly volumes: readonly string[]
-  /** Descriptors of the spread preferences, the first counts most. */
-  readonly spread: readonly string[]
+  /** What the spread preferences look at, the first counts most. */
+  readonly spread: readonly AttributeReader[]
 }
 
 /** A service with this label may start on another node without the data of its local volumes. */
@@ -60,13 +66,16 @@ export function workloadOf(id: ServiceId, resource: Resource<ServiceSpec>): Work
     mode: modeOf(spec),
     demand,
     demandKey: JSON.stringify(demand),
-    constraints: (placement?.Constraints ?? []).map(parsed),
+    constraints: (placement?.Constraints ?? []).map(requirementOf),
     platforms: placement?.Platforms ?? [],
     plugins: pluginsOf(spec, mounts),
     maxReplicas: placement?.MaxReplicas ?? 0,
     volumes: movesFreely(spec) ? [] : mounts.filter(isTiedVolume).map((mount) => mount.Source ?? ''),
     // Swarm ignores what it does not know (swarmkit manager/scheduler/nodeset.go tree).
-    spread: (placement?.Preferences ?? []).map((item) => item.Spread.SpreadDescriptor).filter(isNodeKey),
+    spread: (placement?.Preferences ?? [])
+      .map((item) => item.Spread.SpreadDescriptor)
+      .filter(isNodeKey)
+      .map(attributeReader),
   }
 }
 
@@ -76,16 +85,6 @@ function modeOf(spec: ServiceSpec): Workload['mode'] {
   if (Mode.Global !== undefined) return { kind: 'global' }
   const replicas = Mode.Replicated?.Replicas ?? 1
   return { kind: 'replicated', replicas: Math.min(replicas, defaults.maxReplicasPerService) }
-}
-
-/** The edge refuses these; one that came another way (an older agent's) fits no node and says so. */
-function parsed(text: string): Constraint | ConstraintSyntaxError {
-  try {
-    return parseConstraint(text)
-  } catch (error) {
-    if (error instanceof ConstraintSyntaxError) return error
-    throw error
-  }
 }
 
 function demandOf(spec: ServiceSpec): Demand {
