@@ -1,95 +1,17 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { NodeId } from '@moot/crdt-state'
-import type { Gate, Mesh, Topic } from '../../packages/agent/src/ports/mesh.ts'
-
-/** Bounds used by the suite; the adapters are made with these. */
-export const suiteMaxMessageBytes = 64 * 1024
-
-/** One adapter's way to make nodes that can reach each other. */
-export interface MeshBed {
-  /** A new node with a key of its own, not started. */
-  node(gate: Gate, options?: { readonly gossip?: boolean }): Promise<SuiteNode>
-  stop(): Promise<void>
-}
-export interface SuiteNode {
-  readonly mesh: Mesh
-  /** The same node after a restart of its agent, on another address; the old mesh must be stopped. Not started. */
-  restarted(gate: Gate): Promise<SuiteNode>
-  /** The process vanishes, its host stays. */
-  kill(): Promise<void>
-  /** The host vanishes: silence. Undefined where the adapter's bed cannot do that without privileges. */
-  readonly powerOff?: () => Promise<void>
-}
-
-/** An allow-list that tests change. */
-class List implements Gate {
-  readonly members = new Set<NodeId>()
-  readonly removed = new Map<NodeId, Uint8Array>()
-  member(node: NodeId): boolean {
-    return this.members.has(node)
-  }
-  farewell(node: NodeId): Uint8Array | undefined {
-    return this.removed.get(node)
-  }
-}
-
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
-const text = (value: Uint8Array): string => new TextDecoder().decode(value)
-const soon = (): AbortSignal => AbortSignal.timeout(8_000)
-
-async function* concat(source: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  for await (const chunk of source) yield text(chunk)
-}
-async function readAll(source: AsyncIterable<Uint8Array>): Promise<string> {
-  let all = ''
-  for await (const part of concat(source)) all += part
-  return all
-}
-
-/** Resolves once `mesh` is connected with all of these. */
-function connected(mesh: Mesh, ...nodes: readonly NodeId[]): Promise<void> {
-  return new Promise((resolve) => {
-    const check = (): void => {
-      if (!nodes.every((node) => mesh.peers().has(node))) return
-      off()
-      resolve()
-    }
-    const off = mesh.onPeer(check)
-    check()
-  })
-}
-function disconnected(mesh: Mesh, node: NodeId): Promise<void> {
-  return new Promise((resolve) => {
-    const check = (): void => {
-      if (mesh.peers().has(node)) return
-      off()
-      resolve()
-    }
-    const off = mesh.onPeer(check)
-    check()
-  })
-}
-/** Publishes until it was heard: gossip is lossy, and its own mesh forms some milliseconds after the connections. */
-async function heard(from: Mesh, to: Mesh, topic: Topic, message: string): Promise<NodeId> {
-  const result = new Promise<NodeId>((resolve) => {
-    const off = to.onGossip(topic, (sender, payload) => {
-      if (text(payload) !== message) return
-      off()
-      resolve(sender)
-    })
-  })
-  const abort = new AbortController()
-  const publishing = (async () => {
-    while (!abort.signal.aborted) {
-      await from.publish(topic, bytes(message))
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-  })()
-  const sender = await result
-  abort.abort()
-  await publishing
-  return sender
-}
+import {
+  bytes,
+  connected,
+  disconnected,
+  heard,
+  List,
+  readAll,
+  soon,
+  suiteMaxMessageBytes,
+  text,
+} from './mesh.bed.ts'
+import type { MeshBed, SuiteNode } from './mesh.bed.ts'
 
 /** What every implementation of the mesh port keeps. */
 export function meshSuite(adapter: string, makeBed: () => Promise<MeshBed>): void {
@@ -331,13 +253,6 @@ export function meshSuite(adapter: string, makeBed: () => Promise<MeshBed>): voi
       expect(await a.mesh.probe(b.mesh.self, 2_000)).toMatchObject({ kind: 'answered' })
       await b.kill()
       expect(await a.mesh.probe(b.mesh.self, 2_000)).toEqual({ kind: 'refused' })
-    })
-
-    test('a host that is off is silent', async ({ skip }) => {
-      const { a, b } = await pair()
-      if (b.powerOff === undefined) return skip('needs network namespaces: test/e2e has it')
-      await b.powerOff()
-      expect(await a.mesh.probe(b.mesh.self, 500)).toEqual({ kind: 'silent' })
     })
 
     test('peers are told of as they come and go, and a member that comes back on another address is found', async () => {

@@ -6,8 +6,9 @@ import { createLibp2pMesh } from '../../packages/agent/src/adapters/libp2p/mesh.
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import type { Gate, Mesh } from '../../packages/agent/src/ports/mesh.ts'
-import { meshSuite, suiteMaxMessageBytes } from './mesh.suite.ts'
-import type { MeshBed, SuiteNode } from './mesh.suite.ts'
+import { suiteMaxMessageBytes } from './mesh.bed.ts'
+import type { MeshBed, SuiteNode } from './mesh.bed.ts'
+import { meshSuite } from './mesh.suite.ts'
 
 function memoryBed(): Promise<MeshBed> {
   const network = memoryNetwork()
@@ -28,7 +29,6 @@ function memoryBed(): Promise<MeshBed> {
       mesh,
       restarted: (newGate) => Promise.resolve(make(key, newGate, gossip)),
       kill: () => Promise.resolve(network.refuse(self)),
-      powerOff: () => Promise.resolve(network.cut(self)),
     }
   }
   return Promise.resolve({
@@ -73,4 +73,5 @@ function libp2pBed(): Promise<MeshBed> {
 }
 
 meshSuite('in memory', memoryBed)
+// A host's silence needs a host that can be switched off: ports/mesh.memory.test.ts, adapters/libp2p/knock.test.ts.
 meshSuite('libp2p', libp2pBed)

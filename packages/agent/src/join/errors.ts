@@ -7,6 +7,16 @@ export class BadTokenError extends Error {
   }
 }
 
+export class TooManyTokensError extends Error {
+  readonly code = 'ERR_TOO_MANY_TOKENS'
+  override name = 'TooManyTokensError'
+  constructor(count: number) {
+    super(
+      `${count} join tokens of this node wait to be used: use them, or make the next one when the first have expired`,
+    )
+  }
+}
+
 /** The issuer does not take this token. An unknown token and a wrong secret are told alike: a guesser learns nothing. */
 export class TokenRefusedError extends Error {
   readonly code = 'ERR_TOKEN_REFUSED'

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { JoinToken } from '../cluster.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
-import { TokenRefusedError } from './errors.ts'
+import { TokenRefusedError, TooManyTokensError } from './errors.ts'
 import { formatToken } from './token.ts'
 
 const storedSchema = z.object({
@@ -105,6 +105,8 @@ export function issueTokens(options: {
   return {
     async create({ ttlMs, clusterId, issuer, publicKey, addresses }) {
       await forgetOldest()
+      // All that are left to forget are still good: a script in a loop must not fill the disk.
+      if (tokens.size > settings.joinTokensKept) throw new TooManyTokensError(tokens.size)
       const id = options.randomHex(8)
       const secret = options.randomHex(16)
       const expiresAtMs = clock.wallMs() + ttlMs

@@ -132,6 +132,13 @@ describe('join tokens', () => {
     expect(tokens.list().map((token) => token.id)).toContain(id)
   })
 
+  it('are not made without end while none is used', async () => {
+    for (let each = 0; each <= defaults.joinTokensKept; each++) await make()
+    await expect(make()).rejects.toMatchObject({ code: 'ERR_TOO_MANY_TOKENS' })
+    await clock.advance(60_000)
+    await make()
+  })
+
   it('no secret is on the disk', async () => {
     const { secret } = await make()
     for (const { bytes } of storage.list('token'))

@@ -10,10 +10,11 @@ import type {
   TypedEventTarget,
 } from '@libp2p/interface'
 import { serviceCapabilities } from '@libp2p/interface'
-import type { Registrar } from '@libp2p/interface-internal'
 import type { NodeId } from '@moot/crdt-state'
 import type { Topic } from '../../ports/mesh.ts'
 import { nodeOf } from './identity.ts'
+
+type Registrar = GossipSubComponents['registrar']
 
 /** The only module that knows gossipsub: it has changed its package and its owner before. */
 const protocol = '/meshsub/1.2.0'
