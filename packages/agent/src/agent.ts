@@ -18,9 +18,11 @@ import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from '
 import type { Defaults } from './defaults.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from './errors.ts'
 import type { Home } from './home.ts'
+import type { FileDamage } from './kept-file.ts'
 import { issueTokens, type TokenIssuer } from './join/issuer.ts'
 import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
+import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
@@ -53,15 +55,6 @@ export interface Agent extends Cluster {
   stop(): Promise<void>
 }
 
-const membershipSchema = z.object({
-  kind: z.enum(['active', 'removed']),
-  clusterId: z.string(),
-  advertise: z.string().optional(),
-  by: z.string().optional(),
-  atMs: z.number().optional(),
-})
-type StoredMembership = z.infer<typeof membershipSchema>
-
 const joinRequestSchema = z.object({
   token: z.string().max(128),
   secret: z.string().max(256),
@@ -81,6 +74,14 @@ function membershipOf(specs: SpecStore): readonly SpecMessage[] {
   })
 }
 
+/** Tokens are their issuer's alone: no peer can give one back, and a new one is made in a second. */
+function lostTokens(storage: Storage): readonly FileDamage[] {
+  return storage
+    .damaged()
+    .filter(({ table }) => table === 'token')
+    .map(({ key, setAsideAs }) => ({ what: `token ${key}`, setAsideAs, healed: false }))
+}
+
 /**
  * Wires the parts into one agent and answers as `Cluster`. It is `inactive` until `init` or `join`, and remembers
  * across restarts which cluster it is part of.
@@ -89,6 +90,7 @@ export function createAgent(options: AgentOptions): Agent {
   const { home, clock, logger, settings } = options
   const listeners = new Set<(event: ClusterEvent) => void>()
   let storage: Storage = home.openStorage()
+  let memory = openMembershipMemory(home, storage)
   let identity = home.identity()
   let self = nodeIdOf(identity.publicKey)
   let state: ClusterState = { kind: 'inactive' }
@@ -112,10 +114,6 @@ export function createAgent(options: AgentOptions): Agent {
     return mine
   }
 
-  async function remember(stored: StoredMembership): Promise<void> {
-    await storage.commit([{ kind: 'put', table: 'meta', key: 'membership', bytes: encode(stored) }])
-  }
-
   function open(clusterId: string, sponsor?: NodeId): Promise<Member> {
     return openMember({
       clusterId,
@@ -132,6 +130,8 @@ export function createAgent(options: AgentOptions): Agent {
       agentVersion: options.agentVersion,
       addresses: () => (advertise === undefined ? [] : [advertise]),
       ...(sponsor === undefined ? {} : { sponsor }),
+      lastKnown: memory.members(),
+      membersKnown: rememberMembers,
       removed: (tombstone) => {
         exclusively(() => becomeRemoved(tombstone)).catch((error: unknown) =>
           logger.error({ err: error }, 'leaving the cluster failed'),
@@ -139,6 +139,14 @@ export function createAgent(options: AgentOptions): Agent {
       },
       event: emit,
     })
+  }
+
+  function rememberMembers(members: KnownMembers): void {
+    try {
+      memory.rememberMembers(members)
+    } catch (error) {
+      logger.warn({ err: error }, 'the note of who is a member could not be written; the store still has it')
+    }
   }
 
   async function activate(opened: Member): Promise<void> {
@@ -157,6 +165,7 @@ export function createAgent(options: AgentOptions): Agent {
     await storage.close()
     home.wipe()
     storage = home.openStorage()
+    memory = openMembershipMemory(home, storage)
     identity = home.identity()
     self = nodeIdOf(identity.publicKey)
     state = { kind: 'inactive' }
@@ -183,7 +192,7 @@ export function createAgent(options: AgentOptions): Agent {
     member = undefined
     tokens = undefined
     state = { kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs }
-    await remember({ kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs })
+    await memory.write({ kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs })
   }
 
   function ensureFree(): void {
@@ -290,7 +299,7 @@ export function createAgent(options: AgentOptions): Agent {
         )
         await opened.connect()
         await opened.specs.create('node', self, nodeSpec(identity.publicKey, opened.mesh.addresses()), author)
-        await remember({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
+        await memory.write({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
         await activate(opened)
         return createToken(settings.joinTokenTtlMs)
       }),
@@ -305,7 +314,7 @@ export function createAgent(options: AgentOptions): Agent {
         try {
           await opened.connect()
           await joinThrough(opened, token)
-          await remember({
+          await memory.write({
             kind: 'active',
             clusterId: token.clusterId,
             ...(advertise === undefined ? {} : { advertise }),
@@ -349,7 +358,7 @@ export function createAgent(options: AgentOptions): Agent {
       return () => listeners.delete(listener)
     },
     logs: (task, query, signal) => active().logs(task, query, signal),
-    damage: () => member?.specs.damage() ?? [],
+    damage: () => [...home.damage(), ...memory.damage(), ...lostTokens(storage), ...(member?.damage() ?? [])],
     status: () =>
       member === undefined
         ? {}
@@ -362,9 +371,10 @@ export function createAgent(options: AgentOptions): Agent {
           },
 
     async start() {
-      const bytes = storage.get('meta', 'membership')
-      if (bytes === undefined) return
-      const stored = membershipSchema.parse(decode(bytes))
+      const stored = memory.read()
+      if (stored === undefined) return
+      // Into both places: one of them may have lost it.
+      await memory.write(stored)
       if (stored.kind === 'removed') {
         state = { kind: 'removed', clusterId: stored.clusterId, by: stored.by ?? '', atMs: stored.atMs ?? 0 }
         return

@@ -37,3 +37,13 @@ export class ForeignClusterError extends Error {
   readonly code = 'ERR_FOREIGN_CLUSTER'
   override name = 'ForeignClusterError'
 }
+
+export class BothCopiesDamagedError extends Error {
+  readonly code = 'ERR_BOTH_COPIES_DAMAGED'
+  override name = 'BothCopiesDamagedError'
+  constructor(path: string) {
+    super(
+      `${path} and ${path}.copy are both damaged: restore one of them from a backup, or remove the data directory and join as a new node`,
+    )
+  }
+}

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   generateIdentity,
@@ -8,35 +8,48 @@ import {
   openSqliteStorage,
   type Storage,
 } from '@moot/crdt-state'
+import { type FileDamage, keptFile } from './kept-file.ts'
 
-/** What an agent keeps on its disk: its key and its store. */
+/** What an agent keeps on its disk: its key, its store, and a note of what it needs to heal a lost store. */
 export interface Home {
   /** The node's key; made on first use. One key is one membership: `wipe` forgets it. */
   identity(): Identity
   openStorage(): Storage
-  /** Forgets the key and the store, after a node has left its cluster. The store must be closed. */
+  /**
+   * The note of the membership (one line of text), which must survive the loss of the whole store. Throws
+   * `BothCopiesDamagedError`.
+   */
+  readNote(): string | undefined
+  writeNote(text: string): void
+  /** Files, other than the store's, that were found damaged. */
+  damage(): readonly FileDamage[]
+  /** Forgets all of it, after a node has left its cluster. The store must be closed. */
   wipe(): void
 }
 
-/** A directory: `node.key` (0600) and `state.db`. */
+/** A directory: `node.key` (0600), `membership` and `state.db`. */
 export function directoryHome(directory: string): Home {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const keyPath = join(directory, 'node.key')
+  const key = keptFile(join(directory, 'node.key'))
+  const note = keptFile(join(directory, 'membership'))
   const storePath = join(directory, 'state.db')
   return {
     identity() {
-      if (existsSync(keyPath)) return loadIdentity(readFileSync(keyPath, 'utf8'))
+      const kept = key.read()
+      if (kept !== undefined) return loadIdentity(kept)
       const { identity, secret } = generateIdentity()
-      // Written aside and renamed: a crash leaves no half key.
-      writeFileSync(`${keyPath}.new`, secret, { mode: 0o600, flush: true })
-      chmodSync(`${keyPath}.new`, 0o600)
-      renameSync(`${keyPath}.new`, keyPath)
+      key.write(secret)
       return identity
     },
     openStorage: () => openSqliteStorage({ path: storePath }),
+    readNote: () => note.read(),
+    writeNote: (text) => note.write(text),
+    damage: () => [...key.damage(), ...note.damage()],
     wipe() {
-      for (const path of [keyPath, storePath, `${storePath}-wal`, `${storePath}-shm`])
-        rmSync(path, { force: true })
+      // The note first: what is left after a crash must not look like a member that lost its store.
+      note.remove()
+      for (const suffix of ['', '-wal', '-shm']) rmSync(storePath + suffix, { force: true })
+      key.remove()
     },
   }
 }
@@ -45,6 +58,7 @@ export function directoryHome(directory: string): Home {
 export function memoryHome(): Home {
   let identity: Identity | undefined
   let storage: Storage | undefined
+  let note: string | undefined
   return {
     identity() {
       identity ??= generateIdentity().identity
@@ -54,9 +68,15 @@ export function memoryHome(): Home {
       storage ??= memoryStorage()
       return storage
     },
+    readNote: () => note,
+    writeNote: (text) => {
+      note = text
+    },
+    damage: () => [],
     wipe() {
       identity = undefined
       storage = undefined
+      note = undefined
     },
   }
 }

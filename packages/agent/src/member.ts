@@ -56,6 +56,10 @@ export interface MemberOptions {
   readonly addresses: () => readonly string[]
   /** A stranger's key that counts as a member until the specs are here (the issuer, while joining). */
   readonly sponsor?: NodeId
+  /** Members and their addresses before this start: believed while the store has lost who is one. */
+  readonly lastKnown: ReadonlyMap<NodeId, readonly string[]>
+  /** Members and their addresses now, to be remembered. */
+  readonly membersKnown: (members: ReadonlyMap<NodeId, readonly string[]>) => void
   /** This node's membership was removed, by this tombstone. */
   readonly removed: (tombstone: Tombstone) => void
   readonly event: (event: ClusterEvent) => void
@@ -80,16 +84,27 @@ export interface Member {
   /** After this node's removal: resolves once its tasks have stopped and their containers are gone. */
   clear(signal: AbortSignal): Promise<void>
   synced(): boolean
+  /** What was found damaged in the stores. */
+  damage(): readonly Damage[]
   /** Opens the mesh port, as a stranger may have to before it is a member. */
   connect(): Promise<void>
   start(): Promise<void>
   stop(): Promise<void>
 }
 
+interface Damage {
+  readonly what: string
+  readonly setAsideAs: string
+  readonly healed: boolean
+}
+
 export async function openMember(options: MemberOptions): Promise<Member> {
   const { self, clock, logger, settings, engine, storage, identity, clusterId } = options
   const isMember = (node: NodeId): boolean =>
-    node === self || node === options.sponsor || specs.byName('node', node) !== undefined
+    node === self ||
+    node === options.sponsor ||
+    specs.byName('node', node) !== undefined ||
+    isLostMember(node)
   const specs: SpecStore = await openSpecStore({
     storage,
     identity,
@@ -128,6 +143,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     },
   })
 
+  /** Documents are lost and no peer has filled the holes yet. */
+  const specsHaveHoles = (): boolean => !replication.synced() && specs.damage().some(({ healed }) => !healed)
+  /** The lost documents may be the very ones that say who is a member, and only members give documents. */
+  const isLostMember = (node: NodeId): boolean =>
+    specsHaveHoles() && options.lastKnown.has(node) && specs.tombstone('node', node) === undefined
+  /** A record with holes must not replace the peers' copies of it, which can fill them. */
+  const recordIsWhole = (): boolean => !records.isOwnDamaged || bootWaitOver
+
   const viewOf = createViewSource(self, specs, records)
   const decisions = createDecisions(viewOf)
   const waiters = new Set<() => void>()
@@ -136,7 +159,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   let stopping = false
 
   const changed = (): void => {
-    reconciler.trigger()
+    if (recordIsWhole()) reconciler.trigger()
     for (const waiter of waiters) waiter()
   }
   const watch = createEngineWatch({
@@ -152,8 +175,10 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   })
   const synced = (): boolean => {
     // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
-    if (records.isOwnDamaged && !bootWaitOver) return false
+    if (!recordIsWhole()) return false
     const { nodes } = viewOf()
+    // Not removed, but forgotten by a damaged store: acting on what is left of it would stop everything here.
+    if (specsHaveHoles()) return bootWaitOver && nodes.has(self)
     // Alone, or no member any more: there is nobody to wait for.
     if (nodes.size <= 1 || !nodes.has(self)) return true
     return bootWaitOver || replication.synced()
@@ -215,7 +240,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   /** Writes this node's status entry when it differs from the one in the record. */
   function publishStatus(): void {
     const status = statusOf(options, watch, mesh)
-    if (status === undefined || stopping) return
+    if (status === undefined || stopping || !recordIsWhole()) return
     const text = JSON.stringify(status)
     if (text === lastStatus) return
     lastStatus = text
@@ -226,6 +251,24 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         logger.error({ err: error }, "cannot write this node's status; it is tried again")
       },
     )
+  }
+
+  let speaking = false
+  /** Begins to write its status and its alerts, once there is a whole record to write them into. */
+  function speak(): void {
+    if (speaking || stopping || !recordIsWhole()) return
+    speaking = true
+    driver.start()
+    publishStatus()
+  }
+
+  /** A whole lost store is healed by the first comparison with a peer. */
+  function damage(): readonly Damage[] {
+    const healed = replication.synced() && !records.isOwnDamaged
+    const all = [...specs.damage(), ...records.damage()].map((each) =>
+      each.what === 'database' ? { ...each, healed } : each,
+    )
+    return [...new Map(all.map((each) => [`${each.what} ${each.setAsideAs}`, each])).values()]
   }
 
   const localLogs = async (
@@ -275,16 +318,17 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     const view = viewOf()
     if (view.nodes === membersFrom?.nodes && view.records === membersFrom.records) return
     membersFrom = view
-    mesh.setMembers(
-      new Map(
-        [...view.nodes]
-          .filter(([id]) => id !== self)
-          .map(([id, node]) => [
-            id,
-            [...new Set([...(view.records.get(id)?.status?.meshAddresses ?? []), ...node.spec.Addresses])],
-          ]),
-      ),
+    const members = new Map(
+      [...view.nodes]
+        .filter(([id]) => id !== self)
+        .map(([id, node]) => [
+          id,
+          [...new Set([...(view.records.get(id)?.status?.meshAddresses ?? []), ...node.spec.Addresses])],
+        ]),
     )
+    const lost = [...options.lastKnown].filter(([node]) => isLostMember(node) && !members.has(node))
+    mesh.setMembers(new Map([...lost, ...members]))
+    if (lost.length === 0) options.membersKnown(members)
   }
 
   function specChanged(change: SpecChange): void {
@@ -323,16 +367,23 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await engine.sweep({ services: new Set(), networks: new Set() }, signal)
     },
     synced,
+    damage,
     connect,
     async start() {
       unsubscribe.push(
         specs.subscribe(specChanged),
         watchRecords(records, clock, options.event, () => {
           updateMembers()
+          speak()
           changed()
         }),
         serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
-        replication.onSync(() => changed()),
+        replication.onSync(() => {
+          // Members that were only remembered are no longer taken on trust.
+          membersFrom = undefined
+          updateMembers()
+          changed()
+        }),
         mesh.onFarewell((from, removal) => {
           logger.warn({ from }, 'a member says that this node was removed from the cluster')
           replication
@@ -342,14 +393,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       )
       cancelBootWait = clock.after(settings.bootSyncTimeoutMs, () => {
         bootWaitOver = true
+        speak()
         changed()
       })
       await connect()
       replication.start()
       updateMembers()
       watch.start()
-      driver.start()
-      publishStatus()
+      speak()
       changed()
     },
     async stop() {

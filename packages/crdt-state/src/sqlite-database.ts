@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { stateDefaults } from './defaults.ts'
 import { StorageFailedError } from './errors.ts'
+import { isLogDamaged } from './write-ahead-log.ts'
 
 export interface OpenedDatabase {
   readonly database: DatabaseSync
@@ -12,11 +13,12 @@ export interface OpenedDatabase {
 
 /**
  * Opens or begins the database. A half-written log is SQLite's business: its frames carry checksums, and recovery
- * stops at the first that does not hold. A file that is no database, or whose pages contradict each other, is set
+ * stops at the first that does not hold; that commits stand behind it is ours to find. A file that is no database, or whose pages contradict each other, is set
  * aside: a damaged disk must not keep an agent from starting.
  */
 export function openDatabase(path: string): OpenedDatabase {
   try {
+    if (isLogDamaged(`${path}-wal`)) return replaced(path)
     const database = open(path)
     if (isSound(database)) return { database, setAsideAs: undefined }
     database.close()
@@ -24,6 +26,10 @@ export function openDatabase(path: string): OpenedDatabase {
     // A missing directory or a full disk is not damage, and renaming would not help.
     if (!existsSync(path) || isUnusableDisk(error)) throw new StorageFailedError(path, error)
   }
+  return replaced(path)
+}
+
+function replaced(path: string): OpenedDatabase {
   const setAsideAs = setDatabaseAside(path, undefined)
   const database = open(path)
   salvageInto(database, setAsideAs)

@@ -1,0 +1,104 @@
+import { type MemoryStorage, memoryStorage, type Storage, type Table, wholeDatabase } from '@moot/crdt-state'
+import { afterEach, describe, expect, it } from 'vitest'
+import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import type { Home } from './home.ts'
+
+describe('a damaged store', () => {
+  let world: World
+  afterEach(async () => world.stop())
+
+  const nth = (index: number): Machine => {
+    const machine = world.machines[index]
+    if (machine === undefined) throw new Error(`no machine ${index}`)
+    return machine
+  }
+
+  async function runningCluster(nodes: number): Promise<string[]> {
+    world = await World.of(nodes)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
+    await world.until('six run', async () => (await world.running()).length === 6)
+    await world.pass(5_000)
+    return (await world.running()).toSorted()
+  }
+
+  async function untilHealed(machine: Machine): Promise<void> {
+    await world.until(
+      'the damage is told and healed',
+      () => machine.agent.damage().length > 0 && machine.agent.damage().every(({ healed }) => healed),
+    )
+    await world.pass(20_000)
+  }
+
+  const ofOwn = (machine: Machine): Record<'node' | 'peer', string> => ({
+    node: [...machine.agent.view().nodes.values()].find(({ name }) => name === machine.node)?.id ?? '',
+    peer: [...machine.agent.view().nodes.values()].find(({ name }) => name !== machine.node)?.id ?? '',
+  })
+
+  it.each<[string, Table, (machine: Machine) => string]>([
+    ['the membership', 'meta', () => 'membership'],
+    ['the own node document', 'document', (machine) => ofOwn(machine).node],
+    ["the only peer's node document", 'document', (machine) => ofOwn(machine).peer],
+    ['the service', 'document', (machine) => [...machine.agent.view().services.keys()][0] ?? ''],
+    [
+      'a claim',
+      'own-record',
+      (machine) =>
+        `entry/task/${[...(machine.agent.view().records.get(machine.node)?.tasks.keys() ?? [])][0] ?? ''}`,
+    ],
+  ])('that lost %s is healed by the one peer, and no container notices', async (_what, table, keyOf) => {
+    const before = await runningCluster(2)
+    const machine = nth(1)
+    const key = keyOf(machine)
+    await world.during(machine.agent.stop())
+    ;(machine.home.openStorage() as MemoryStorage).corrupt(table, key)
+    await world.start(machine)
+    await untilHealed(machine)
+    expect(machine.agent.state()).toMatchObject({ kind: 'active' })
+    expect((await world.running()).toSorted()).toEqual(before)
+    expect(machine.agent.view().nodes.size).toBe(2)
+  })
+
+  it('that lost everything is healed by peers that the note beside it remembers', async () => {
+    const before = await runningCluster(2)
+    const machine = nth(1)
+    await world.during(machine.agent.stop())
+    const healing = { ...machine, home: withEmptyStore(machine.home) }
+    world.machines[1] = healing
+    await world.start(healing)
+    await untilHealed(healing)
+    expect(healing.agent.state()).toMatchObject({ kind: 'active' })
+    expect((await world.running()).toSorted()).toEqual(before)
+  })
+
+  it('that lost everything while no peer answers stops nothing', async () => {
+    const before = await runningCluster(2)
+    const machine = nth(1)
+    await world.during(machine.agent.stop())
+    world.network.cut(machine.node)
+    const alone = { ...machine, home: withEmptyStore(machine.home) }
+    world.machines[1] = alone
+    await world.start(alone)
+    await world.pass(60_000)
+    const running = await alone.engine.list(AbortSignal.timeout(1_000))
+    const kept = running.filter(({ state }) => state === 'running').map(({ task }) => task)
+    expect(kept.length).toBeGreaterThan(0)
+    expect(before).toEqual(expect.arrayContaining(kept))
+    world.network.heal(machine.node)
+    await untilHealed(alone)
+    await world.until('six run', async () => (await world.running()).length === 6)
+  })
+})
+
+/** The disk of this home after its database could not be read at all. */
+function withEmptyStore(home: Home): Home {
+  const empty: Storage = memoryStorage()
+  const lost: Storage = {
+    commit: (writes) => empty.commit(writes),
+    cache: (writes) => empty.cache(writes),
+    get: (table, key) => empty.get(table, key),
+    list: (table) => empty.list(table),
+    damaged: () => [{ table: 'meta', key: wholeDatabase, setAsideAs: 'state.db.damaged-1' }],
+    close: () => empty.close(),
+  }
+  return { ...home, openStorage: () => lost }
+}
