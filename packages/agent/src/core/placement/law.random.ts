@@ -14,6 +14,7 @@ import {
   input,
   node,
   nodeId,
+  replicas,
   service,
   task,
   withTasks,
@@ -82,6 +83,19 @@ export function randomCluster(dice: Dice, nodeCount: number, serviceCount: numbe
     }
   }
   return state
+}
+
+/** Healthy nodes, and services of which each spreads over zones: here everything looks at everything (rule 4). */
+export function spreadingCluster(dice: Dice, nodeCount: number, serviceCount: number): PlacementInput {
+  const spread = { Preferences: randomSpread(dice) }
+  const services = Array.from({ length: serviceCount }, (_, index) =>
+    service(`s${index}`, replicas(1 + dice.roll(7)), {
+      Resources: { Reservations: { NanoCPUs: (1 + dice.roll(4)) * (cpu / 4) } },
+      Placement: spread,
+    }),
+  )
+  const nodes = Array.from({ length: nodeCount }, (_, index) => healthy(randomNode(dice, `n${index}`, [])))
+  return input(services, nodes)
 }
 
 /** In such clusters most slots find a node, and the score decides more than the filters. */

@@ -3,7 +3,14 @@ import { check, integer, property } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isClaim, type NodeId, type ServiceId, type SlotId } from '@moot/crdt-state'
 import { execute, input, withTasks } from './fixtures.ts'
-import { Dice, executeSome, randomCluster, randomNode, randomService } from './law.random.ts'
+import {
+  Dice,
+  executeSome,
+  randomCluster,
+  randomNode,
+  randomService,
+  spreadingCluster,
+} from './law.random.ts'
 import { createPlacer, openSlots, place } from './place.ts'
 import type { Placement, PlacementInput, PlacementNode, SlotPlacement } from './placement.ts'
 
@@ -16,9 +23,13 @@ interface Compared {
  * The first random cluster, shrunk to the fewest nodes and services, for which the two values differ; undefined where
  * none was found. Its numbers are what `clusterOf` makes it from again.
  */
-function counterexample(runs: number, compare: (dice: Dice, start: PlacementInput) => Compared): unknown {
+function counterexample(
+  runs: number,
+  compare: (dice: Dice, start: PlacementInput) => Compared,
+  cluster = randomCluster,
+): unknown {
   const compared = (seed: number, nodes: number, services: number): Compared =>
-    compare(...clusterOf(seed, nodes, services))
+    compare(...clusterOf(seed, nodes, services, cluster))
   const result = check(
     property(
       integer({ min: 0, max: 2 ** 31 }),
@@ -36,9 +47,14 @@ function counterexample(runs: number, compare: (dice: Dice, start: PlacementInpu
   return { seedNodesServices: found, error: result.errorInstance, ...(found && compared(...found)) }
 }
 
-function clusterOf(seed: number, nodes: number, services: number): [Dice, PlacementInput] {
+function clusterOf(
+  seed: number,
+  nodes: number,
+  services: number,
+  cluster = randomCluster,
+): [Dice, PlacementInput] {
   const dice = new Dice(seed)
-  return [dice, randomCluster(dice, nodes, services)]
+  return [dice, cluster(dice, nodes, services)]
 }
 
 /** The slots that nobody has claimed yet, and where they go (undefined: nowhere). */
@@ -71,31 +87,38 @@ function claimantOf(where: SlotPlacement | undefined): NodeId | undefined {
 
 describe('the law: a half-executed placement leads everyone to the same rest', () => {
   test('after any nodes have executed any prefix of what is theirs', () => {
-    const found = counterexample(2000, (dice, start) => {
-      const whole = place(start)
-      return { is: outcomeOf(whole, place(executeSome(dice, start, 1))), shouldBe: restOf(whole) }
-    })
-    expect(found).toBeUndefined()
+    expect(counterexample(2000, afterSomeWork)).toBeUndefined()
   })
 
   test('after nodes have acted on views that mix older and newer records of the others', () => {
-    const found = counterexample(1500, (dice, start) => {
-      const whole = place(start)
-      const versions = new Map<NodeId, PlacementNode[]>(
-        [...start.nodes].map(([id, node]) => [id, [node]] as const),
-      )
-      for (let step = 0; step < 3 * start.nodes.size; step += 1) {
-        const self = dice.pick([...versions.keys()])
-        const view = staleView(dice, start, versions, self)
-        const acted = execute(view, place(view), self, 1 + dice.roll(3)).nodes.get(self)!
-        if (acted !== versions.get(self)!.at(-1)) versions.get(self)!.push(acted)
-      }
-      const now = new Map([...versions].map(([id, all]) => [id, all.at(-1)!] as const))
-      return { is: outcomeOf(whole, place({ ...start, nodes: now })), shouldBe: restOf(whole) }
-    })
-    expect(found).toBeUndefined()
+    expect(counterexample(1500, afterStaleWork)).toBeUndefined()
+  })
+
+  test('also where every service spreads, so that each slot’s score looks at the others', () => {
+    expect(counterexample(500, afterSomeWork, spreadingCluster)).toBeUndefined()
+    expect(counterexample(500, afterStaleWork, spreadingCluster)).toBeUndefined()
   })
 })
+
+function afterSomeWork(dice: Dice, start: PlacementInput): Compared {
+  const whole = place(start)
+  return { is: outcomeOf(whole, place(executeSome(dice, start, 1))), shouldBe: restOf(whole) }
+}
+
+function afterStaleWork(dice: Dice, start: PlacementInput): Compared {
+  const whole = place(start)
+  const versions = new Map<NodeId, PlacementNode[]>(
+    [...start.nodes].map(([id, node]) => [id, [node]] as const),
+  )
+  for (let step = 0; step < 3 * start.nodes.size; step += 1) {
+    const self = dice.pick([...versions.keys()])
+    const view = staleView(dice, start, versions, self)
+    const acted = execute(view, place(view), self, 1 + dice.roll(3)).nodes.get(self)!
+    if (acted !== versions.get(self)!.at(-1)) versions.get(self)!.push(acted)
+  }
+  const now = new Map([...versions].map(([id, all]) => [id, all.at(-1)!] as const))
+  return { is: outcomeOf(whole, place({ ...start, nodes: now })), shouldBe: restOf(whole) }
+}
 
 /** One's own record is always known to the last. */
 function staleView(
