@@ -59,6 +59,7 @@ class Libp2pMesh implements Mesh {
   readonly #gossipListeners = new Map<Topic, Set<(from: NodeId, payload: Uint8Array) => void>>()
   readonly #farewellListeners = new Set<(from: NodeId, removal: Uint8Array) => void>()
   #node: Libp2p | undefined
+  #listeningOn: number | undefined
   #gossip: Gossip | undefined
   #stopPulse: () => void = () => undefined
   #stopped: Promise<void> | undefined
@@ -241,13 +242,19 @@ class Libp2pMesh implements Mesh {
       throw new MessageTooLargeError(what, payload.length, maxMessageBytes)
   }
 
+  /** The port that it listens on; asked of libp2p once, since that lists every interface of the host. */
+  #ownPort(): number {
+    const found = (this.#node?.getMultiaddrs() ?? []).map((address) => address.toString())
+    this.#listeningOn ??= this.#port(found)
+    return this.#listeningOn ?? 0
+  }
+
   async probe(node: NodeId, timeoutMs: number): Promise<ProbeResult> {
     const { links } = this.#connections
-    const ownPort = this.#port((this.#node?.getMultiaddrs() ?? []).map((address) => address.toString())) ?? 0
     const result = await probeNode({
       timeoutMs,
       link: links.best(node),
-      addresses: this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, ownPort)),
+      addresses: this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, this.#ownPort())),
       connect: (signal) => this.#connections.connect(node, signal),
       connectionsDead: () => this.#closeDead(node, 0),
     })

@@ -33,6 +33,8 @@ export function probeNode(context: ProbeContext): Promise<ProbeResult> {
   })()
   const secondOpinion = async (): Promise<ProbeResult> => {
     if (link !== undefined) await pause(timeoutMs * patience, over.signal)
+    // It answered, or there is no time left to ask: no connection is made for nothing.
+    if (over.signal.aborted) return { kind: 'silent' }
     const kernel = await knockAny(context.addresses, over.signal)
     if (kernel === 'refused') {
       // Nobody listens: the process is gone, and an open connection is only not told yet.
