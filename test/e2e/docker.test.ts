@@ -61,7 +61,7 @@ describe('the stock docker CLI through the socket', () => {
       for (const { host } of running) {
         await hosts
           .host(host)
-          .inside('curl', '-sf', `http://${hosts.host(host).address}:18081/asked-on-${host}`)
+          .inside('curl', '-s', `http://${hosts.host(host).address}:18081/asked-on-${host}`)
       }
       await hosts.waitFor('the three requests are in the followed log', async () =>
         running.every(({ host }) => follow.output().includes(`asked-on-${host}`)),

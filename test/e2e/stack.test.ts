@@ -79,7 +79,7 @@ describe('a stack on five hosts', () => {
 
   it('its web servers answer on the hosts where they are published', async () => {
     for (const host of hosts.all()) {
-      expect(await host.inside('curl', '-sf', `http://${host.address}:18080/`)).toContain('v1')
+      expect(await host.inside('curl', '-sS', '-f', `http://${host.address}:18080/`)).toContain('v1')
     }
   })
 

@@ -63,6 +63,8 @@ export const defaults = {
   observersPerNode: 4,
   probeIntervalMs: 1_000,
   probeTimeoutMs: 1_000,
+  /** A node heard this recently is not probed: just below the interval, so that each pair probes once. */
+  probeFreshMs: 900,
   /** Consecutive silent probes before an alert: 3 s of silence outlasts a garbage collection. */
   probesMissed: 3,
   /** Probes under way at once: a node watches about `observersPerNode` others, and more only after a mass failure. */

@@ -271,6 +271,11 @@ export class MemoryMesh implements Mesh {
     })
   }
 
+  /** Never known here: every probe of a simulation is one. */
+  quietMs(): undefined {
+    return undefined
+  }
+
   probe(node: NodeId, timeoutMs: number): Promise<ProbeResult> {
     const clock = this.#wire.clock
     const startMs = clock?.monotonicMs() ?? 0

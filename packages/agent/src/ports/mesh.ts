@@ -61,6 +61,8 @@ export interface Mesh {
   onStream(protocol: string, handler: (from: NodeId, stream: ByteStream) => void): () => void
 
   probe(node: NodeId, timeoutMs: number): Promise<ProbeResult>
+  /** How long ago its agent was last heard over an open connection, ms: its own probe of us is a sign of life too. */
+  quietMs(node: NodeId): number | undefined
 
   /** As a stranger with a token: to the issuer at one of these addresses. Rejects with a `PeerRefusedError` that says why. */
   join(

@@ -12,7 +12,7 @@ import {
 import type { MembershipView } from '../core/membership/liveness.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Mesh } from '../ports/mesh.ts'
+import type { Mesh, ProbeResult } from '../ports/mesh.ts'
 
 export interface MembershipDriver {
   start(): void
@@ -84,6 +84,13 @@ export function createMembershipDriver(options: {
     }
   }
 
+  /** Who has just spoken need not be asked: two nodes that watch each other send one probe an interval, not two. */
+  async function ask(target: NodeId): Promise<ProbeResult['kind']> {
+    const quietMs = mesh.quietMs(target)
+    if (quietMs !== undefined && quietMs < settings.probeFreshMs) return 'answered'
+    return (await mesh.probe(target, settings.probeTimeoutMs)).kind
+  }
+
   function probe(target: NodeId): void {
     const underWay = probing.get(target) ?? 0
     // One more than fits: a probe whose time limit ends with the interval must not cost the next one its turn.
@@ -91,8 +98,8 @@ export function createMembershipDriver(options: {
     probing.set(target, underWay + 1)
     limit(async () => {
       const sentAtMs = clock.monotonicMs()
-      const result = await mesh.probe(target, settings.probeTimeoutMs)
-      feed({ kind: 'probe-result', target, outcome: result.kind, sentAtMs })
+      const outcome = await ask(target)
+      feed({ kind: 'probe-result', target, outcome, sentAtMs })
     })
       .catch((error: unknown) => logger.error({ err: error, target }, 'a probe failed in itself'))
       .finally(() => {

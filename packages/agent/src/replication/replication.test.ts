@@ -316,13 +316,19 @@ describe('records', () => {
   it('a second agent with the same key is noticed', async () => {
     cluster = await testCluster({ count: 2, settings: quiet })
     await cluster.advance(1_000)
+    // Both disks remember the first epoch, as a disk and its clone do.
+    await cluster.node(0).crash()
+    await cluster.boot(0)
+    await cluster.advance(1_000)
     const { identity, id, cloned } = cluster.node(0)
-    const twin = await openRecordStore({ storage: memoryStorage(), identity, clusterId })
+    const storage = memoryStorage()
+    await openRecordStore({ storage, identity, clusterId })
+    const twin = await openRecordStore({ storage, identity, clusterId })
     for (let round = 0; round < 5; round++) await twin.write(statusChange(`twin ${round}`))
     cluster.node(1).records.receive([twin.whole(id) as never])
     expect(cloned).toEqual([])
     await during(cluster.node(1).replication.syncNow(id))
-    expect(cloned).toEqual([{ epoch: 1, seq: 5 }])
+    expect(cloned).toEqual([{ epoch: 2, seq: 5 }])
   })
 
   it('a farewell that is no genuine removal changes nothing', async () => {

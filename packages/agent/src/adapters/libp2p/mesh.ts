@@ -254,12 +254,18 @@ class Libp2pMesh implements Mesh {
     const result = await probeNode({
       timeoutMs,
       link: links.best(node),
-      addresses: this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, this.#ownPort())),
+      addresses: this.#connections
+        .doorsOf(node)
+        .filter(({ host, port }) => !isOwn(host, port, this.#ownPort())),
       connect: (signal) => this.#connections.connect(node, signal),
       connectionsDead: () => this.#closeDead(node, 0),
     })
     if (result.kind !== 'answered') this.#closeDead(node, this.#settings.meshDeadAfterMs)
     return result
+  }
+  quietMs(node: NodeId): number | undefined {
+    const link = this.#connections.links.best(node)
+    return link === undefined ? undefined : performance.now() - link.lastHeardMs
   }
   #closeDead(node: NodeId, quietMs: number): void {
     for (const link of this.#connections.links.of(node)) {
