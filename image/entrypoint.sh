@@ -52,7 +52,7 @@ fi
 
 address=$(ip -4 -o addr show dev eth0 | sed -n 's/.*inet \([0-9.]*\).*/\1/p' | head -n 1)
 while kill -0 "$engine" 2>/dev/null; do
-  node /opt/moot/agent.mjs \
+  node --max-semi-space-size=4 /opt/moot/agent.mjs \
     --data-dir /var/lib/moot --socket /run/moot/moot.sock --docker-socket /run/docker.sock \
     --advertise "$address" --log-level "${MOOT_LOG_LEVEL:-info}" &
   agent=$!

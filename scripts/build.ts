@@ -15,6 +15,9 @@ const require = createRequire(import.meta.url)
 // CommonJS dependencies call `require` for Node's own modules, and Automerge reads its WebAssembly from `__dirname`.
 const banner = `import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __dirname = import.meta.dirname;`
 
+// A small young generation: an agent makes little garbage, and 20 MB less memory is worth more than fewer collections.
+const shebang = '#!/usr/bin/env -S node --max-semi-space-size=4'
+
 const shared: BuildOptions = {
   bundle: true,
   platform: 'node',
@@ -36,14 +39,14 @@ await build({
   ...shared,
   entryPoints: [join(root, 'packages/agent/src/main.ts')],
   outfile: join(dist, 'agent.mjs'),
-  banner: { js: banner },
+  banner: { js: `${shebang}\n${banner}` },
   alias: { ssh2: nothing, '@grpc/grpc-js': nothing, '@grpc/proto-loader': nothing },
 })
 await build({
   ...shared,
   entryPoints: [join(root, 'packages/cli/src/main.ts')],
   outfile: join(dist, 'moot.mjs'),
-  banner: { js: `#!/usr/bin/env node\n${banner}` },
+  banner: { js: `${shebang}\n${banner}` },
   external: ['./agent.mjs'],
 })
 rmSync(nothing)

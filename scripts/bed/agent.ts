@@ -14,6 +14,8 @@ const notPassedOn = new Set(['MOOT_BED', 'MOOT_HOST', 'MOOT_AGENT', 'MOOT_COMMAN
 
 export function agentArguments(host: HostPlace, options: AgentOptions): string[] {
   return [
+    // As in the bundle's first line (scripts/build.ts).
+    '--max-semi-space-size=4',
     join(repository, options.main ?? process.env['MOOT_AGENT'] ?? 'packages/agent/src/main.ts'),
     ...flags({
       'data-dir': join(host.directory, 'agent'),

@@ -35,7 +35,8 @@ interface Orchestrator {
 type Figures = Map<string, number>
 
 async function main(): Promise<void> {
-  const hosts = await Hosts.up(hostCount)
+  // What is shipped is measured: the bundle.
+  const hosts = await Hosts.up(hostCount, { agent: { main: 'dist/agent.mjs' } })
   const results: { name: string; figures: Figures }[] = []
   try {
     await hosts.reset()
@@ -231,4 +232,5 @@ function print(results: readonly { name: string; figures: Figures }[]): void {
   process.stdout.write(`${machine}\n${table.toString()}\n`)
 }
 
+await import('../../scripts/build.ts')
 await main()
