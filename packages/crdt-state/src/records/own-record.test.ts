@@ -217,6 +217,24 @@ describe('damage', () => {
     expect((await again.reopen()).store.own.tasks.size).toBe(2)
   })
 
+  test('a claim that a peer gave back is missed until it stands in the record, on the disk', async () => {
+    const a = await openRecords()
+    const b = await openRecords()
+    await a.store.write(tasks(one))
+    catchUp(a.store, b.store)
+    a.storage.corrupt('own-record', `entry/task/${one.id}`)
+    const again = await a.reopen()
+    const wasWhole: boolean[] = []
+    again.store.subscribe(() => wasWhole.push(!again.store.isOwnDamaged && again.store.own.tasks.has(one.id)))
+    const release = again.storage.holdSync()
+    again.store.receive([b.store.whole(a.node)!])
+    expect(again.store.isOwnDamaged).toBe(true)
+    release()
+    await again.store.write(new Map())
+    expect(again.store.isOwnDamaged).toBe(false)
+    expect(wasWhole[0]).toBe(true)
+  })
+
   test('a record with a hole is kept back until a peer’s copy fills it, so that it replaces none', async () => {
     const a = await openRecords()
     const b = await openRecords()

@@ -64,6 +64,8 @@ export class OwnRecord {
   /** Keys that this life wrote: what peers remember of them is older. */
   #touched = new Set<string>()
   #loss: Loss
+  /** What peers gave back and is not on the disk yet. */
+  #adopting = 0
 
   private constructor(options: OwnRecordOptions, signed: SignedRecord, loss: Loss) {
     this.#epochIsGuess = signed.epoch === 1 || loss.kind === 'all'
@@ -105,9 +107,9 @@ export class OwnRecord {
     return this.#signed
   }
 
-  /** Parts of the record were lost with the disk, and no peer has given them back yet. */
+  /** Parts of the record were lost with the disk, and what a peer gave back does not stand in the record yet. */
   get isDamaged(): boolean {
-    return this.#loss.kind !== 'none' && this.#loss.adopted === undefined
+    return this.#loss.kind !== 'none' && (this.#loss.adopted === undefined || this.#adopting > 0)
   }
 
   /**
@@ -132,10 +134,12 @@ export class OwnRecord {
 
   #enqueue(changes: TextChanges): Promise<RecordMessage> {
     if (this.#closed) return Promise.reject(new StoreClosedError())
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ changes, resolve, reject })
-      this.#running ??= this.#run()
-    })
+    return new Promise((resolve, reject) => this.#queue({ changes, resolve, reject }))
+  }
+
+  #queue(write: PendingWrite): void {
+    this.#pending.push(write)
+    this.#running ??= this.#run()
   }
 
   async #run(): Promise<void> {
@@ -153,6 +157,7 @@ export class OwnRecord {
     const isAnnounced = this.#announcedEpoch === epoch
     if (changes.size === 0 && isAnnounced) {
       for (const { resolve } of accepted) resolve(deltaMessage(base, base.seq, {}))
+      if (this.#loss.kind !== 'none') this.#changed()
       return
     }
     this.#lastSeq += 1
@@ -249,9 +254,18 @@ export class OwnRecord {
       .filter((key) => !key.startsWith('alert/') && !this.#touched.has(key))
       .filter((key) => loss.kind === 'all' || loss.keys.has(key))
     const changes = new Map(keys.map((key) => [key, entries.text(key) ?? null]))
-    this.#enqueue(changes).catch((error: unknown) => {
-      this.#loss = loss
-      this.#options.onError(error)
+    // Not a promise's doing: whoever is told of the change must find the record whole already.
+    this.#adopting += 1
+    this.#queue({
+      changes,
+      resolve: () => {
+        this.#adopting -= 1
+      },
+      reject: (error) => {
+        this.#adopting -= 1
+        this.#loss = loss
+        this.#options.onError(error)
+      },
     })
     return { kind: 'applied' }
   }
