@@ -13,7 +13,7 @@ import {
   type Written,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
 import type { Defaults } from './defaults.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from './errors.ts'

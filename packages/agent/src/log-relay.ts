@@ -1,5 +1,5 @@
 import type { NodeId, TaskId } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ByteStream, Mesh } from './ports/mesh.ts'
 
 /**

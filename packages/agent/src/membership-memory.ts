@@ -1,5 +1,5 @@
 import type { NodeId, Storage } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
 

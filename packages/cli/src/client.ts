@@ -1,4 +1,7 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+
+// An `import` would read every export, and with them load fetch and WebSocket: 45 ms of the 100 that a command may take.
+const { request: httpRequest } = process.getBuiltinModule('node:http')
 
 /** Where the agent listens: `unix:///run/moot/moot.sock` or `http://host:port`. */
 export const defaultHost = 'unix:///run/moot/moot.sock'

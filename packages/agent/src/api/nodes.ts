@@ -1,5 +1,5 @@
 import type { NodeId, NodeSpec, Resource } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readJson } from './body.ts'
 import { type Api, authorOf, type Call, flag, param, type Route, versionIndex } from './call.ts'
 import { nodeShape, nodeStatusShape } from './docker/node-shape.ts'

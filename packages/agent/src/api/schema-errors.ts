@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { badRequest } from './errors.ts'
 
 /** Parses, or throws a 400 that names the first field that is wrong: `TaskTemplate.ContainerSpec.Image: …`. */

@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os'
 import type { ClusterSpec, Resource } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import { NotInClusterError } from '../errors.ts'
 import { readJson } from './body.ts'
 import { type Api, authorOf, type Call, flag, type Route, versionIndex } from './call.ts'

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { NodeId, Storage } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { JoinToken } from '../cluster.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type NodeId, nodeIdOf } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import { BadTokenError } from './errors.ts'
 
 /**

@@ -8,7 +8,7 @@ import {
   type SpecStore,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Mesh } from '../ports/mesh.ts'

@@ -1,5 +1,5 @@
 import type { NodeId, RecordMessage, RecordVersion, SpecDigestEntries, SpecMessage } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * What goes over the mesh, as JSON. Only the shape is checked here: what a message *means* (signatures, document

@@ -1,7 +1,5 @@
 import { Command } from 'commander'
-import { Listr } from 'listr2'
-import { loadStack } from '../compose/load.ts'
-import { type ConvertedStack, convertStack } from '../compose/stack.ts'
+import type { ConvertedStack } from '../compose/stack.ts'
 import { type Context, contextOf, withCommon } from '../context.ts'
 import type { ServiceAnswer, TaskAnswer } from '../docker-types.ts'
 import { durationMs } from '../duration.ts'
@@ -36,6 +34,11 @@ export function deployCommand(): Command {
     .action(async (name: string, options: DeployOptions, command: Command) => {
       const context = contextOf(command)
       const timeoutMs = durationMs(options.timeout)
+      // Loaded only here: no other command needs YAML and its schema, and they double the time to start.
+      const [{ loadStack }, { convertStack }] = await Promise.all([
+        import('../compose/load.ts'),
+        import('../compose/stack.ts'),
+      ])
       const stack = convertStack(name, loadStack(options.composeFile, process.env), process.env)
       for (const warning of stack.warnings) context.warn(warning)
       const existing = await stackServices(context, name)
@@ -115,6 +118,7 @@ async function waitUntilRunning(
   names: readonly string[],
   timeoutMs: number,
 ): Promise<void> {
+  const { Listr } = await import('listr2')
   const deadline = AbortSignal.timeout(timeoutMs)
   const list = new Listr(
     names.map((name) => ({

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { interpolate } from './interpolate.ts'
 import { type StackFile, stackSchema } from './schema.ts'
 import { ComposeError } from './values.ts'

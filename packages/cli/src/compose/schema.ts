@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * The Compose file as `docker stack deploy` reads it (Compose v3; docker/cli cli/compose/schema config_schema_v3.13).

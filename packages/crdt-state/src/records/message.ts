@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { canonicalJson } from '../canonical-json.ts'
 import { nodeIdOf } from '../hash.ts'
 import type { NodeId } from '../ids.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { serviceSpecSchema, type ServiceSpec } from './service.ts'
 
 const labels = z.record(z.string(), z.string())

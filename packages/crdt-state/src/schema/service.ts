@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * Docker's ServiceSpec (Engine API v1.50 `ServiceSpec`, `TaskSpec`), the one schema for the edge and for what is

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Channel } from './channel.ts'
 
 export const controlProtocol = '/moot/hello/1'

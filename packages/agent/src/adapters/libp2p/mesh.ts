@@ -244,8 +244,7 @@ class Libp2pMesh implements Mesh {
 
   /** The port that it listens on; asked of libp2p once, since that lists every interface of the host. */
   #ownPort(): number {
-    const found = (this.#node?.getMultiaddrs() ?? []).map((address) => address.toString())
-    this.#listeningOn ??= this.#port(found)
+    this.#listeningOn ??= this.#port((this.#node?.getMultiaddrs() ?? []).map((address) => address.toString()))
     return this.#listeningOn ?? 0
   }
 
@@ -254,9 +253,9 @@ class Libp2pMesh implements Mesh {
     const result = await probeNode({
       timeoutMs,
       link: links.best(node),
-      addresses: this.#connections
-        .doorsOf(node)
-        .filter(({ host, port }) => !isOwn(host, port, this.#ownPort())),
+      // Only those of another host: an engine's bridge has the same address on each.
+      doors: () =>
+        this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, this.#ownPort())),
       connect: (signal) => this.#connections.connect(node, signal),
       connectionsDead: () => this.#closeDead(node, 0),
     })

@@ -6,8 +6,8 @@ interface ProbeContext {
   readonly timeoutMs: number
   /** The accepted connection to it, if there is one. */
   readonly link: Link | undefined
-  /** Where its mesh port should be. */
-  readonly addresses: readonly { readonly host: string; readonly port: number }[]
+  /** Where its mesh port should be. Asked for only when the kernel must be asked: it reads the network interfaces. */
+  doors(): readonly { readonly host: string; readonly port: number }[]
   /** An accepted connection, made now. */
   connect(signal: AbortSignal): Promise<Link>
   /** Nobody is at the other end of its connections any more. */
@@ -35,7 +35,7 @@ export function probeNode(context: ProbeContext): Promise<ProbeResult> {
     if (link !== undefined) await pause(timeoutMs * patience, over.signal)
     // It answered, or there is no time left to ask: no connection is made for nothing.
     if (over.signal.aborted) return { kind: 'silent' }
-    const kernel = await knockAny(context.addresses, over.signal)
+    const kernel = await knockAny(context.doors(), over.signal)
     if (kernel === 'refused') {
       // Nobody listens: the process is gone, and an open connection is only not told yet.
       if (link !== undefined) context.connectionsDead()

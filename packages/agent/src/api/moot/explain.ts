@@ -1,5 +1,5 @@
 import { type NodeId, parseSlotId, type ServiceId, type Slot, type SlotId, slotId } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import { explainSlot as explainSlotOf } from '../../core/explain/explain.ts'
 import type { SlotPlacement } from '../../core/placement/placement.ts'
 import type { View } from '../../core/view.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { authorOf, flag } from '../call.ts'
 import { operation, type Operation } from './operation.ts'
 import { tokenSchema } from './shapes.ts'

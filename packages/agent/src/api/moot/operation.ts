@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { readJson } from '../body.ts'
 import type { Api, Call, Route } from '../call.ts'
 import { parseWith } from '../schema-errors.ts'

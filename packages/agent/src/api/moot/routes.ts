@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Route } from '../call.ts'
 import { mootEventsRoute } from './events.ts'
 import { explainOperation } from './explain.ts'

@@ -1,5 +1,5 @@
 import type { Author } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** Who made a change. Display only. */
 export const authorSchema = z.object({ node: z.string(), client: z.string(), atMs: z.number() })

@@ -1,5 +1,5 @@
 import type { Resource, SpecKind, SpecOf } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { View } from '../../core/view.ts'
 import { type Api, authorOf, type Call, param } from '../call.ts'
 import { resolve } from '../resolve.ts'

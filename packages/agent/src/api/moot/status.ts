@@ -1,5 +1,5 @@
 import type { NodeId } from '@moot/crdt-state'
-import { z } from 'zod'
+import * as z from 'zod'
 import { nodeAddress, nodeDisplayName } from '../docker/node-shape.ts'
 import { operation, type Operation } from './operation.ts'
 
