@@ -11,7 +11,8 @@ import {
   type TaskId,
 } from '@moot/crdt-state'
 import type { LivenessMap } from './membership/liveness.ts'
-import type { Placement, Refusal, SlotPlacement } from './placement/placement.ts'
+import { taskError } from './explain/explain.ts'
+import type { Placement, SlotPlacement } from './placement/placement.ts'
 import type { View } from './view.ts'
 
 /** A task as Docker's clients see it. `node` undefined: not assigned yet. */
@@ -19,9 +20,6 @@ export interface ShownTask {
   readonly node: NodeId | undefined
   readonly task: TaskEntry
 }
-
-/** Nodes named in a pending task's explanation; with more of them the rest is counted. */
-const explainedNodesMax = 50
 
 /**
  * All tasks: every record's entries, those of dead nodes as `orphaned`, and one pending task for each slot that no
@@ -57,7 +55,7 @@ function pendingTask(view: View, slotId: SlotId, where: SlotPlacement): TaskEntr
   if (service === undefined) return undefined
   const explanation =
     where.kind === 'pending'
-      ? { message: 'pending task scheduling', error: explain(view, where.refusals) }
+      ? { message: 'pending task scheduling', error: taskError(where, (node) => nodeName(view, node)) }
       : { message: `about to be claimed by ${nodeName(view, where.to)}` }
   return {
     id: digestId('pending', slotId) as TaskId,
@@ -72,15 +70,6 @@ function pendingTask(view: View, slotId: SlotId, where: SlotPlacement): TaskEntr
     stateAtMs: service.updatedAtMs,
     ...explanation,
   }
-}
-
-function explain(view: View, refusals: readonly Refusal[]): string {
-  if (refusals.length === 0) return 'no suitable node (this cluster has no node that is ready)'
-  const reasons = refusals
-    .slice(0, explainedNodesMax)
-    .map((refusal) => `${nodeName(view, refusal.node)}: ${refusal.reason}`)
-  const more = refusals.length - reasons.length
-  return `no suitable node (${reasons.join('; ')}${more > 0 ? `; and ${more} more` : ''})`
 }
 
 function nodeName(view: View, node: NodeId): string {

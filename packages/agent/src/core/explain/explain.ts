@@ -26,8 +26,11 @@ export function summarizeRefusals(refusals: readonly Refusal[]): string {
   return lines.length === 0 ? 'no suitable node' : `no suitable node (${lines.join('; ')})`
 }
 
+/** Of a large cluster, the first nodes speak for the rest: the summary counts all. */
+const explainedNodesMax = 50
+
 /** A line per node: `node-3: needs 2 GPUs, has 1 free of 4`. */
-export function explainRefusals(refusals: readonly Refusal[], names: NodeNames): readonly string[] {
+export function explainRefusals(refusals: readonly Refusal[], names: NodeNames): string[] {
   return refusals.map(({ node, reason }) => `${names(node)}: ${reason}`)
 }
 
@@ -38,7 +41,8 @@ export function explainRefusals(refusals: readonly Refusal[], names: NodeNames):
 export function taskError(placement: SlotPlacement | undefined, names: NodeNames): string {
   const refusals = refusalsOf(placement)
   if (refusals === undefined) return ''
-  const details = explainRefusals(refusals, names)
+  const details = explainRefusals(refusals.slice(0, explainedNodesMax), names)
+  if (refusals.length > details.length) details.push(`and ${refusals.length - details.length} more`)
   return [summarizeRefusals(refusals), ...(details.length > 0 ? [details.join('; ')] : [])].join(': ')
 }
 

@@ -110,6 +110,7 @@ function mayStart(draft: Draft, task: TaskEntry): boolean {
   const { synced, settings, nowMs } = draft.input
   if (!synced || !isWinning(draft, task)) return false
   if (task.desired === 'ready' && olderLives(draft, task)) return false
+  if (olderLeaves(draft, task)) return false
   const { restart } = task
   if (restart !== undefined) return isRestartDue(draft, task, restart)
   return nowMs < task.createdAtMs || isDue(draft, task.createdAtMs, settings.settleMs)
@@ -127,6 +128,16 @@ function olderLives(draft: Draft, task: TaskEntry): boolean {
     if (other.attempt >= task.attempt) return false
     const container = containerOf(draft, other)
     return !isTerminal(other.state) || (container !== undefined && isUp(container))
+  })
+}
+
+/** A task of this slot that is being stopped may still hold its host ports. */
+function olderLeaves(draft: Draft, task: TaskEntry): boolean {
+  return tasksOfSlot(draft, slotOf(task)).some((other) => {
+    if (other.attempt >= task.attempt || (other.desired !== 'shutdown' && other.desired !== 'remove'))
+      return false
+    const container = containerOf(draft, other)
+    return container === undefined ? !isTerminal(other.state) : isUp(container)
   })
 }
 

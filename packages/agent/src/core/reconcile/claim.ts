@@ -1,6 +1,5 @@
 import {
   isClaim,
-  isTerminal,
   parseSlotId,
   specDigest,
   type Resource,
@@ -10,6 +9,7 @@ import {
   type SlotId,
   type TaskEntry,
 } from '@moot/crdt-state'
+import { openSlots } from '../placement/place.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
 import { nextAttempt } from './restart.ts'
 import { newTaskId } from './spec.ts'
@@ -25,7 +25,7 @@ export function claimVacant(draft: Draft): void {
   const memory = new Map<ServiceId, Past>()
   let claims = 0
   for (const task of draft.tasks.values()) if (isClaim(task)) claims += 1
-  for (const [slot, where] of input.placement.slots) {
+  for (const [slot, where] of openSlots(input.placement)) {
     const mine =
       (where.kind === 'vacant' && where.to === input.view.self) ||
       (where.kind === 'moving' && where.to === input.view.self && where.successor === undefined)
@@ -46,9 +46,10 @@ function claimSlot(
   const { service: serviceId, slot } = parseSlotId(slotId)
   const service = draft.input.view.services.get(serviceId)
   if (service === undefined) return false
-  // A task that is only being stopped may still hold the slot's name and ports: the next one waits for it.
-  const here = tasksOfSlot(draft, slotId)
-  if (here.some((task) => isClaim(task) || !isTerminal(task.state))) return false
+  // One that is only being stopped does not count: skipping its slot would make this node's claims something else than
+  // the first part of what was placed here, which the law of half-executed placements forbids. Its successor is
+  // claimed now and started once it is gone.
+  if (tasksOfSlot(draft, slotId).some((task) => isClaim(task))) return false
   const spec = specToClaim(draft, service, slot, memory)
   const digest = specDigest(spec)
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false

@@ -120,6 +120,27 @@ describe('from claim to running', () => {
     expect(changedTasks(late.changes)).toMatchObject([{ state: 'starting' }])
   })
 
+  test('a slot whose last task is still being stopped here is claimed at once, and started once that one is gone', () => {
+    const old = runningTask(web, { desired: 'shutdown' })
+    const claimed = changedTasks(run({ ...vacant, tasks: [old] }).changes)
+    expect(claimed).toContainEqual(expect.objectContaining({ state: 'assigned', attempt: 3 }))
+    const next = taskOf(web, {
+      id: 'web.1.3' as TaskEntry['id'],
+      attempt: 3,
+      state: 'ready',
+      createdAtMs: 1_000,
+    })
+    const startsBeside = (oldContainer: 'running' | 'exited'): boolean =>
+      run({
+        services: [web],
+        tasks: [old, next],
+        containers: [containerFor(old, oldContainer), containerFor(next, 'created')],
+        nowMs: 5_000,
+      }).actions.some(({ kind, task }) => kind === 'start' && task === next.id)
+    expect(startsBeside('running')).toBe(false)
+    expect(startsBeside('exited')).toBe(true)
+  })
+
   test('a claim that another node has won is withdrawn before it starts, and leaves no trace', () => {
     const task = taskOf(web, { state: 'ready', containerId: containerIdOf('web.1.1' as TaskEntry['id']) })
     const winner = taskOf(web, { id: 'zzz' as TaskEntry['id'] })
