@@ -39,7 +39,7 @@ test('a slot that fits nowhere is a pending task that says why, node by node, un
     task: {
       state: 'pending',
       message: 'pending task scheduling',
-      error: `no suitable node (host: needs 2 CPUs, has 1; ${other}: is drained)`,
+      error: `no suitable node (1 node not available for new tasks; insufficient resources on 1 node): host: needs 2 CPUs, has 1; ${other}: is drained`,
     },
   })
   expect(show(scene).shown[0]?.task.id).toBe(task?.task.id)
