@@ -28,6 +28,7 @@ missing_packages() {
   need nft nftables
   need busybox busybox-static
   need tar tar
+  [ "$1" != test ] || need strace strace
   need unshare util-linux
   # An older or slimmer machine may have a busybox that is not static: an image of it alone would not start.
   if command -v busybox >/dev/null 2>&1 && ! dpkg-query -W busybox-static >/dev/null 2>&1; then

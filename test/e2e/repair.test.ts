@@ -51,8 +51,8 @@ async function known(host: TestHost): Promise<string> {
     nodes: specs(nodeList),
     networks: networkList
       .filter(({ Scope }) => Scope === 'swarm')
-      .map(({ Id }) => Id)
-      .toSorted(),
+      .map(({ Id }) => Id ?? '')
+      .toSorted((a, b) => (a < b ? -1 : 1)),
     running,
   })
 }
