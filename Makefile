@@ -6,7 +6,7 @@ SHELL := /bin/sh
 PACKAGES := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check format unit sim bench soak
+.PHONY: help build up down test check format unit sim bench soak
 
 help: ## This list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -37,6 +37,9 @@ unit: $(PACKAGES) ## Every test that needs no engine; any system, any user.
 
 sim: $(PACKAGES) ## Whole clusters in one process; SEED=… replays one run exactly.
 	@SEED="$(SEED)" vitest run --project unit test/sim
+
+build: $(PACKAGES) ## dist/: the agent and the moot command, for hosts that have Node 24.
+	@node scripts/build.ts
 
 soak: $(PACKAGES) ## The simulator with many more seeds: SEEDS=… (default 2000).
 	@SEEDS="$(or $(SEEDS),2000)" vitest run --project unit test/sim --testTimeout 3600000

@@ -2,7 +2,7 @@
  * Bundles the agent and the CLI into dist/: one file each (and Automerge's WebAssembly beside the agent), so that the
  * agent is ready in a fraction of a second and a command answers in less than 100 ms.
  */
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -55,3 +55,4 @@ const automerge = dirname(
   require.resolve('@automerge/automerge', { paths: [join(root, 'packages/crdt-state')] }),
 )
 copyFileSync(join(automerge, 'automerge_wasm_bg.wasm'), join(dist, 'automerge_wasm_bg.wasm'))
+for (const program of ['agent.mjs', 'moot.mjs']) chmodSync(join(dist, program), 0o755)

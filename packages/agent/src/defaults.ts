@@ -56,7 +56,7 @@ export const defaults = {
   /** Nodes whose whole record is being asked for at once. */
   recordFetchesMax: 64,
   /** One random peer is compared with, this often: repairs whatever gossip lost. */
-  antiEntropyIntervalMs: 3_000,
+  antiEntropyIntervalMs: 5_000,
   /** Own record's changes are collected this long before one delta is gossiped. */
   recordBatchMs: 20,
   /** Observers per node (Rapid uses 10; traffic is what makes it 4). */
