@@ -2,8 +2,6 @@
 export const defaults = {
   /** Mesh port (TCP). 7420 is unassigned by IANA. */
   meshPort: 7420,
-  /** API over TLS. */
-  apiPort: 7421,
   /** After a claim, before the container starts: time for another node's earlier claim to arrive (gossip p99 is 142 ms at 50 nodes). */
   settleMs: 150,
   /** Containers being created or started at a time: 30 take a third less time than one by one, and at 8 longer again where the host is busy (design/engine.md). */
