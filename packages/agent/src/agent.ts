@@ -74,6 +74,14 @@ function membershipOf(specs: SpecStore): readonly SpecMessage[] {
   })
 }
 
+function joinRequestOf(bytes: Uint8Array): z.infer<typeof joinRequestSchema> {
+  try {
+    return joinRequestSchema.parse(decode(bytes))
+  } catch {
+    throw new JoinFailedError('the join request cannot be read: the joiner may run another version of Moot')
+  }
+}
+
 /** Tokens are their issuer's alone: no peer can give one back, and a new one is made in a second. */
 function lostTokens(storage: Storage): readonly FileDamage[] {
   return storage
@@ -225,7 +233,7 @@ export function createAgent(options: AgentOptions): Agent {
     joiner: { readonly node: NodeId; readonly publicKey: Uint8Array },
     request: Uint8Array,
   ): Promise<Uint8Array> {
-    const { token, secret, addresses } = joinRequestSchema.parse(decode(request))
+    const { token, secret, addresses } = joinRequestOf(request)
     await issuer.redeem(token, secret, joiner.node)
     if (part.specs.byName('node', joiner.node) === undefined) {
       const author = { node: self, client: 'moot join', atMs: clock.wallMs() }
