@@ -9,14 +9,16 @@ import { createWorld, type World } from './world.ts'
  * A few nodes with the production core on a virtual network, engines and clock. A failure names its seed:
  * `MOOT_SIM_SEED=17 npx vitest run test/sim` replays exactly that run.
  */
-const only = process.env['MOOT_SIM_SEED']
-const seeds = only === undefined ? Array.from({ length: 100 }, (_, index) => index + 1) : [Number(only)]
+const only = process.env['MOOT_SIM_SEED'] || undefined
+/** `make soak` tries more. */
+const count = Number(process.env['MOOT_SIM_SEEDS'] || 100)
+const seeds = only === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(only)]
 /** Crash loops take long to simulate. */
-const fewestSeeds = only === undefined ? seeds.slice(0, 8) : seeds
-const fewSeeds = only === undefined ? seeds.slice(0, 25) : seeds
+const fewestSeeds = only === undefined ? seeds.slice(0, Math.ceil(count * 0.08)) : seeds
+const fewSeeds = only === undefined ? seeds.slice(0, Math.ceil(count / 4)) : seeds
 
 /** Virtual time costs 60 ms a seed on an idle core, and several times that beside other suites. */
-vi.setConfig({ testTimeout: 180_000 })
+vi.setConfig({ testTimeout: 180_000 * Math.max(1, count / 100) })
 
 /** Runs until nothing is wrong, for at most this long; gives what is wrong at the end. */
 function settle(world: World, limitMs: number): readonly string[] {

@@ -1,0 +1,45 @@
+/**
+ * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
+ *     node test/soak/main.ts [failovers] [partitions] [agent-kills] [simulator]
+ * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
+ */
+import { Hosts } from '../e2e/hosts.ts'
+import { randomFrom } from '../sim/random.ts'
+import { agentKills } from './agent-kills.ts'
+import { failovers } from './failovers.ts'
+import { partitions } from './partitions.ts'
+import { isWell, type Row, table } from './row.ts'
+import { simulator } from './simulator.ts'
+
+const number = (name: string, otherwise: number): number => Number(process.env[name] || otherwise)
+const seed = number('SEED', Date.now() % 1_000_000)
+const rounds = number('ROUNDS', 0)
+const random = randomFrom(seed)
+const say = (line: string): void => console.log(line)
+
+const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row>>> = {
+  failovers: (hosts) => failovers(hosts, rounds || 4, say),
+  partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
+  'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
+  simulator: async () => simulator(number('SEEDS', 1_000)),
+}
+
+const asked = process.argv.slice(2)
+const unknown = asked.filter((name) => parts[name] === undefined)
+if (unknown.length > 0)
+  throw new Error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`)
+say(`SEED=${seed}`)
+const hosts = await Hosts.up(5)
+const rows: Row[] = []
+for (const [name, part] of Object.entries(parts)) {
+  if (asked.length > 0 && !asked.includes(name)) continue
+  try {
+    rows.push(await part(hosts))
+  } catch (error) {
+    const wrong = [error instanceof Error ? error.message : String(error)]
+    rows.push({ what: name, times: 0, tookMs: [], wrong })
+    await hosts.reset().catch((reason: unknown) => console.error(reason))
+  }
+}
+console.log(`\n${table(rows)}`)
+process.exitCode = rows.every(isWell) ? 0 : 1

@@ -1,0 +1,49 @@
+import type { Hosts } from '../e2e/hosts.ts'
+import { type ServiceRow, services } from '../e2e/questions.ts'
+
+/** What is not as it must be at rest, by the agents' and the engines' own words; empty = all is well. */
+export async function wrongNow(hosts: Hosts): Promise<string[]> {
+  const known = await Promise.all(hosts.on().map(async (host) => specsOf(await services(host))))
+  const [first = ''] = known
+  if (known.some((each) => each !== first)) return ['the hosts do not say the same services']
+  const [asked] = hosts.on()
+  if (asked === undefined) return ['no host is on']
+  const wanted = await services(asked)
+  const running = await hosts.runningContainers()
+  const wrong: string[] = []
+  for (const { Spec } of wanted) {
+    const own = running.filter(({ Labels }) => Labels['com.docker.swarm.service.name'] === Spec.Name)
+    const slots = new Set(own.map(({ Labels }) => Labels['moot.slot']))
+    const replicas = Spec.Mode.Replicated?.Replicas ?? 0
+    const image = Spec.TaskTemplate.ContainerSpec.Image
+    if (own.length !== replicas || slots.size !== replicas) {
+      wrong.push(`${Spec.Name}: ${own.length} containers in ${slots.size} slots instead of ${replicas}`)
+    } else if (own.some((container) => container.Image !== image)) {
+      wrong.push(`${Spec.Name}: not all run ${image}`)
+    }
+  }
+  const names = new Set(wanted.map(({ Spec }) => Spec.Name))
+  const strays = running.filter(({ Labels }) => !names.has(Labels['com.docker.swarm.service.name'] ?? ''))
+  if (strays.length > 0) wrong.push(`${strays.length} containers of no service`)
+  return wrong
+}
+
+function specsOf(list: readonly ServiceRow[]): string {
+  const rows = list.map(({ ID, Version, Spec }) => ({ ID, Version, Spec }))
+  return JSON.stringify(rows.toSorted((a, b) => (a.ID < b.ID ? -1 : 1)))
+}
+
+/** Waits until all is well, and still is a moment later. Gives what is wrong at the bound. */
+export async function untilWell(hosts: Hosts, timeoutMs: number): Promise<string[]> {
+  const boundAt = performance.now() + timeoutMs
+  let last = ['never asked']
+  for (;;) {
+    try {
+      last = await wrongNow(hosts)
+    } catch (error) {
+      last = [error instanceof Error ? error.message : String(error)]
+    }
+    if (last.length === 0 || performance.now() > boundAt) return last
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
