@@ -122,6 +122,25 @@ describe('agents', () => {
     expect(nth(0).agent.view().nodes.size).toBe(2)
   })
 
+  it('agents without a common rules version decide nothing new, and go on once they have one', async () => {
+    world = await World.of(2)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(2), author))
+    await runs(2)
+    const before = (await world.running()).toSorted()
+    nth(1).rules = [2]
+    await world.restart(nth(1))
+    await world.pass(10_000)
+    const [web] = nth(0).agent.view().services.values()
+    if (web === undefined) throw new Error('not deployed')
+    await world.during(nth(0).agent.update('service', web.id, web.versionIndex, webSpec(4), author))
+    await world.pass(20_000)
+    expect((await world.running()).toSorted()).toEqual(before)
+    nth(1).rules = [1, 2]
+    await world.restart(nth(1))
+    await runs(4)
+    expect(await world.running()).toEqual(expect.arrayContaining(before))
+  })
+
   it('says what is wrong when it is asked for what its state forbids', async () => {
     world = await World.of(1)
     await expect(nth(0).agent.init({ author })).rejects.toThrow(AlreadyInClusterError)

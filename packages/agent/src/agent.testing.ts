@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Author, digestId, type NodeId, type ServiceSpec } from '@moot/crdt-state'
 import { pino } from 'pino'
 import { type Agent, createAgent } from './agent.ts'
+import { knownRules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
 import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
@@ -17,6 +18,8 @@ export interface Machine {
   /** Known once the agent has a key. */
   readonly node: NodeId
   engine: MemoryEngine
+  /** What its agent knows, when it is another release. */
+  rules?: readonly number[]
 }
 
 /** Whole agents in one process: production code over the ports' twins, in virtual time. */
@@ -98,7 +101,7 @@ export class World {
     for (const { agent } of this.machines) await this.during(agent.stop())
   }
 
-  #boot(machine: { home: Home; agent: Agent; engine: MemoryEngine }): void {
+  #boot(machine: { home: Home; agent: Agent; engine: MemoryEngine; rules?: readonly number[] }): void {
     const random = (): number =>
       createHash('sha256').update(`${this.#drawn++}`).digest().readUInt32BE(0) / 2 ** 32
     const randomHex = (bytes: number): string =>
@@ -115,6 +118,7 @@ export class World {
       randomHex,
       newId: () => digestId(randomHex(16)),
       agentVersion: '0.0.0',
+      rules: machine.rules ?? knownRules,
       hostname: 'machine',
     })
   }

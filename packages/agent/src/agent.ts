@@ -45,6 +45,8 @@ export interface AgentOptions {
   /** 25 base-36 characters. */
   readonly newId: () => string
   readonly agentVersion: string
+  /** Versions of the decision rules that this agent knows; `knownRules` outside tests. */
+  readonly rules: readonly number[]
   readonly hostname: string
   /** The address to show to people and other nodes where none was given. */
   readonly advertise?: string | undefined
@@ -136,6 +138,7 @@ export function createAgent(options: AgentOptions): Agent {
       random: options.random,
       newActor: () => options.randomHex(16),
       agentVersion: options.agentVersion,
+      rules: options.rules,
       addresses: () => (advertise === undefined ? [] : [advertise]),
       ...(sponsor === undefined ? {} : { sponsor }),
       lastKnown: memory.members(),

@@ -11,6 +11,7 @@ import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
 import { realClock } from './adapters/clock.ts'
 import { createAgent } from './agent.ts'
 import { createApiServer } from './api/server.ts'
+import { knownRules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
 import { directoryHome } from './home.ts'
 import { agentVersion } from './version.ts'
@@ -84,6 +85,7 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
     randomHex: (bytes) => randomBytes(bytes).toString('hex'),
     newId: () => digestId(randomBytes(32).toString('hex')),
     agentVersion,
+    rules: knownRules,
     hostname: hostname(),
     advertise: values.advertise ?? process.env['MOOT_ADVERTISE'] ?? hostAddress(),
   })

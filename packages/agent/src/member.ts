@@ -23,7 +23,7 @@ import type { ClusterEvent } from './cluster.ts'
 import { type LivenessMap, livenessOf } from './core/membership/liveness.ts'
 import { createPlacer } from './core/placement/place.ts'
 import type { Placement, PlacementNode } from './core/placement/placement.ts'
-import { knownRules } from './core/rules.ts'
+import { rulesVersion } from './core/rules.ts'
 import type { View } from './core/view.ts'
 import type { Defaults } from './defaults.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
@@ -52,6 +52,8 @@ export interface MemberOptions {
   /** A fresh Automerge actor, hex. */
   readonly newActor: () => string
   readonly agentVersion: string
+  /** Versions of the decision rules that this agent knows. */
+  readonly rules: readonly number[]
   /** Host addresses that people may use, first the one to show. */
   readonly addresses: () => readonly string[]
   /** A stranger's key that counts as a member until the specs are here (the issuer, while joining). */
@@ -173,6 +175,17 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       publishStatus()
     },
   })
+  let rulesTold = true
+  /** Agents of two versions without a common rule must not decide against each other: neither decides anything new. */
+  const rulesAgree = (): boolean => {
+    const agree = rulesVersion(viewOf(), options.rules) !== undefined
+    if (!agree && rulesTold)
+      logger.error(
+        'the members have no common rules version: nothing new is placed or stopped here until the older agents are upgraded',
+      )
+    rulesTold = agree
+    return agree
+  }
   const synced = (): boolean => {
     // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
     if (!recordIsWhole()) return false
@@ -189,7 +202,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     publish: (delta) => replication.publishRecord(delta),
     watch,
     executor: () => executor,
-    synced,
+    synced: () => synced() && rulesAgree(),
     specAt: createSpecHistory(specs),
     clock,
     logger: logger.child({ part: 'reconciler' }),
@@ -482,7 +495,7 @@ function statusOf(options: MemberOptions, watch: EngineWatch, mesh: Mesh): NodeS
     addresses: options.addresses(),
     meshAddresses: mesh.addresses(),
     agentVersion: options.agentVersion,
-    rules: knownRules,
+    rules: options.rules,
     engine:
       state.kind === 'up'
         ? { state: 'up', version: facts.version, apiVersion: facts.apiVersion, bootId: facts.bootId }

@@ -8,11 +8,14 @@ export const knownRules: readonly number[] = [1]
  * (agents more than a release apart): then nobody may decide anything new. A member that is down counts too, since it
  * will decide again when it returns.
  */
-export function rulesVersion(view: {
-  readonly nodes: ReadonlyMap<NodeId, unknown>
-  readonly records: ReadonlyMap<NodeId, NodeRecord>
-}): number | undefined {
-  let common: readonly number[] = knownRules
+export function rulesVersion(
+  view: {
+    readonly nodes: ReadonlyMap<NodeId, unknown>
+    readonly records: ReadonlyMap<NodeId, NodeRecord>
+  },
+  known: readonly number[] = knownRules,
+): number | undefined {
+  let common = known
   for (const node of view.nodes.keys()) {
     const rules = view.records.get(node)?.status?.rules
     if (rules !== undefined) common = common.filter((version) => rules.includes(version))
