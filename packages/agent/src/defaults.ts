@@ -23,6 +23,10 @@ export const defaults = {
   engineEventQueueLimit: 10_000,
   /** Stops at a time: a grace period is waiting, not work. */
   engineStopConcurrency: 32,
+  /** A call that takes longer than this leaves its place to the next one: far above a start on a loaded host, and no task waits much longer for hung ones. */
+  engineGiveWayMs: 10_000,
+  /** Images pulled at a time, each shared by all tasks that want it; the engine itself loads three layers at a time. */
+  enginePullConcurrency: 16,
   /** Old networks are swept this long after a container was removed: several go at once. */
   sweepDelayMs: 1_000,
   /** A joiner waits this long for its issuer's answer. */
@@ -76,6 +80,8 @@ export const defaults = {
   agentDownGraceMs: 300_000,
   /** After start: how long to wait for a first sync with a live peer before acting alone. */
   bootSyncTimeoutMs: 6_000,
+  /** After start: how long to wait for the own word of each member that is not known to be down: an agent on a host that is very busy starts in 10 s. */
+  bootHearTimeoutMs: 15_000,
   /** First restart at once, then doubling from here (no delay given by the user). */
   restartBackoffFirstMs: 500,
   restartBackoffMaxMs: 60_000,

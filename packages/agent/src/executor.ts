@@ -1,7 +1,8 @@
 import type { TaskId } from '@moot/crdt-state'
-import pLimit from 'p-limit'
+import pLimit, { type LimitFunction } from 'p-limit'
 import type { Logger } from 'pino'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
+import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import { failureCause } from './ports/engine.errors.ts'
 
@@ -22,16 +23,20 @@ export interface Executor {
 
 /**
  * Carries actions out on the engine: at most one per task, `concurrency` at a time. Stops wait in a lane of their own,
- * since a grace period may be long and must not hold up a start.
+ * since a grace period may be long and must not hold up a start. What takes longer than `giveWayMs` (a start that hangs
+ * in a volume, a grace of an hour) goes on and leaves its place in the lane to the next, so that a few such tasks do
+ * not stand in the way of all others. Having an image is waiting, not work: the engine shares and bounds pulls.
  */
 export function createExecutor(options: {
   readonly engine: Engine
+  readonly clock: Clock
   readonly concurrency: number
   readonly stopConcurrency: number
+  readonly giveWayMs: number
   readonly logger: Logger
   readonly finished: (finished: Finished) => void
 }): Executor {
-  const { engine, logger, finished } = options
+  const { engine, clock, logger, finished } = options
   const work = pLimit(options.concurrency)
   const stops = pLimit(options.stopConcurrency)
   const abort = new AbortController()
@@ -53,14 +58,37 @@ export function createExecutor(options: {
     finished({ task: action.task, action, result })
   }
 
+  async function inLane(lane: LimitFunction, action: Action): Promise<void> {
+    let ended = Promise.resolve()
+    await lane(() => {
+      ended = run(action)
+      return endOrGiveWay(ended)
+    })
+    await ended
+  }
+
+  async function endOrGiveWay(work: Promise<void>): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const cancel = clock.after(options.giveWayMs, resolve)
+    try {
+      await Promise.race([work, late])
+    } finally {
+      cancel()
+    }
+  }
+
+  function begin(action: Action): Promise<void> {
+    if (action.kind === 'prepare') return run(action)
+    return inLane(action.kind === 'stop' ? stops : work, action)
+  }
+
   return {
     inFlight,
     dispatch(actions) {
       for (const action of actions) {
         if (abort.signal.aborted || inFlight.has(action.task)) continue
         inFlight.add(action.task)
-        const lane = action.kind === 'stop' ? stops : work
-        const promise = lane(() => run(action)).finally(() => running.delete(promise))
+        const promise = begin(action).finally(() => running.delete(promise))
         running.add(promise)
       }
     },

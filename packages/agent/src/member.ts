@@ -2,29 +2,23 @@ import {
   type Identity,
   type NodeId,
   nodeIdOf,
-  type NodeStatus,
   openRecordStore,
   openSpecStore,
   type RecordStore,
   recordKey,
-  type ServiceId,
-  type ServiceSpec,
   type SpecChange,
-  type SpecDigest,
-  specDigest,
   type SpecStore,
   type Storage,
-  type TaskEntry,
   type TaskId,
   type Tombstone,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { ClusterEvent } from './cluster.ts'
-import { type LivenessMap, livenessOf } from './core/membership/liveness.ts'
-import { createPlacer } from './core/placement/place.ts'
-import type { Placement, PlacementNode } from './core/placement/placement.ts'
+import type { LivenessMap } from './core/membership/liveness.ts'
+import type { Placement } from './core/placement/placement.ts'
 import { rulesVersion } from './core/rules.ts'
 import type { View } from './core/view.ts'
+import { createDecisions } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
 import { createExecutor, type Executor } from './executor.ts'
@@ -32,9 +26,12 @@ import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import { statusOf } from './node-status.ts'
+import { watchRecords } from './record-events.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
 import { createMembershipDriver } from './replication/membership.ts'
 import { createReplication, type Replication } from './replication/replication.ts'
+import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
 
 export interface MemberOptions {
@@ -157,7 +154,10 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const decisions = createDecisions(viewOf)
   const waiters = new Set<() => void>()
   let bootWaitOver = false
+  let hearWaitOver = false
+  const heard = new Set<NodeId>()
   let cancelBootWait: () => void = () => undefined
+  let cancelHearWait: () => void = () => undefined
   let stopping = false
 
   const changed = (): void => {
@@ -194,7 +194,18 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     if (specsHaveHoles()) return bootWaitOver && nodes.has(self)
     // Alone, or no member any more: there is nobody to wait for.
     if (nodes.size <= 1 || !nodes.has(self)) return true
-    return bootWaitOver || replication.synced()
+    return (bootWaitOver || replication.synced()) && (hearWaitOver || everybodyHeard(nodes.keys()))
+  }
+  /**
+   * After all agents died at once nobody has anybody's last words: what a peer claimed just before, only its own record
+   * tells. Until it was heard its slots look vacant, and claiming one would run it twice and stop what ran. Where not
+   * all are connected with all, one peer has to be enough.
+   */
+  function everybodyHeard(members: Iterable<NodeId>): boolean {
+    const all = [...members]
+    if (all.length > settings.meshFullDegree) return true
+    const { liveness } = decisions()
+    return all.every((node) => node === self || heard.has(node) || liveness.get(node)?.kind === 'down')
   }
   const reconciler: Reconciler = createReconciler({
     decide: () => decisions(),
@@ -211,6 +222,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   })
   const executor: Executor = createExecutor({
     engine,
+    clock,
+    giveWayMs: settings.engineGiveWayMs,
     concurrency: settings.engineConcurrency,
     stopConcurrency: settings.engineStopConcurrency,
     logger: logger.child({ part: 'executor' }),
@@ -391,7 +404,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
           changed()
         }),
         serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
-        replication.onSync(() => {
+        replication.onSync((peer) => {
+          heard.add(peer)
           // Members that were only remembered are no longer taken on trust.
           membersFrom = undefined
           updateMembers()
@@ -409,6 +423,10 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         speak()
         changed()
       })
+      cancelHearWait = clock.after(settings.bootHearTimeoutMs, () => {
+        hearWaitOver = true
+        changed()
+      })
       await connect()
       replication.start()
       updateMembers()
@@ -419,6 +437,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     async stop() {
       stopping = true
       cancelBootWait()
+      cancelHearWait()
       cancelSweep?.()
       for (const off of unsubscribe) off()
       await driver.stop()
@@ -433,110 +452,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   }
 }
 
-/** View → liveness → placement, each computed once per view. */
-function createDecisions(
-  viewOf: () => View,
-): () => { readonly view: View; readonly liveness: LivenessMap; readonly placement: Placement } {
-  const placer = createPlacer()
-  let last: { readonly view: View; readonly liveness: LivenessMap; readonly placement: Placement } | undefined
-  return () => {
-    const view = viewOf()
-    if (last?.view === view) return last
-    const liveness = livenessOf(view)
-    const nodes = new Map<NodeId, PlacementNode>()
-    for (const [id, settings] of view.nodes) {
-      nodes.set(id, {
-        id,
-        settings,
-        record: view.records.get(id),
-        liveness: liveness.get(id) ?? { kind: 'unknown' },
-      })
-    }
-    last = { view, liveness, placement: placer.update({ services: view.services, nodes }) }
-    return last
-  }
-}
-
-/** Older specs of a service by digest, for tasks that still run them. Remembered, since a digest never changes its meaning. */
-function createSpecHistory(
-  specs: SpecStore,
-): (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined {
-  const known = new Map<string, ServiceSpec>()
-  const bound = 1_000
-  return (service, digest) => {
-    const key = `${service}/${digest}`
-    const found = known.get(key)
-    if (found !== undefined) return found
-    const resource = specs.get('service', service)
-    if (resource === undefined) return undefined
-    if (specDigest(resource.spec) === digest) return resource.spec
-    for (const entry of specs.history('service', service).toReversed()) {
-      if (specDigest(entry.spec) !== digest) continue
-      if (known.size >= bound) known.clear()
-      known.set(key, entry.spec)
-      return entry.spec
-    }
-    return undefined
-  }
-}
-
 function farewellOf(specs: SpecStore, node: NodeId): Uint8Array | undefined {
   if (specs.byName('node', node) !== undefined) return undefined
   const tombstone = specs.tombstone('node', node)
   return tombstone === undefined ? undefined : new TextEncoder().encode(JSON.stringify(tombstone))
-}
-
-function statusOf(options: MemberOptions, watch: EngineWatch, mesh: Mesh): NodeStatus | undefined {
-  const facts = watch.facts()
-  const state = watch.state()
-  if (facts === undefined) return undefined
-  return {
-    hostname: facts.hostname,
-    addresses: options.addresses(),
-    meshAddresses: mesh.addresses(),
-    agentVersion: options.agentVersion,
-    rules: options.rules,
-    engine:
-      state.kind === 'up'
-        ? { state: 'up', version: facts.version, apiVersion: facts.apiVersion, bootId: facts.bootId }
-        : { state: 'down', error: state.error },
-    platform: { os: facts.os, architecture: facts.architecture },
-    capacity: {
-      nanoCpus: facts.nanoCpus,
-      memoryBytes: facts.memoryBytes,
-      generic: facts.generic,
-      maxTasks: options.settings.maxTasksPerNode,
-    },
-    engineLabels: facts.labels,
-    plugins: facts.plugins,
-    volumes: watch.volumes(),
-  }
-}
-
-/** Tells watchers of every task that changed in any record. */
-function watchRecords(
-  records: RecordStore,
-  clock: Clock,
-  event: (event: ClusterEvent) => void,
-  changed: () => void,
-): () => void {
-  let known = new Map([...records.all()].map(([node, record]) => [node, record.tasks]))
-  return records.subscribe((nodes) => {
-    for (const node of nodes) {
-      const before: ReadonlyMap<TaskId, TaskEntry> = known.get(node) ?? new Map()
-      const after: ReadonlyMap<TaskId, TaskEntry> = records.all().get(node)?.tasks ?? new Map()
-      if (before === after) continue
-      for (const [id, task] of after) {
-        if (before.get(id) !== task) {
-          event({ kind: 'task', node, before: before.get(id), after: task, atMs: clock.wallMs() })
-        }
-      }
-      for (const [id, task] of before) {
-        if (!after.has(id))
-          event({ kind: 'task', node, before: task, after: undefined, atMs: clock.wallMs() })
-      }
-      known = new Map(known).set(node, after)
-    }
-    changed()
-  })
 }

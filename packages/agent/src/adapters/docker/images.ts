@@ -1,3 +1,4 @@
+import pLimit from 'p-limit'
 import { defaults } from '../../defaults.ts'
 import { EngineUnavailableError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { DockerConnection } from './connection.ts'
@@ -10,8 +11,9 @@ interface Progress {
   readonly errorDetail?: { readonly message?: string }
 }
 
-interface Pull {
-  readonly done: Promise<void>
+/** Someone asks for an image: looked for, and pulled where it is not here. */
+interface Wanted {
+  readonly here: Promise<void>
   readonly stop: AbortController
   waiters: number
 }
@@ -19,16 +21,49 @@ interface Pull {
 /** Images on this engine. One that is present is never pulled: nodes may have no registry, and tags move. */
 export class Images {
   readonly #connection: DockerConnection
-  /** Pulls under way: tasks of one image that start together share one. */
-  readonly #pulls = new Map<string, Pull>()
+  /** Being had: tasks of one image that start together share one look and one pull. */
+  readonly #wanted = new Map<string, Wanted>()
+  readonly #looks = pLimit(defaults.engineInspectConcurrency)
+  readonly #pulls = pLimit(defaults.enginePullConcurrency)
 
   constructor(connection: DockerConnection) {
     this.#connection = connection
   }
 
+  /** The pull ends when its last waiter has given up. */
   async have(image: string, signal: AbortSignal): Promise<void> {
-    if (await this.#present(image, signal)) return
-    await this.#join(image, signal)
+    signal.throwIfAborted()
+    const wanted = this.#wanted.get(image) ?? this.#want(image)
+    wanted.waiters++
+    try {
+      await waitFor(wanted.here, signal)
+    } finally {
+      wanted.waiters--
+      if (wanted.waiters === 0) {
+        // Whoever comes next begins anew: this one is being cut short.
+        this.#forget(image, wanted)
+        wanted.stop.abort()
+      }
+    }
+  }
+
+  #want(image: string): Wanted {
+    const stop = new AbortController()
+    const here = this.#lookAndPull(image, stop.signal).finally(() => this.#forget(image, wanted))
+    // Each waiter handles the outcome itself; what all gave up has nobody left to tell.
+    here.catch(() => {})
+    const wanted: Wanted = { here, stop, waiters: 0 }
+    this.#wanted.set(image, wanted)
+    return wanted
+  }
+
+  #forget(image: string, wanted: Wanted): void {
+    if (this.#wanted.get(image) === wanted) this.#wanted.delete(image)
+  }
+
+  async #lookAndPull(image: string, signal: AbortSignal): Promise<void> {
+    if (await this.#looks(() => this.#present(image, signal))) return
+    await this.#pulls(() => this.#pull(image, signal))
   }
 
   async #present(image: string, signal: AbortSignal): Promise<boolean> {
@@ -40,26 +75,6 @@ export class Images {
       if (isStatus(error, 404)) return false
       if (isStatus(error, 400)) throw new TaskRejectedError((error as Error).message, error)
       throw error
-    }
-  }
-
-  /** The pull ends when its last waiter has given up. */
-  async #join(image: string, signal: AbortSignal): Promise<void> {
-    let pull = this.#pulls.get(image)
-    if (pull === undefined) {
-      const stop = new AbortController()
-      const done = this.#pull(image, stop.signal).finally(() => this.#pulls.delete(image))
-      // Each waiter handles the outcome itself; a pull that all gave up has nobody left to tell.
-      done.catch(() => {})
-      pull = { done, stop, waiters: 0 }
-      this.#pulls.set(image, pull)
-    }
-    pull.waiters++
-    try {
-      await waitFor(pull.done, signal)
-    } finally {
-      pull.waiters--
-      if (pull.waiters === 0) pull.stop.abort()
     }
   }
 

@@ -3,6 +3,8 @@
  * must be bounded in time of its own.
  */
 export async function waitFor<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Who has given up before it began to wait must not leave a failure that nobody handles: it would end the agent.
+  shared.catch(() => undefined)
   signal.throwIfAborted()
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const onAbort = (): void => reject(signal.reason)
