@@ -1,3 +1,4 @@
+import type { MemoryStorage } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
 import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
@@ -79,6 +80,24 @@ describe('agents', () => {
     await world.pass(20_000)
     expect((await world.running()).toSorted()).toEqual(before)
     expect(nth(0).agent.view().services.size).toBe(1)
+  })
+
+  it('after all agents died at once, those that start first take nothing from one that starts later', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
+    await runs(6)
+    const before = (await world.running()).toSorted()
+    const late = nth(2)
+    for (const machine of world.machines) await world.during(machine.agent.stop())
+    // Its last words reached nobody's disk.
+    for (const index of [0, 1])
+      (nth(index).home.openStorage() as MemoryStorage).corrupt('peer-record', late.node)
+    await world.start(nth(0))
+    await world.start(nth(1))
+    await world.pass(8_000)
+    await world.start(late)
+    await world.pass(20_000)
+    expect((await world.running()).toSorted()).toEqual(before)
   })
 
   it('a member that leaves hands its tasks over and forgets the cluster', async () => {

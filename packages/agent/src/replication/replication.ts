@@ -55,7 +55,7 @@ export interface Replication {
   /** Resolves with the first comparison that succeeds (at once if one has); rejects with the signal's reason. */
   firstSync(signal: AbortSignal): Promise<void>
   /** Calls back when another peer's state has been compared with for the first time since it connected. */
-  onSync(listener: () => void): () => void
+  onSync(listener: (peer: NodeId) => void): () => void
   /** A removal that was handed over on connecting: JSON of a tombstone. Stored if it is genuine. */
   receiveFarewell(removal: Uint8Array): Promise<void>
   /** Compares with this peer now, or joins the comparison under way. */
@@ -71,7 +71,7 @@ export function createReplication(options: ReplicationOptions): Replication {
   const limit = pLimit(settings.syncConcurrency)
   const underWay = new Map<NodeId, Promise<void>>()
   const syncedPeers = new Set<NodeId>()
-  const listeners = new Set<() => void>()
+  const listeners = new Set<(peer: NodeId) => void>()
   const unsubscribe: (() => void)[] = []
   let everSynced = false
 
@@ -98,7 +98,7 @@ export function createReplication(options: ReplicationOptions): Replication {
     if (everSynced && (syncedPeers.has(peer) || !connected)) return
     everSynced = true
     if (connected) syncedPeers.add(peer)
-    for (const listener of listeners) listener()
+    for (const listener of listeners) listener(peer)
   }
 
   function compareWith(peer: NodeId): void {
