@@ -1,5 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Hosts } from '../e2e/hosts.ts'
-import { allReady, containersOf, services, timed, untilRuns } from '../e2e/questions.ts'
+import { allReady, containersOf, services, untilRuns } from '../e2e/questions.ts'
 import type { Random } from '../sim/random.ts'
 import { newService } from './edits.ts'
 import type { Row } from './row.ts'
@@ -35,14 +36,11 @@ export async function agentKills(
       () => undefined,
     )
     const afterMs = random.between(0, 2_500)
-    await new Promise((resolve) => setTimeout(resolve, afterMs))
+    await delay(afterMs)
     await hosts.agentKill(1, 2, 3, 4, 5)
     await deploy
     await hosts.agentStart(1, 2, 3, 4, 5)
-    let left: readonly string[] = []
-    const ms = await timed(async () => {
-      left = await untilWell(hosts, settleBoundMs)
-    })
+    const { tookMs: ms, wrong: left } = await untilWell(hosts, settleBoundMs)
     tookMs.push(ms)
     const where = `kill ${turn} (${afterMs} ms after the deploy began)`
     for (const each of left) wrong.push(`${where}: ${each}`)

@@ -1,5 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Hosts } from '../e2e/hosts.ts'
-import { allReady, timed } from '../e2e/questions.ts'
+import { allReady } from '../e2e/questions.ts'
 import type { Random } from '../sim/random.ts'
 import { randomEdit } from './edits.ts'
 import type { Row } from './row.ts'
@@ -26,13 +27,10 @@ export async function partitions(
     for (let edit = 0; edit < count; edit += 1) {
       const host = random.pick(hosts.all())
       if (host !== undefined) edits.push(await randomEdit(host, random))
-      await new Promise((resolve) => setTimeout(resolve, random.between(0, 1_500)))
+      await delay(random.between(0, 1_500))
     }
     await hosts.heal()
-    let left: readonly string[] = []
-    const ms = await timed(async () => {
-      left = await untilWell(hosts, settleBoundMs)
-    })
+    const { tookMs: ms, wrong: left } = await untilWell(hosts, settleBoundMs)
     tookMs.push(ms)
     const cut = groups.map((group) => group.join(',')).join(' | ')
     for (const each of left) wrong.push(`partition ${turn} (${cut}; ${edits.join(', ')}): ${each}`)
@@ -44,8 +42,10 @@ export async function partitions(
   return { what: 'partition with edits on all sides', times, tookMs, boundMs: settleBoundMs, wrong }
 }
 
+/** Two or three groups, none of them empty. */
 function randomGroups(hosts: Hosts, random: Random): number[][] {
   const groups: number[][] = Array.from({ length: random.between(2, 3) }, () => [])
-  for (const { index } of hosts.all()) random.pick(groups)?.push(index)
-  return groups.filter((group) => group.length > 0)
+  for (const { index } of hosts.all())
+    (groups.find((group) => group.length === 0) ?? random.pick(groups))?.push(index)
+  return groups
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Hosts } from '../e2e/hosts.ts'
 import { type ServiceRow, services } from '../e2e/questions.ts'
 
@@ -33,17 +34,27 @@ function specsOf(list: readonly ServiceRow[]): string {
   return JSON.stringify(rows.toSorted((a, b) => (a.ID < b.ID ? -1 : 1)))
 }
 
-/** Waits until all is well, and still is a moment later. Gives what is wrong at the bound. */
-export async function untilWell(hosts: Hosts, timeoutMs: number): Promise<string[]> {
-  const boundAt = performance.now() + timeoutMs
-  let last = ['never asked']
+/** How long all must stay well before it counts: longer than a detector's round. */
+const restMs = 3_000
+
+/** Waits until all is well and stays so; `tookMs` is when that began. Gives what is wrong at the bound. */
+export async function untilWell(
+  hosts: Hosts,
+  timeoutMs: number,
+): Promise<{ readonly tookMs: number; readonly wrong: readonly string[] }> {
+  const begunAt = performance.now()
+  let wellSince: number | undefined
   for (;;) {
-    try {
-      last = await wrongNow(hosts)
-    } catch (error) {
-      last = [error instanceof Error ? error.message : String(error)]
+    const wrong = await wrongNow(hosts).catch((error: unknown) => [
+      error instanceof Error ? error.message : String(error),
+    ])
+    const now = performance.now()
+    if (wrong.length > 0) wellSince = undefined
+    else wellSince ??= now
+    if (wellSince !== undefined && now - wellSince >= restMs) {
+      return { tookMs: Math.round(wellSince - begunAt), wrong: [] }
     }
-    if (last.length === 0 || performance.now() > boundAt) return last
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    if (wrong.length > 0 && now - begunAt > timeoutMs) return { tookMs: Math.round(now - begunAt), wrong }
+    await delay(200)
   }
 }
