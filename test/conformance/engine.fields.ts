@@ -240,7 +240,7 @@ const mountRows: readonly FieldRow[] = [
     'a bind with its propagation',
     {
       Type: 'bind',
-      Source: '/tmp',
+      Source: '/usr/share',
       Target: '/host-tmp',
       ReadOnly: true,
       Consistency: 'cached',
@@ -248,7 +248,7 @@ const mountRows: readonly FieldRow[] = [
     },
     {
       Type: 'bind',
-      Source: '/tmp',
+      Source: '/usr/share',
       Target: '/host-tmp',
       ReadOnly: true,
       Consistency: 'cached',
@@ -266,7 +266,7 @@ const mountRows: readonly FieldRow[] = [
       `BindOptions.${option}`,
       {
         Type: 'bind',
-        Source: '/tmp',
+        Source: '/usr/share',
         Target: '/host-tmp',
         ReadOnly: true,
         BindOptions: { [option]: true, Propagation: 'rprivate' },

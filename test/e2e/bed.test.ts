@@ -21,9 +21,10 @@ function inside(index: number, ...command: string[]): Promise<string> {
   return run('nsenter', ['--target', String(pid), '--net', '--', ...command])
 }
 
+/** A first packet waits for the neighbour's address, which the kernel asks for once a second, three times. */
 async function reaches(from: number, address: string): Promise<boolean> {
   try {
-    await inside(from, 'busybox', 'ping', '-c', '1', '-W', '1', address)
+    await inside(from, 'busybox', 'ping', '-c', '1', '-W', '3', address)
     return true
   } catch (error) {
     if (error instanceof CommandFailed) return false
