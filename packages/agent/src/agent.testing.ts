@@ -7,7 +7,9 @@ import { defaults } from './defaults.ts'
 import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
+import { PeerUnreachableError } from './ports/mesh.errors.ts'
 import { memoryNetwork, type MemoryNetwork } from './ports/mesh.memory.ts'
+import type { Mesh } from './ports/mesh.ts'
 
 export const author: Author = { node: 'test', client: 'test', atMs: 0 }
 
@@ -20,6 +22,10 @@ export interface Machine {
   engine: MemoryEngine
   /** What its agent knows, when it is another release. */
   rules?: readonly number[]
+  /** Its mesh port is another program's. */
+  portTaken?: boolean
+  /** What the issuer answers to its join request never arrives. */
+  answerLost?: boolean
 }
 
 /** Whole agents in one process: production code over the ports' twins, in virtual time. */
@@ -101,7 +107,7 @@ export class World {
     for (const { agent } of this.machines) await this.during(agent.stop())
   }
 
-  #boot(machine: { home: Home; agent: Agent; engine: MemoryEngine; rules?: readonly number[] }): void {
+  #boot(machine: Omit<Machine, 'node' | 'home'> & { readonly home: Home }): void {
     const random = (): number =>
       createHash('sha256').update(`${this.#drawn++}`).digest().readUInt32BE(0) / 2 ** 32
     const randomHex = (bytes: number): string =>
@@ -110,7 +116,7 @@ export class World {
       home: machine.home,
       engine: ({ node }) => (machine.engine ??= new MemoryEngine({ clock: this.clock, node })),
       mesh: ({ identity, gate }) =>
-        this.network.mesh(machine.agent.self, { gate, publicKey: identity.publicKey }),
+        withFaults(this.network.mesh(machine.agent.self, { gate, publicKey: identity.publicKey }), machine),
       clock: this.clock,
       logger: pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent' }),
       settings: defaults,
@@ -122,6 +128,22 @@ export class World {
       hostname: 'machine',
     })
   }
+}
+
+function withFaults(mesh: Mesh, faults: Pick<Machine, 'portTaken' | 'answerLost'>): Mesh {
+  const start = mesh.start.bind(mesh)
+  const join = mesh.join.bind(mesh)
+  return Object.assign(mesh, {
+    async start() {
+      if (faults.portTaken === true) throw new Error('address already in use')
+      await start()
+    },
+    async join(...args: Parameters<Mesh['join']>) {
+      const answer = await join(...args)
+      if (faults.answerLost === true) throw new PeerUnreachableError(args[0], args[1], 'the answer was lost')
+      return answer
+    },
+  })
 }
 
 export function webSpec(replicas: number, image = 'moot/test:1'): ServiceSpec {

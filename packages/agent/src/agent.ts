@@ -20,6 +20,7 @@ import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterErro
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
 import { issueTokens, type TokenIssuer } from './join/issuer.ts'
+import { TokenRefusedError } from './join/errors.ts'
 import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
 import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
@@ -109,10 +110,17 @@ export function createAgent(options: AgentOptions): Agent {
   let advertise = options.advertise
   /** init, join and leave exclude each other. */
   let transition: Promise<unknown> = Promise.resolve()
+  let admission: Promise<unknown> = Promise.resolve()
   const stopAbort = new AbortController()
 
   const emit = (event: ClusterEvent): void => {
-    for (const listener of listeners) listener(event)
+    for (const listener of listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        logger.error({ err: error, event: event.kind }, 'a watcher of cluster events failed')
+      }
+    }
   }
   const active = (): Member => {
     if (member === undefined || state.kind !== 'active') throw new NotInClusterError()
@@ -168,18 +176,36 @@ export function createAgent(options: AgentOptions): Agent {
     updateJoinHandler()
   }
 
-  /** Forgets everything of the present membership; a new one gets a new key. */
-  async function forget(): Promise<void> {
+  /**
+   * Forgets everything of the present membership. A new one gets a new key, except where this one never came about: its
+   * issuer may have admitted this key all the same, and takes the token from no other.
+   */
+  async function forget(andKey = true): Promise<void> {
     await member?.stop()
     member = undefined
     tokens = undefined
     await storage.close()
-    home.wipe()
+    home.wipe(andKey)
     storage = home.openStorage()
     memory = openMembershipMemory(home, storage)
     identity = home.identity()
     self = nodeIdOf(identity.publicKey)
     state = { kind: 'inactive' }
+  }
+
+  /** A membership that does not come about leaves nothing behind that would stand in the way of the next try. */
+  async function orForget(opened: Member, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      await opened.stop()
+      await forget(false)
+      throw error
+    }
+  }
+
+  async function rememberCluster(clusterId: string): Promise<void> {
+    await memory.write({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
   }
 
   async function stopTasks(part: Member): Promise<void> {
@@ -199,6 +225,8 @@ export function createAgent(options: AgentOptions): Agent {
       'this node was removed from its cluster: it stops its tasks and goes inactive',
     )
     await stopTasks(member)
+    // The next start goes on with it: what still runs here would be nobody's.
+    if (stopAbort.signal.aborted) return
     await member.stop()
     member = undefined
     tokens = undefined
@@ -230,15 +258,26 @@ export function createAgent(options: AgentOptions): Agent {
     )
   }
 
-  async function admit(
+  /** One at a time: a joiner that asks again while its first request is under way must not be admitted twice. */
+  function admit(...args: Parameters<typeof admitOne>): Promise<Uint8Array> {
+    const mine = admission.then(() => admitOne(...args))
+    admission = mine.catch(() => undefined)
+    return mine
+  }
+
+  async function admitOne(
     part: Member,
     issuer: TokenIssuer,
     joiner: { readonly node: NodeId; readonly publicKey: Uint8Array },
     request: Uint8Array,
   ): Promise<Uint8Array> {
     const { token, secret, addresses } = joinRequestOf(request)
-    await issuer.redeem(token, secret, joiner.node)
+    const use = await issuer.redeem(token, secret, joiner.node)
     if (part.specs.byName('node', joiner.node) === undefined) {
+      // Who joined with this token and was removed since needs a new one.
+      if (use === 'again' && part.specs.tombstone('node', joiner.node) !== undefined) {
+        throw new TokenRefusedError('used')
+      }
       const author = { node: self, client: 'moot join', atMs: clock.wallMs() }
       const written = await part.specs.create(
         'node',
@@ -302,15 +341,18 @@ export function createAgent(options: AgentOptions): Agent {
         advertise = given ?? options.advertise
         const clusterId = options.newId()
         const opened = await open(clusterId)
-        await opened.specs.create(
-          'cluster',
-          'cluster',
-          { ClusterId: clusterId, Labels: {}, TaskHistoryRetentionLimit: settings.taskHistoryLimit },
-          author,
-        )
-        await opened.connect()
-        await opened.specs.create('node', self, nodeSpec(identity.publicKey, opened.mesh.addresses()), author)
-        await memory.write({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
+        await orForget(opened, async () => {
+          await opened.specs.create(
+            'cluster',
+            'cluster',
+            { ClusterId: clusterId, Labels: {}, TaskHistoryRetentionLimit: settings.taskHistoryLimit },
+            author,
+          )
+          await opened.connect()
+          const spec = nodeSpec(identity.publicKey, opened.mesh.addresses())
+          await opened.specs.create('node', self, spec, author)
+          await rememberCluster(clusterId)
+        })
         await activate(opened)
         return createToken(settings.joinTokenTtlMs)
       }),
@@ -322,19 +364,11 @@ export function createAgent(options: AgentOptions): Agent {
         if (state.kind === 'removed') await forget()
         advertise = given ?? options.advertise
         const opened = await open(token.clusterId, token.issuer)
-        try {
+        await orForget(opened, async () => {
           await opened.connect()
           await joinThrough(opened, token)
-          await memory.write({
-            kind: 'active',
-            clusterId: token.clusterId,
-            ...(advertise === undefined ? {} : { advertise }),
-          })
-        } catch (error) {
-          await opened.stop()
-          await forget()
-          throw error
-        }
+          await rememberCluster(token.clusterId)
+        })
         await activate(opened)
         await opened.replication
           .firstSync(AbortSignal.timeout(settings.bootSyncTimeoutMs))
@@ -348,8 +382,10 @@ export function createAgent(options: AgentOptions): Agent {
         if (part.view().nodes.size <= 1 && !force) throw new LastNodeError()
         const own = part.specs.byName('node', self)
         // `removed` is told as well; it finds nothing left to do once this transition is over.
-        if (own !== undefined) await part.replication.commit(await part.specs.remove('node', own.id, author))
+        if (own !== undefined) await spread(await part.specs.remove('node', own.id, author))
         await stopTasks(part)
+        // The next start goes on with it: what still runs here would be nobody's.
+        stopAbort.signal.throwIfAborted()
         return forget()
       }),
 

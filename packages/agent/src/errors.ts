@@ -47,3 +47,21 @@ export class BothCopiesDamagedError extends Error {
     )
   }
 }
+
+export class DirectoryInUseError extends Error {
+  readonly code = 'ERR_DIRECTORY_IN_USE'
+  override name = 'DirectoryInUseError'
+  constructor(directory: string) {
+    super(
+      `another agent runs with the data directory ${directory}: stop it first, or give this one a directory of its own with --data-dir`,
+    )
+  }
+}
+
+export class SocketInUseError extends Error {
+  readonly code = 'ERR_SOCKET_IN_USE'
+  override name = 'SocketInUseError'
+  constructor(path: string) {
+    super(`another program answers on ${path}: stop it first, or give this agent another path with --socket`)
+  }
+}

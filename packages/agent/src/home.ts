@@ -8,12 +8,14 @@ import {
   openSqliteStorage,
   type Storage,
 } from '@moot/crdt-state'
+import { lockDirectory } from './directory-lock.ts'
 import { type FileDamage, keptFile } from './kept-file.ts'
 
 /** What an agent keeps on its disk: its key, its store, and a note of what it needs to heal a lost store. */
 export interface Home {
   /** The node's key; made on first use. One key is one membership: `wipe` forgets it. */
   identity(): Identity
+  /** Until it is closed no other agent can have it: throws `DirectoryInUseError`. */
   openStorage(): Storage
   /**
    * The note of the membership (one line of text), which must survive the loss of the whole store. Throws
@@ -23,8 +25,11 @@ export interface Home {
   writeNote(text: string): void
   /** Files, other than the store's, that were found damaged. */
   damage(): readonly FileDamage[]
-  /** Forgets all of it, after a node has left its cluster. The store must be closed. */
-  wipe(): void
+  /**
+   * Forgets the store and the note; with `andKey` the key too, after a node has left its cluster: one key is one
+   * membership. The store must be closed.
+   */
+  wipe(andKey: boolean): void
 }
 
 /** A directory: `node.key` (0600), `membership` and `state.db`. */
@@ -41,15 +46,37 @@ export function directoryHome(directory: string): Home {
       key.write(secret)
       return identity
     },
-    openStorage: () => openSqliteStorage({ path: storePath }),
+    openStorage() {
+      const unlock = lockDirectory(directory)
+      try {
+        return unlocking(openSqliteStorage({ path: storePath }), unlock)
+      } catch (error) {
+        unlock()
+        throw error
+      }
+    },
     readNote: () => note.read(),
     writeNote: (text) => note.write(text),
     damage: () => [...key.damage(), ...note.damage()],
-    wipe() {
+    wipe(andKey) {
       // The note first: what is left after a crash must not look like a member that lost its store.
       note.remove()
       for (const suffix of ['', '-wal', '-shm']) rmSync(storePath + suffix, { force: true })
-      key.remove()
+      if (andKey) key.remove()
+    },
+  }
+}
+
+function unlocking(storage: Storage, unlock: () => void): Storage {
+  return {
+    commit: (writes) => storage.commit(writes),
+    cache: (writes) => storage.cache(writes),
+    get: (table, key) => storage.get(table, key),
+    list: (table) => storage.list(table),
+    damaged: () => storage.damaged(),
+    async close() {
+      await storage.close()
+      unlock()
     },
   }
 }
@@ -73,8 +100,8 @@ export function memoryHome(): Home {
       note = text
     },
     damage: () => [],
-    wipe() {
-      identity = undefined
+    wipe(andKey) {
+      if (andKey) identity = undefined
       storage = undefined
       note = undefined
     },

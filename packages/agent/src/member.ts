@@ -6,6 +6,8 @@ import {
   openSpecStore,
   type RecordStore,
   recordKey,
+  type Resource,
+  type ServiceSpec,
   type SpecChange,
   type SpecStore,
   type Storage,
@@ -26,6 +28,7 @@ import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import { createMemberAddresses } from './member-addresses.ts'
 import { statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
@@ -100,10 +103,7 @@ interface Damage {
 export async function openMember(options: MemberOptions): Promise<Member> {
   const { self, clock, logger, settings, engine, storage, identity, clusterId } = options
   const isMember = (node: NodeId): boolean =>
-    node === self ||
-    node === options.sponsor ||
-    specs.byName('node', node) !== undefined ||
-    isLostMember(node)
+    node === self || specs.byName('node', node) !== undefined || isSponsor(node) || isLostMember(node)
   const specs: SpecStore = await openSpecStore({
     storage,
     identity,
@@ -121,7 +121,9 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     identity,
     clusterId,
     maxRecordBytes: settings.maxMessageBytes / 2,
+    onError: (error) => logger.error({ err: error }, 'record store'),
   })
+  let clonedTold = false
   const mesh = options.mesh({ member: isMember, farewell: (node) => farewellOf(specs, node) })
   const replication = createReplication({
     mesh,
@@ -133,6 +135,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     random: options.random,
     member: isMember,
     cloned: (version) => {
+      if (clonedTold) return
+      clonedTold = true
       logger.fatal(
         { version },
         "another agent runs with this node's key and data (a cloned disk?): stop one of them, remove its data directory and join it anew",
@@ -142,6 +146,9 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     },
   })
 
+  /** Only until the cluster's members are known here: the issuer may itself be removed one day. */
+  const isSponsor = (node: NodeId): boolean =>
+    node === options.sponsor && specs.byName('node', self) === undefined
   /** Documents are lost and no peer has filled the holes yet. */
   const specsHaveHoles = (): boolean => !replication.synced() && specs.damage().some(({ healed }) => !healed)
   /** The lost documents may be the very ones that say who is a member, and only members give documents. */
@@ -152,13 +159,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
 
   const viewOf = createViewSource(self, specs, records)
   const decisions = createDecisions(viewOf)
+  const history = createSpecHistory(specs)
   const waiters = new Set<() => void>()
   let bootWaitOver = false
   let hearWaitOver = false
   const heard = new Set<NodeId>()
   let cancelBootWait: () => void = () => undefined
   let cancelHearWait: () => void = () => undefined
-  let stopping = false
+  const stopping = new AbortController()
 
   const changed = (): void => {
     if (recordIsWhole()) reconciler.trigger()
@@ -214,7 +222,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     watch,
     executor: () => executor,
     synced: () => synced() && rulesAgree(),
-    specAt: createSpecHistory(specs),
+    specAt: history.specAt,
     clock,
     logger: logger.child({ part: 'reconciler' }),
     settings,
@@ -245,28 +253,33 @@ export async function openMember(options: MemberOptions): Promise<Member> {
 
   let cancelSweep: (() => void) | undefined
   /** Networks outlive the containers on them; those of what is gone are removed a little after the last container. */
-  function sweepSoon(): void {
-    if (cancelSweep !== undefined || stopping) return
-    cancelSweep = clock.after(settings.sweepDelayMs, () => {
+  function sweepSoon(afterMs: number = settings.sweepDelayMs): void {
+    if (stopping.signal.aborted) return
+    cancelSweep ??= clock.after(afterMs, () => {
       cancelSweep = undefined
-      const view = viewOf()
-      const wanted = {
-        services: new Set(view.services.keys()),
-        networks: new Set([...view.networks.values()].map((network) => network.id as string)),
-      }
-      engine
-        .sweep(wanted, AbortSignal.timeout(settings.engineCallTimeoutMs))
-        .catch((error: unknown) =>
-          logger.warn({ err: error }, 'old networks could not be removed; it is tried again'),
-        )
+      sweep().catch((error: unknown) => {
+        if (stopping.signal.aborted) return
+        logger.warn({ err: error }, 'old networks could not be removed; it is tried again')
+        sweepSoon(settings.relistIntervalMs)
+      })
     })
+  }
+
+  async function sweep(): Promise<void> {
+    const view = viewOf()
+    const wanted = {
+      services: new Set(view.services.keys()),
+      networks: new Set([...view.networks.values()].map((network) => network.id as string)),
+    }
+    const bound = AbortSignal.timeout(settings.engineCallTimeoutMs)
+    await engine.sweep(wanted, AbortSignal.any([stopping.signal, bound]))
   }
 
   let lastStatus = ''
   /** Writes this node's status entry when it differs from the one in the record. */
   function publishStatus(): void {
     const status = statusOf(options, watch, mesh)
-    if (status === undefined || stopping || !recordIsWhole()) return
+    if (status === undefined || stopping.signal.aborted || !recordIsWhole()) return
     const text = JSON.stringify(status)
     if (text === lastStatus) return
     lastStatus = text
@@ -282,7 +295,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   let speaking = false
   /** Begins to write its status and its alerts, once there is a whole record to write them into. */
   function speak(): void {
-    if (speaking || stopping || !recordIsWhole()) return
+    if (speaking || stopping.signal.aborted || !recordIsWhole()) return
     speaking = true
     driver.start()
     publishStatus()
@@ -325,6 +338,10 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         signal.removeEventListener('abort', abort)
         resolve()
       }
+      if (signal.aborted) {
+        abort()
+        return
+      }
       waiters.add(check)
       signal.addEventListener('abort', abort, { once: true })
       check()
@@ -338,21 +355,15 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   }
 
   const unsubscribe: (() => void)[] = []
-  /** Members' addresses, wherever the specs and the records say they are. */
-  let membersFrom: View | undefined
+  const addressesOf = createMemberAddresses()
+  let members: ReadonlyMap<NodeId, readonly string[]> = new Map()
+  let lost: readonly (readonly [NodeId, readonly string[]])[] = []
   function updateMembers(): void {
-    const view = viewOf()
-    if (view.nodes === membersFrom?.nodes && view.records === membersFrom.records) return
-    membersFrom = view
-    const members = new Map(
-      [...view.nodes]
-        .filter(([id]) => id !== self)
-        .map(([id, node]) => [
-          id,
-          [...new Set([...(view.records.get(id)?.status?.meshAddresses ?? []), ...node.spec.Addresses])],
-        ]),
-    )
-    const lost = [...options.lastKnown].filter(([node]) => isLostMember(node) && !members.has(node))
+    const now = addressesOf(viewOf())
+    members = now ?? members
+    const lostNow = [...options.lastKnown].filter(([node]) => isLostMember(node) && !members.has(node))
+    if (now === undefined && lostNow.length === lost.length) return
+    lost = lostNow
     mesh.setMembers(new Map([...lost, ...members]))
     if (lost.length === 0) options.membersKnown(members)
   }
@@ -364,14 +375,22 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       logger.warn(message)
       options.event({ kind: 'warning', message, atMs: clock.wallMs() })
     }
+    if (change.kind === 'service' && change.after !== undefined) {
+      history.remember(change.after as Resource<ServiceSpec>)
+    }
     if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
       const gone = change.before.name as NodeId
-      const tombstone = specs.tombstone('node', gone)
-      if (gone !== self) records.drop(gone)
-      else if (tombstone !== undefined) options.removed(tombstone)
+      if (gone === self) tellRemoval()
+      else if (specs.byName('node', gone) === undefined) records.drop(gone)
     }
     updateMembers()
     changed()
+  }
+
+  /** Also at a start: the agent may have ended between the removal and what follows from it. */
+  function tellRemoval(): void {
+    const tombstone = specs.tombstone('node', self)
+    if (tombstone !== undefined && specs.byName('node', self) === undefined) options.removed(tombstone)
   }
 
   return {
@@ -407,7 +426,6 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         replication.onSync((peer) => {
           heard.add(peer)
           // Members that were only remembered are no longer taken on trust.
-          membersFrom = undefined
           updateMembers()
           changed()
         }),
@@ -430,12 +448,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await connect()
       replication.start()
       updateMembers()
+      for (const service of specs.all('service').values()) history.remember(service)
       watch.start()
       speak()
       changed()
+      tellRemoval()
     },
     async stop() {
-      stopping = true
+      stopping.abort(new Error('the agent stops'))
       cancelBootWait()
       cancelHearWait()
       cancelSweep?.()

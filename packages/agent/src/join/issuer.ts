@@ -38,7 +38,7 @@ export interface TokenIssuer {
    * Resolves once it is on the disk that this joiner used the token; the same joiner may ask again (its answer was
    * lost). Rejects with `TokenRefusedError`.
    */
-  redeem(id: string, secret: string, joiner: NodeId): Promise<void>
+  redeem(id: string, secret: string, joiner: NodeId): Promise<'first' | 'again'>
   /** Tokens that may still be used: while there are none, no stranger needs to be heard. */
   outstanding(): number
   list(): readonly IssuedToken[]
@@ -84,7 +84,7 @@ export function issueTokens(options: {
     if (tries.length >= settings.joinTriesMax) throw new TokenRefusedError('too-many-tries')
   }
 
-  async function redeem(id: string, secret: string, joiner: NodeId): Promise<void> {
+  async function redeem(id: string, secret: string, joiner: NodeId): Promise<'first' | 'again'> {
     refuseGuessers()
     const token = tokens.get(id)
     // The comparison takes the same time whether or not the token exists.
@@ -96,10 +96,11 @@ export function issueTokens(options: {
       tries.push(clock.monotonicMs())
       throw new TokenRefusedError('unknown')
     }
-    if (token.usedBy === joiner) return
+    if (token.usedBy === joiner) return 'again'
     if (token.usedBy !== undefined) throw new TokenRefusedError('used')
     if (token.expiresAtMs <= clock.wallMs()) throw new TokenRefusedError('expired')
     await put({ ...token, usedBy: joiner })
+    return 'first'
   }
 
   return {

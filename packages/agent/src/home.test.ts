@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { DirectoryInUseError } from './errors.ts'
+import { directoryHome } from './home.ts'
+
+describe('a data directory', () => {
+  let directory: string
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'moot-home-'))
+  })
+  afterEach(() => rmSync(directory, { recursive: true }))
+
+  it('serves one agent: a second one is told so, and may have it once the first has gone', async () => {
+    const storage = directoryHome(directory).openStorage()
+    expect(() => directoryHome(directory).openStorage()).toThrow(DirectoryInUseError)
+    await storage.close()
+    await directoryHome(directory).openStorage().close()
+  })
+
+  it('can be used although its lock is damaged', async () => {
+    writeFileSync(join(directory, 'lock'), 'x'.repeat(5_000))
+    const storage = directoryHome(directory).openStorage()
+    expect(storage.damaged()).toEqual([])
+    await storage.close()
+  })
+
+  it('forgets a cluster and keeps its key, or forgets both', async () => {
+    const home = directoryHome(directory)
+    const key = home.identity().publicKey
+    home.writeNote('{}')
+    await home.openStorage().close()
+    home.wipe(false)
+    expect(home.readNote()).toBeUndefined()
+    expect(directoryHome(directory).identity().publicKey).toEqual(key)
+    home.wipe(true)
+    expect(directoryHome(directory).identity().publicKey).not.toEqual(key)
+  })
+})

@@ -1,0 +1,128 @@
+import type { MemoryStorage } from '@moot/crdt-state'
+import { afterEach, describe, expect, it } from 'vitest'
+import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import type { Home } from './home.ts'
+import { PeerUnreachableError } from './ports/mesh.errors.ts'
+
+describe('a membership that begins or ends half-way', () => {
+  let world: World
+  afterEach(async () => world.stop())
+
+  const nth = (index: number): Machine => {
+    const machine = world.machines[index]
+    if (machine === undefined) throw new Error(`no machine ${index}`)
+    return machine
+  }
+  const runs = (count: number): Promise<void> =>
+    world.until(`${count} containers run`, async () => (await world.running()).length === count)
+  const runningOn = async ({ engine }: Machine): Promise<number> =>
+    (await engine.list(AbortSignal.timeout(1_000))).filter(({ state }) => state === 'running').length
+  const remove = async (by: Machine, node: string): Promise<void> => {
+    const found = by.agent.view().nodes.get(node as never)
+    if (found === undefined) throw new Error('not a member')
+    await world.during(by.agent.remove('node', found.id, author))
+  }
+
+  it('a beginning that failed can be tried again', async () => {
+    world = new World()
+    const machine = await world.add()
+    machine.portTaken = true
+    await expect(machine.agent.init({ author })).rejects.toThrow(/in use/)
+    expect(machine.agent.state()).toEqual({ kind: 'inactive' })
+    machine.portTaken = false
+    await machine.agent.init({ author })
+    expect(machine.agent.view().nodes.size).toBe(1)
+  })
+
+  it('a joiner whose answer was lost is shown as a member that has not spoken, and its token works again', async () => {
+    world = await World.of(1)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })
+    const joiner = await world.add()
+    joiner.answerLost = true
+    await expect(world.during(joiner.agent.join(token, { author }))).rejects.toThrow(PeerUnreachableError)
+    expect(joiner.agent.state()).toEqual({ kind: 'inactive' })
+    expect(nth(0).agent.liveness().get(joiner.node)).toEqual({ kind: 'unknown' })
+    joiner.answerLost = false
+    await world.during(joiner.agent.join(token, { author }))
+    expect(nth(0).agent.view().nodes.size).toBe(2)
+    await world.until('it speaks', () => nth(0).agent.liveness().get(joiner.node)?.kind === 'alive')
+  })
+
+  it('a joiner that never came back can be removed, and its used token lets it in no more', async () => {
+    world = await World.of(1)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })
+    const joiner = await world.add()
+    joiner.answerLost = true
+    await expect(world.during(joiner.agent.join(token, { author }))).rejects.toThrow(PeerUnreachableError)
+    joiner.answerLost = false
+    await remove(nth(0), joiner.node)
+    expect(nth(0).agent.view().nodes.size).toBe(1)
+    const { token: other } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })
+    await expect(world.during(joiner.agent.join(token, { author }))).rejects.toThrow(/used/)
+    await world.during(joiner.agent.join(other, { author }))
+    expect(joiner.agent.state().kind).toBe('active')
+    await world.pass(5_000)
+    expect(joiner.agent.state().kind).toBe('active')
+    expect(nth(0).agent.view().nodes.size).toBe(2)
+  })
+
+  it('the issuer of a token is a stranger to its joiner once it was removed', async () => {
+    world = await World.of(3)
+    const issuer = nth(0).node
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await runs(3)
+    world.network.cut(issuer)
+    await remove(nth(1), issuer)
+    await world.until('all know', () => nth(2).agent.view().nodes.size === 2)
+    world.network.heal(issuer)
+    await world.pass(5_000)
+    expect(nth(2).agent.status()['peers']).not.toContain(issuer)
+    await world.until('it is out', () => nth(0).agent.state().kind === 'removed')
+  })
+
+  it.each([
+    ['stops', (machine: Machine) => world.restart(machine)],
+    ['dies', (machine: Machine) => die(machine)],
+  ])('an agent that %s while it winds up its removal goes on with it', async (_what, restart) => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await runs(3)
+    nth(2).engine.hang('stop')
+    await remove(nth(0), nth(2).node)
+    await world.pass(3_000)
+    expect(await runningOn(nth(2))).toBe(1)
+    await restart(nth(2))
+    await world.pass(1_000)
+    nth(2).engine.release()
+    await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
+    expect(await runningOn(nth(2))).toBe(0)
+    await runs(3)
+  })
+
+  it('an agent that stops while it leaves goes on leaving', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await runs(3)
+    nth(2).engine.hang('stop')
+    const leaving = nth(2).agent.leave({ force: false, author })
+    leaving.catch(() => undefined)
+    await world.pass(3_000)
+    await world.restart(nth(2))
+    await expect(leaving).rejects.toThrow(/stops/)
+    nth(2).engine.release()
+    await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
+    expect(await runningOn(nth(2))).toBe(0)
+  })
+
+  /** SIGKILL: another agent begins on what the disk has. */
+  async function die(machine: Machine): Promise<void> {
+    const disk = machine.home.openStorage() as MemoryStorage
+    disk.crash()
+    const storage = disk.reopen()
+    const home: Home = { ...machine.home, openStorage: () => storage }
+    Object.assign(machine, { home })
+    world.network.refuse(machine.node)
+    await world.start(machine)
+    world.network.heal(machine.node)
+  }
+})
