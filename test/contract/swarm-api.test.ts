@@ -93,7 +93,7 @@ test('an absent mode and an absent count are one replica', async () => {
   }
 })
 
-test('an update shows what was before, and a rollback takes that away', async () => {
+test('an update shows what was before, a rollback swaps the two, and another swaps them back', async () => {
   const id = await create(web())
   const first = await get(`/services/${id}`)
   await bed.call('POST', `/services/${id}/update?version=${first.Version.Index}`, web({}, { ForceUpdate: 1 }))
@@ -108,7 +108,9 @@ test('an update shows what was before, and a rollback takes that away', async ()
   expect([rollback.status, rollback.body]).toEqual([200, { Warnings: null }])
   const third = await get(`/services/${id}`)
   expect(third.Spec).toEqual(first.Spec)
-  expect(third).not.toHaveProperty('PreviousSpec')
+  expect(third.PreviousSpec).toEqual(second.Spec)
+  await bed.call('POST', `/services/${id}/update?version=${third.Version.Index}&rollback=previous`, {})
+  expect((await get(`/services/${id}`)).Spec).toEqual(second.Spec)
 })
 
 test('services are filtered by id, name, label and mode', async () => {

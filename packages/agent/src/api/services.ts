@@ -95,9 +95,9 @@ async function update(api: Api, call: Call): Promise<void> {
   })
 }
 
-/** Server-side: the body is ignored, as in Docker. */
+/** Server-side: the body is ignored, as in Docker. What was there before becomes the previous spec: a second rollback undoes the first. */
 async function rollBack(api: Api, call: Call, service: Resource<ServiceSpec>, index: number): Promise<void> {
-  if (service.previous === undefined || service.rolledBack) throw new RollbackUnavailableError(service.name)
+  if (service.previous === undefined) throw new RollbackUnavailableError(service.name)
   const written = await api.cluster.update(
     'service',
     service.id,

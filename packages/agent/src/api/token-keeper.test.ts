@@ -39,3 +39,10 @@ test('rotating makes another token at the next read', async () => {
   keeper.rotate()
   expect(await keeper.current()).not.toBe(first)
 })
+
+test('a token of a node that left and joined the same cluster again is not shown: nobody could redeem it', async () => {
+  const { cluster, keeper } = keeperAt({ value: Date.now() })
+  const first = await keeper.current()
+  ;(cluster.tokens() as unknown[]).splice(0)
+  expect(await keeper.current()).not.toBe(first)
+})

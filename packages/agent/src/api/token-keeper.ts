@@ -27,7 +27,8 @@ export function createTokenKeeper(cluster: Cluster, ttlMs: number, now: () => nu
     // Half of its life is left: time enough to paste it on another machine.
     if (expiresAtMs - now() < ttlMs / 2) return false
     const entry = cluster.tokens().find((token) => token.id === id)
-    return entry === undefined || entry.usedBy === undefined
+    // Unknown to its own issuer: the node has left since and came back as another, and nobody could redeem it.
+    return entry !== undefined && entry.usedBy === undefined
   }
   const keep = (token: JoinToken): void => {
     kept = { ...token, cluster: clusterId() }

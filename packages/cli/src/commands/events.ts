@@ -6,6 +6,7 @@ interface DockerEvent {
   readonly Action: string
   readonly Actor: { readonly ID: string; readonly Attributes?: Readonly<Record<string, string>> }
   readonly time: number
+  readonly timeNano?: number
 }
 
 export function eventsCommand(): Command {
@@ -36,7 +37,8 @@ function eventText(event: DockerEvent): string {
   const attributes = Object.entries(event.Actor.Attributes ?? {})
     .map(([key, value]) => `${key}=${value}`)
     .join(', ')
-  const time = new Date(event.time * 1000).toISOString()
+  // Seconds alone would give a whole failover one time.
+  const time = new Date(event.timeNano === undefined ? event.time * 1000 : event.timeNano / 1e6).toISOString()
   return `${time} ${event.Type} ${event.Action} ${event.Actor.ID}${attributes === '' ? '' : ` (${attributes})`}`
 }
 

@@ -15,7 +15,7 @@ export function serviceShape(
     }
   },
 ): Record<string, unknown> {
-  const { spec, previous, rolledBack } = service
+  const { spec, previous } = service
   const shown = options.insertDefaults ? withDefaults(spec) : spec
   const ports = spec.EndpointSpec?.Ports
   return {
@@ -24,8 +24,7 @@ export function serviceShape(
     CreatedAt: timestamp(service.createdAtMs),
     UpdatedAt: timestamp(service.updatedAtMs),
     Spec: shown,
-    // Docker clears it on a rollback: there is nothing behind a rollback to go back to.
-    ...(previous === undefined || rolledBack ? {} : { PreviousSpec: previous }),
+    ...(previous === undefined ? {} : { PreviousSpec: previous }),
     Endpoint: {
       Spec: spec.EndpointSpec ?? {},
       ...(ports === undefined || ports.length === 0 ? {} : { Ports: ports }),

@@ -2,7 +2,6 @@ import {
   isClaim,
   parseSlotId,
   specDigest,
-  type NodeId,
   type NodeRecord,
   type Resource,
   type ServiceId,
@@ -10,7 +9,9 @@ import {
   type Slot,
   type SlotId,
   type SpecDigest,
+  type TaskEntry,
   type UpdateConfig,
+  type UpdateFacts,
 } from '@moot/crdt-state'
 import type { LivenessMap } from '../membership/liveness.ts'
 import type { View } from '../view.ts'
@@ -34,6 +35,13 @@ export interface Progress {
   readonly failed: number
   /** Failures ÷ positions passed MaxFailureRatio: no further slot begins until the service changes. */
   readonly paused: boolean
+  /** By which rules it goes: a rollback has its own. */
+  readonly config: UpdateConfig | undefined
+}
+
+/** Docker: going back to the previous spec follows RollbackConfig, all else UpdateConfig. */
+export function updateConfigOf(service: Resource<ServiceSpec>): UpdateConfig | undefined {
+  return service.rolledBack ? service.spec.RollbackConfig : service.spec.UpdateConfig
 }
 
 /** What of a record an update looks at; `own` stands for the record that is about to be written. */
@@ -49,9 +57,10 @@ export function progressOf(
   const digest = specDigest(service.spec)
   const slots = new Map<SlotId, Seen>()
   for (const [node, record] of view.records) {
-    // A dead node's claims are void, and so is what it had begun.
-    if (liveness?.get(node)?.kind === 'down') continue
-    collect(slots, id, service.spec, digest, node === view.self && own !== undefined ? own : record)
+    // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
+    // the node that saw the failure, else its death would carry the bad spec to the next slot.
+    const seen = node === view.self && own !== undefined ? own : record
+    collect(slots, id, service.spec, digest, liveness?.get(node)?.kind === 'down' ? failuresOf(seen) : seen)
   }
   const positions: Position[] = []
   for (const [slotId, seen] of slots) {
@@ -62,13 +71,24 @@ export function progressOf(
   positions.sort((a, b) => compareSlots(a.slot, b.slot))
   const failed = positions.filter((position) => slots.get(position.id)?.fact === 'failed').length
   const settledWell = positions.filter((position) => position.state === 'ok').length
+  const config = updateConfigOf(service)
   return {
     digest,
     positions,
     settledWell,
     failed,
-    paused: isPaused(service.spec.UpdateConfig, failed, positions.length),
+    paused: isPaused(config, failed, positions.length),
+    config,
   }
+}
+
+function failuresOf({ updates }: UpdateRecord): UpdateRecord {
+  const failures = new Map<ServiceId, UpdateFacts>()
+  for (const [service, facts] of updates) {
+    const failed = Object.entries(facts.slots).filter(([, fact]) => fact.state === 'failed')
+    if (failed.length > 0) failures.set(service, { ...facts, slots: Object.fromEntries(failed) })
+  }
+  return { tasks: new Map(), updates: failures }
 }
 
 interface Seen {
@@ -136,16 +156,16 @@ function isPaused(config: UpdateConfig | undefined, failed: number, total: numbe
 }
 
 /** Docker: 1 where the config is absent, 0 = all at once. */
-export function parallelismOf(spec: ServiceSpec, total: number): number {
-  const parallelism = spec.UpdateConfig?.Parallelism ?? 1
-  return parallelism === 0 ? Math.max(total, 1) : parallelism
+function parallelismOf({ config, positions }: Progress): number {
+  const parallelism = config?.Parallelism ?? 1
+  return parallelism === 0 ? Math.max(positions.length, 1) : parallelism
 }
 
 /**
  * May this waiting slot begin? Fewer than `parallelism` others may be under way or stand before it. What is settled
  * stays settled and the order is fixed, so a stale view delays a step and never starts one too early.
  */
-export function mayBegin(progress: Progress, spec: ServiceSpec, slot: SlotId): boolean {
+export function mayBegin(progress: Progress, slot: SlotId): boolean {
   if (progress.paused) return false
   let ahead = 0
   let passed = false
@@ -153,22 +173,23 @@ export function mayBegin(progress: Progress, spec: ServiceSpec, slot: SlotId): b
     if (position.id === slot) passed = true
     else if (position.state === 'begun' || (position.state === 'waiting' && !passed)) ahead += 1
   }
-  return passed && ahead < parallelismOf(spec, progress.positions.length)
+  return passed && ahead < parallelismOf(progress)
 }
 
 /**
  * Is the slot watched for the whole Monitor before it counts as well? The first batch is (Swarm does not, and loses
  * replicas to a bad image), and so is a slot that none waits for: then it costs nothing, and "completed" means it.
  */
-export function isWatched(progress: Progress, spec: ServiceSpec, slot: SlotId): boolean {
+export function isWatched(progress: Progress, slot: SlotId): boolean {
   const index = progress.positions.findIndex((position) => position.id === slot)
-  if (index < parallelismOf(spec, progress.positions.length)) return true
+  if (index < parallelismOf(progress)) return true
   return !progress.positions.some((position) => position.state === 'waiting')
 }
 
 /** Docker's `UpdateStatus` of a service; `undefined` where it was never updated. */
 export interface UpdateStatus {
-  readonly State: 'updating' | 'paused' | 'completed'
+  readonly State:
+    'updating' | 'paused' | 'completed' | 'rollback_started' | 'rollback_paused' | 'rollback_completed'
   readonly StartedAt?: string
   readonly CompletedAt?: string
   readonly Message: string
@@ -185,22 +206,30 @@ export function updateStatus(
   const started = startedAtMs(view, service, progress) ?? service.updatedAtMs
   const StartedAt = new Date(started).toISOString()
   if (progress.paused) {
-    return { State: 'paused', StartedAt, Message: pausedMessage(view, service, progress) }
+    const State = service.rolledBack ? 'rollback_paused' : 'paused'
+    return { State, StartedAt, Message: pausedMessage(view, service, progress) }
   }
   if (progress.positions.every((position) => position.state === 'ok' || position.state === 'failed')) {
     const CompletedAt = new Date(Math.max(...times)).toISOString()
-    return { State: 'completed', StartedAt, CompletedAt, Message: 'update completed' }
+    const State = service.rolledBack ? 'rollback_completed' : 'completed'
+    return { State, StartedAt, CompletedAt, Message: `${nounOf(service)} completed` }
   }
+  if (service.rolledBack)
+    return { State: 'rollback_started', StartedAt, Message: 'manually requested rollback' }
   return { State: 'updating', StartedAt, Message: 'update in progress' }
 }
 
-/** The oldest task of the new digest in the update's slots. For display: the clocks are different nodes'. */
+function nounOf(service: Resource<ServiceSpec>): string {
+  return service.rolledBack ? 'rollback' : 'update'
+}
+
+/** The oldest task that this update made in its slots. For display: the clocks are different nodes'. */
 function startedAtMs(view: View, service: Resource<ServiceSpec>, progress: Progress): number | undefined {
   const slots = new Set(progress.positions.map((position) => position.id))
   let oldest: number | undefined
-  forEachTask(view, service, progress, (task, slot) => {
+  for (const [slot, task] of tasksMade(view, service, progress)) {
     if (slots.has(slot) && (oldest === undefined || task.createdAtMs < oldest)) oldest = task.createdAtMs
-  })
+  }
   return oldest
 }
 
@@ -209,24 +238,29 @@ function pausedMessage(view: View, service: Resource<ServiceSpec>, progress: Pro
   const failedSlots = new Set(
     progress.positions.filter((position) => position.state === 'failed').map((position) => position.id),
   )
-  let culprit: string | undefined
-  forEachTask(view, service, progress, (task, slot) => {
-    if (!failedSlots.has(slot)) return
-    if (task.state === 'failed' || task.state === 'rejected' || task.state === 'complete') culprit ??= task.id
-  })
-  return `update paused due to failure or early termination of task ${culprit ?? '(unknown)'}`
+  const ended = tasksMade(view, service, progress).filter(
+    ([slot, { state }]) =>
+      failedSlots.has(slot) && (state === 'failed' || state === 'rejected' || state === 'complete'),
+  )
+  const culprit = ended[0]?.[1].id ?? '(unknown)'
+  return `${nounOf(service)} paused due to failure or early termination of task ${culprit}`
 }
 
-function forEachTask(
+/** The tasks of the update's digest, without those of an earlier update to the same: a slot's attempts only grow. */
+function tasksMade(
   view: View,
   service: Resource<ServiceSpec>,
   progress: Progress,
-  visit: (task: NonNullable<ReturnType<NodeRecord['tasks']['get']>>, slot: SlotId, node: NodeId) => void,
-): void {
-  for (const [node, record] of view.records) {
+): readonly (readonly [SlotId, TaskEntry])[] {
+  const made: (readonly [SlotId, TaskEntry])[] = []
+  const lastOther = new Map<SlotId, number>()
+  for (const record of view.records.values()) {
     for (const task of record.tasks.values()) {
-      if (task.service !== service.id || task.digest !== progress.digest) continue
-      visit(task, slotIdOf(task.service, task.slot), node)
+      if (task.service !== service.id) continue
+      const slot = slotIdOf(task.service, task.slot)
+      if (task.digest === progress.digest) made.push([slot, task])
+      else lastOther.set(slot, Math.max(task.attempt, lastOther.get(slot) ?? 0))
     }
   }
+  return made.filter(([slot, task]) => task.attempt > (lastOther.get(slot) ?? 0))
 }

@@ -146,6 +146,8 @@ export interface Scene {
   readonly synced?: boolean
   readonly listed?: boolean
   readonly engine?: 'up' | 'down'
+  /** Nodes that are dead. */
+  readonly down?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
 }
 
@@ -192,7 +194,9 @@ export function inputOf(scene: Scene): ReconcileInput {
   const specs = [...scene.services, ...(scene.history ?? [])]
   return {
     view,
-    liveness: new Map([...records.keys()].map((node) => [node, { kind: 'alive' }])) as LivenessMap,
+    liveness: new Map(
+      [...records.keys()].map((node) => [node, { kind: scene.down?.includes(node) ? 'down' : 'alive' }]),
+    ) as LivenessMap,
     placement: {
       slots: new Map(Object.entries(scene.slots ?? heldBySelf(scene.tasks))) as unknown as Placement['slots'],
       surplus: scene.surplus ?? [],

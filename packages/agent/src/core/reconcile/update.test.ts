@@ -77,6 +77,13 @@ describe('the turn of a slot', () => {
     }
   })
 
+  test('does not come once a step has failed, though the node that saw it is dead', () => {
+    const service = to()
+    const task = runningTask(service, { slot: 1, id: 'o' as TaskEntry['id'] })
+    const others = [recordOf(other, { tasks: [task], facts: [factsOf(service, { 1: 'failed' })] })]
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others, down: [other] }))).toEqual([])
+  })
+
   test('does not come to a slot whose change leaves the task’s spec alone', () => {
     const relabelled = { ...old, spec: { ...old.spec, Labels: { a: 'b' } }, versionIndex: 9 }
     const output = run({ ...scene(), services: [relabelled] })
@@ -222,6 +229,41 @@ describe('the update status', () => {
     expect(status(to(), { 1: 'ok', 2: 'ok' }, [])).toMatchObject({
       State: 'completed',
       CompletedAt: '1970-01-01T00:16:40.000Z',
+    })
+  })
+
+  test('of a rollback is a rollback’s, and a rollback follows its own config', () => {
+    const newer = to()
+    const back: Resource<ServiceSpec> = {
+      ...newer,
+      rolledBack: true,
+      spec: { ...newer.spec, RollbackConfig: { Parallelism: 2 } },
+    }
+    expect(status(back, { 1: 'begun' }, [2])).toMatchObject({
+      State: 'rollback_started',
+      Message: 'manually requested rollback',
+    })
+    expect(status(back, { 1: 'failed' }, [2])).toMatchObject({ State: 'rollback_paused' })
+    expect(status(back, { 1: 'ok', 2: 'ok' }, [])).toMatchObject({ State: 'rollback_completed' })
+    expect(begunIn(run({ ...scene(), services: [back] }))).toEqual([slot(1), slot(2)])
+  })
+
+  test('of a second update to the same spec tells of its own tasks', () => {
+    const service = to()
+    const failed = (attempt: number, name: string, createdAtMs: number): TaskEntry => ({
+      ...taskOf(service, { attempt, state: 'failed', desired: 'shutdown', createdAtMs }),
+      id: name as TaskEntry['id'],
+    })
+    const tasks = [
+      failed(1, 'first', 100_000),
+      { ...runningTask(old, { attempt: 2 }), id: 'between' as TaskEntry['id'] },
+      failed(3, 'second', 500_000),
+    ]
+    const facts = [factsOf(service, { 1: 'failed' })]
+    expect(updateStatus(inputOf({ services: [service], tasks, facts }).view, service)).toMatchObject({
+      State: 'paused',
+      StartedAt: new Date(500_000).toISOString(),
+      Message: expect.stringMatching(/second$/) as string,
     })
   })
 })

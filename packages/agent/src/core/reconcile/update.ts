@@ -12,7 +12,7 @@ import {
 } from '@moot/crdt-state'
 import { isDue, putFacts, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
 import { want } from './desire.ts'
-import { isWatched, mayBegin, progressOf, type Progress } from './progress.ts'
+import { isWatched, mayBegin, progressOf, updateConfigOf, type Progress } from './progress.ts'
 import { nextAttempt } from './restart.ts'
 import { asksFor, newTaskId, slotIdOf, toMs } from './spec.ts'
 
@@ -63,7 +63,7 @@ function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts
   let changed = false
   for (const [slot, fact] of Object.entries(facts.slots)) {
     const wanted = asksFor(service.spec, parseSlotId(slot as SlotId).slot)
-    const state = wanted ? settled(draft, service.spec, progress, slot as SlotId, fact) : undefined
+    const state = wanted ? settled(draft, service, progress, slot as SlotId, fact) : undefined
     if (state !== undefined) slots[slot] = state === fact.state ? fact : { state, atMs: draft.input.nowMs }
     if (state !== fact.state) changed = true
   }
@@ -73,15 +73,16 @@ function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts
 /** The fact as it is now; `undefined`: the slot is no longer this node's to speak for. */
 function settled(
   draft: Draft,
-  spec: ServiceSpec,
+  service: Resource<ServiceSpec>,
   progress: () => Progress,
   slot: SlotId,
   fact: SlotFact,
 ): SlotFact['state'] | undefined {
+  const { spec } = service
   const tasks = tasksOfSlot(draft, slot)
   const newest = tasks.find((task) => task.digest === specDigest(spec))
   if (fact.state === 'failed') return 'failed'
-  if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, spec, newest) ? 'failed' : 'ok'
+  if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, service, newest) ? 'failed' : 'ok'
   if (newest === undefined || newest.state === 'shutdown') {
     // Not made yet, or taken away while it began (moved, drained): only a slot that is still ours is still begun.
     return tasks.some((task) => isClaim(task)) ? 'begun' : undefined
@@ -89,8 +90,8 @@ function settled(
   if (newest.state === 'failed' || newest.state === 'rejected') return 'failed'
   if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
   if (newest.state !== 'running') return 'begun'
-  const config = spec.UpdateConfig
-  const watchMs = isWatched(progress(), spec, slot) ? monitorMs(draft, spec) : 0
+  const config = updateConfigOf(service)
+  const watchMs = isWatched(progress(), slot) ? monitorMs(draft, service) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
   return isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0))) ? 'ok' : 'begun'
 }
@@ -102,14 +103,14 @@ function endsByDesign(spec: ServiceSpec): boolean {
 }
 
 /** Did it end in this very call, within Monitor of running? */
-function failedSoon(draft: Draft, spec: ServiceSpec, task: TaskEntry): boolean {
+function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntry): boolean {
   const before = draft.own.tasks.get(task.id)
   if (task.state !== 'failed' || before?.state !== 'running') return false
-  return draft.input.nowMs - before.stateAtMs < monitorMs(draft, spec)
+  return draft.input.nowMs - before.stateAtMs < monitorMs(draft, service)
 }
 
-function monitorMs(draft: Draft, spec: ServiceSpec): number {
-  const monitor = spec.UpdateConfig?.Monitor
+function monitorMs(draft: Draft, service: Resource<ServiceSpec>): number {
+  const monitor = updateConfigOf(service)?.Monitor
   return monitor === undefined || monitor === 0 ? draft.input.settings.updateMonitorMs : toMs(monitor)
 }
 
@@ -157,7 +158,7 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
   let progress = ownProgress(draft, service)
   for (const { id: slot, state } of progress.positions) {
     if (state !== 'waiting' || !outdated.has(slot) || !isOurs(draft, slot)) continue
-    if (!mayBegin(progress, service.spec, slot)) continue
+    if (!mayBegin(progress, slot)) continue
     const facts = draft.facts.get(id)
     const slots = facts?.digest === digest ? facts.slots : {}
     const begun: SlotFact = { state: 'begun', atMs: draft.input.nowMs }
@@ -179,7 +180,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   const live = tasksOfSlot(draft, slot).filter((task) => isClaim(task))
   const next = live.find((task) => task.digest === digest)
   const olds = live.filter((task) => task.digest !== digest)
-  const startFirst = service.spec.UpdateConfig?.Order === 'start-first'
+  const startFirst = updateConfigOf(service)?.Order === 'start-first'
   if (next === undefined) {
     if (olds.length === 0 || !isOurs(draft, slot)) return
     if (fact.state === 'begun' || retries(draft, service, slot, fact))
@@ -203,7 +204,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
  * again from time to time. Noting the time in the fact bounds it, whatever becomes of the history.
  */
 function retries(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): boolean {
-  if (fact.state !== 'failed' || service.spec.UpdateConfig?.FailureAction !== 'continue') return false
+  if (fact.state !== 'failed' || updateConfigOf(service)?.FailureAction !== 'continue') return false
   if (!isDue(draft, fact.atMs, draft.input.settings.rejectionRetryMs)) return false
   const id = service.id as ServiceId
   const facts = draft.facts.get(id)
