@@ -9,7 +9,7 @@ import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
 import { memoryNetwork, type MemoryNetwork } from './ports/mesh.memory.ts'
-import type { Mesh } from './ports/mesh.ts'
+import type { Gate, Mesh } from './ports/mesh.ts'
 
 export const author: Author = { node: 'test', client: 'test', atMs: 0 }
 
@@ -20,6 +20,8 @@ export interface Machine {
   /** Known once the agent has a key. */
   readonly node: NodeId
   engine: MemoryEngine
+  /** Whom its agent takes for a member. */
+  gate: Gate
   /** What its agent knows, when it is another release. */
   rules?: readonly number[]
   /** Its mesh port is another program's. */
@@ -115,8 +117,11 @@ export class World {
     machine.agent = createAgent({
       home: machine.home,
       engine: ({ node }) => (machine.engine ??= new MemoryEngine({ clock: this.clock, node })),
-      mesh: ({ identity, gate }) =>
-        withFaults(this.network.mesh(machine.agent.self, { gate, publicKey: identity.publicKey }), machine),
+      mesh: ({ identity, gate }) => {
+        machine.gate = gate
+        const mesh = this.network.mesh(machine.agent.self, { gate, publicKey: identity.publicKey })
+        return withFaults(mesh, machine)
+      },
       clock: this.clock,
       logger: pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent' }),
       settings: defaults,
