@@ -113,6 +113,12 @@ test('an update shows what was before, a rollback swaps the two, and another swa
   expect((await get(`/services/${id}`)).Spec).toEqual(second.Spec)
 })
 
+test('the source of a mount may have placeholders', async () => {
+  const Mounts = [{ Type: 'volume', Source: 'data-{{.Task.Slot}}', Target: '/data' }]
+  const id = await create(web({}, { ContainerSpec: { Image: 'nginx:1', Mounts } }))
+  expect((await get(`/services/${id}`)).Spec.TaskTemplate.ContainerSpec.Mounts).toEqual(Mounts)
+})
+
 test('services are filtered by id, name, label and mode', async () => {
   const one = await create(web())
   const two = await create(web({ Name: 'worker', Labels: { tier: 'back' }, Mode: { Global: {} } }))

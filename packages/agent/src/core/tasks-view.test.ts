@@ -63,3 +63,35 @@ test('of a global service as many tasks are desired as slots are placed', () => 
   const counts = taskCounts(input.view, input.liveness, agent.id as ServiceId, input.placement)
   expect(counts).toEqual({ RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 0 })
 })
+
+test('a pending task is newer than what ended in its slot, and of that as much is shown as the cluster keeps', () => {
+  const ends = (node: string, count: number) =>
+    Array.from({ length: count }, (_, index) =>
+      runningTask(web, {
+        id: `${node}${index}` as TaskEntry['id'],
+        attempt: index + 1,
+        state: 'rejected',
+        desired: 'shutdown',
+        createdAtMs: 2_000_000 + index,
+        stateAtMs: 3_000_000 + index,
+      }),
+    )
+  const { shown } = show({
+    tasks: ends('a', 4),
+    others: [recordOf(other, { tasks: ends('b', 4) })],
+    slots: { [slotId(id, 1)]: { kind: 'pending', refusals: [] } },
+  })
+  expect(shown.map(({ task }) => task.id)).toEqual([
+    ...['a3', 'b3', 'a2', 'b2', 'a1'],
+    expect.stringMatching(/^\w{25}$/) as string,
+  ])
+  expect(shown.at(-1)?.task.createdAtMs).toBe(3_000_003)
+})
+
+test('a global service’s pending task names its node', () => {
+  const agent = serviceOf('agent', { Mode: { Global: {} } })
+  const slots = { [slotId(agent.id as ServiceId, other)]: { kind: 'pending', refusals: [] } } as const
+  expect(show({ services: [agent], tasks: [], slots }).shown).toMatchObject([
+    { node: other, task: { slot: other, state: 'pending' } },
+  ])
+})

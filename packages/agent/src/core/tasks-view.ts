@@ -10,12 +10,13 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
+import { defaults } from '../defaults.ts'
 import type { LivenessMap } from './membership/liveness.ts'
 import { taskError } from './explain/explain.ts'
 import type { Placement, SlotPlacement } from './placement/placement.ts'
 import type { View } from './view.ts'
 
-/** A task as Docker's clients see it. `node` undefined: not assigned yet. */
+/** A task as Docker's clients see it. `node` undefined: not assigned yet (a global service's always is). */
 export interface ShownTask {
   readonly node: NodeId | undefined
   readonly task: TaskEntry
@@ -27,19 +28,37 @@ export interface ShownTask {
  */
 export function tasksOf(view: View, liveness: LivenessMap, placement: Placement): readonly ShownTask[] {
   const shown: ShownTask[] = []
+  const ended = new Map<string, ShownTask[]>()
   for (const [node, record] of view.records) {
     const down = liveness.get(node)?.kind === 'down'
     for (const task of record.tasks.values()) {
       // What ended and is being forgotten is gone for people: Swarm's reaper removes it at once too.
       if (task.desired === 'remove' && isTerminal(task.state)) continue
-      shown.push({ node, task: down ? orphaned(task) : task })
+      const one = { node, task: down ? orphaned(task) : task }
+      if (!isTerminal(one.task.state)) shown.push(one)
+      else append(ended, `${task.service}.${task.slot}`, one)
     }
   }
+  const limit = view.cluster?.spec.TaskHistoryRetentionLimit ?? defaults.taskHistoryLimit
+  for (const past of ended.values()) shown.push(...newest(past, limit))
   for (const [slot, where] of placement.slots) {
-    const pending = pendingTask(view, slot, where)
-    if (pending !== undefined) shown.push({ node: undefined, task: pending })
+    const pending = pendingTask(view, slot, where, ended.get(slot) ?? [])
+    if (pending === undefined) continue
+    shown.push({ node: typeof pending.slot === 'string' ? pending.slot : undefined, task: pending })
   }
   return shown
+}
+
+function append(lists: Map<string, ShownTask[]>, key: string, item: ShownTask): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [item])
+  else list.push(item)
+}
+
+/** Each node keeps a slot's history for itself; people asked for so many of a slot, not so many of every node. */
+function newest(past: ShownTask[], limit: number): readonly ShownTask[] {
+  if (past.length <= limit) return past
+  return past.sort((a, b) => b.task.createdAtMs - a.task.createdAtMs).slice(0, limit)
 }
 
 /** Nobody can say what became of it; in any case it is not wanted there any more. */
@@ -48,7 +67,12 @@ function orphaned(task: TaskEntry): TaskEntry {
   return { ...task, state: 'orphaned', desired: 'shutdown', message: 'node is down' }
 }
 
-function pendingTask(view: View, slotId: SlotId, where: SlotPlacement): TaskEntry | undefined {
+function pendingTask(
+  view: View,
+  slotId: SlotId,
+  where: SlotPlacement,
+  past: readonly ShownTask[],
+): TaskEntry | undefined {
   if (where.kind !== 'pending' && where.kind !== 'vacant') return undefined
   const { service: serviceId, slot } = parseSlotId(slotId)
   const service = view.services.get(serviceId)
@@ -57,6 +81,8 @@ function pendingTask(view: View, slotId: SlotId, where: SlotPlacement): TaskEntr
     where.kind === 'pending'
       ? { message: 'pending task scheduling', error: taskError(where, (node) => nodeName(view, node)) }
       : { message: `about to be claimed by ${nodeName(view, where.to)}` }
+  // It came after what ended in the slot: clients show a slot's newest task as the current one.
+  const sinceMs = Math.max(service.updatedAtMs, ...past.map(({ task }) => task.stateAtMs))
   return {
     id: digestId('pending', slotId) as TaskId,
     service: serviceId,
@@ -66,8 +92,8 @@ function pendingTask(view: View, slotId: SlotId, where: SlotPlacement): TaskEntr
     serviceVersion: service.versionIndex,
     desired: 'running',
     state: 'pending',
-    createdAtMs: service.updatedAtMs,
-    stateAtMs: service.updatedAtMs,
+    createdAtMs: sinceMs,
+    stateAtMs: sinceMs,
     ...explanation,
   }
 }

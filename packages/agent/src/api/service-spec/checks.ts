@@ -98,12 +98,13 @@ function checkMount({ Type, Source = '', Target }: Mount): void {
   if (Target === '/') throw badRequest("invalid mount target: destination can't be '/'")
   switch (Type) {
     case 'bind':
-      if (!Source.startsWith('/')) {
+      if (!Source.startsWith('/') && !Source.startsWith('{{')) {
         throw badRequest(`invalid bind mount source, must be an absolute path: ${Source}`)
       }
       return
     case 'volume':
-      if (Source !== '' && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(Source)) {
+      // Placeholders (`data-{{.Task.Slot}}`) are filled in on the node; what comes out is checked by its engine.
+      if (Source !== '' && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(Source.replaceAll(/\{\{.+?\}\}/gs, 'x'))) {
         throw badRequest(`invalid volume mount source, must be a volume name and not a path: ${Source}`)
       }
       return

@@ -324,6 +324,25 @@ describe('local volumes', () => {
     })
   })
 
+  test('where each slot’s volume has a name of its own, each slot returns to its own', () => {
+    const own = { Mounts: [{ Type: 'volume', Source: '{{.Service.Name}}-{{.Task.Slot}}', Target: '/data' }] }
+    const two = service('db', replicas(2), {}, own)
+    const [first, second] = [1, 2].map((number) => slotId(two.id as ServiceId, number))
+    for (const [one, other] of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ] as const) {
+      const nodes = [node(one, { volumes: ['db-1'] }), node(other, { volumes: ['db-2', 'db-12'] }), node('c')]
+      const { slots } = place(input([two], nodes))
+      expect(slots.get(first!)).toMatchObject({ to: nodeId(one) })
+      expect(slots.get(second!)).toMatchObject({ to: nodeId(other) })
+    }
+    const dead = node('a', { liveness: 'down', volumes: ['db-1'], tasks: [task(two, 1)] })
+    const { slots } = place(input([two], [dead, node('b')]))
+    expect(slots.get(first!)).toMatchObject({ kind: 'pending' })
+    expect(slots.get(second!)).toMatchObject({ to: nodeId('b') })
+  })
+
   test('volumes of network file systems and of other drivers tie nothing', () => {
     for (const DriverConfig of [{ Name: 'local', Options: { type: 'nfs4' } }, { Name: 'rexray' }]) {
       const shared = service(
