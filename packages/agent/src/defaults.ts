@@ -29,6 +29,8 @@ export const defaults = {
   enginePullConcurrency: 16,
   /** Old networks are swept this long after a container was removed: several go at once. */
   sweepDelayMs: 1_000,
+  /** A stopping agent exits after this whatever still hangs (an engine that does not answer); systemd would wait 90 s. */
+  agentStopTimeoutMs: 4_000,
   /** A joiner waits this long for its issuer's answer. */
   joinTimeoutMs: 15_000,
   /** A leaving node waits this long for its tasks to stop before it leaves all the same. */

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import { digestId } from '@moot/crdt-state'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { createDockerEngine } from './adapters/docker/engine.ts'
 import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
@@ -13,6 +15,7 @@ import { createAgent } from './agent.ts'
 import { createApiServer } from './api/server.ts'
 import { knownRules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
+import { SocketInUseError } from './errors.ts'
 import { directoryHome } from './home.ts'
 import { agentVersion } from './version.ts'
 
@@ -89,27 +92,55 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
     hostname: hostname(),
     advertise: values.advertise ?? process.env['MOOT_ADVERTISE'] ?? hostAddress(),
   })
-  await agent.start()
-  mkdirSync(dirname(values.socket), { recursive: true })
-  rmSync(values.socket, { force: true })
-  const api = createApiServer({
-    cluster: agent,
-    enginePath: () => dockerSocket,
-    logger: logger.child({ part: 'api' }),
-    settings: defaults,
-    agentVersion,
+  // Also after a start that failed: what began to run must not go on without its API.
+  const parts: { close(): Promise<void> }[] = [{ close: () => agent.stop() }]
+  try {
+    await agent.start()
+    await clearSocketPath(values.socket)
+    const api = createApiServer({
+      cluster: agent,
+      enginePath: () => dockerSocket,
+      logger: logger.child({ part: 'api' }),
+      settings: defaults,
+      agentVersion,
+    })
+    parts.unshift(api)
+    await api.listen(values.socket, stopped)
+    logger.info(
+      { node: agent.self, socket: values.socket, version: agentVersion, state: agent.state().kind },
+      'agent is ready',
+    )
+    await aborted(stopped)
+    logger.info('agent stops; containers keep running')
+  } finally {
+    exitInTime(logger)
+    for (const part of parts) await part.close()
+  }
+}
+
+/** What is stored is durable at any instant, so whatever hangs at the end may be cut off. */
+function exitInTime(logger: Logger): void {
+  setTimeout(() => {
+    logger.warn('something does not end; the agent exits all the same')
+    process.exit()
+  }, defaults.agentStopTimeoutMs).unref()
+}
+
+/** Removes what a dead agent left there. Throws `SocketInUseError` if somebody answers. */
+async function clearSocketPath(path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true })
+  const answers = await new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => resolve(true))
+    socket.once('error', () => resolve(false))
+    socket.once('close', () => resolve(false))
+    socket.unref().end()
   })
-  await api.listen(values.socket, stopped)
-  logger.info(
-    { node: agent.self, socket: values.socket, version: agentVersion, state: agent.state().kind },
-    'agent is ready',
-  )
-  await new Promise<void>((resolve) => {
-    stopped.addEventListener('abort', () => resolve(), { once: true })
-  })
-  logger.info('agent stops; containers keep running')
-  await api.close()
-  await agent.stop()
+  if (answers) throw new SocketInUseError(path)
+  rmSync(path, { force: true })
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort')
 }
 
 function untilStopped(): AbortSignal {
