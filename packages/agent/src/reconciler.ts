@@ -48,10 +48,20 @@ export function createReconciler(options: {
   const stopped = (): boolean => stopping.signal.aborted
 
   async function once(): Promise<void> {
-    const { view, liveness, placement } = options.decide()
-    const nowMs = clock.wallMs()
     const taken = results
     results = new Map()
+    try {
+      await decideAndAct(taken)
+    } catch (error) {
+      // Nothing of it happened: the results must be told again.
+      results = new Map([...taken, ...results])
+      throw error
+    }
+  }
+
+  async function decideAndAct(taken: typeof results): Promise<void> {
+    const { view, liveness, placement } = options.decide()
+    const nowMs = clock.wallMs()
     const executor = options.executor()
     const output = reconcile({
       view,
@@ -68,13 +78,7 @@ export function createReconciler(options: {
       settings,
     })
     if (output.changes.size > 0) {
-      try {
-        options.publish(await records.write(output.changes))
-      } catch (error) {
-        // Nothing of it happened: the results must be told again.
-        results = new Map([...taken, ...results])
-        throw error
-      }
+      options.publish(await records.write(output.changes))
       // The record is part of the view: what follows from the change is decided in the next round.
       dirty = true
     }

@@ -21,7 +21,7 @@ const remembered = 1_000
 export function createSpecHistory(specs: Pick<SpecStore, 'get' | 'history'>): {
   readonly specAt: SpecHistory
   /** This is, or was, current. */
-  remember(service: Resource<ServiceSpec>): void
+  readonly remember: (service: Resource<ServiceSpec>) => void
 } {
   const known = new Map<string, ServiceSpec>()
   const missing = new Map<string, Resource<ServiceSpec>>()
