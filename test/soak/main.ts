@@ -36,7 +36,8 @@ for (const [name, part] of Object.entries(parts)) {
   try {
     rows.push(await part(hosts))
   } catch (error) {
-    const wrong = [error instanceof Error ? error.message : String(error)]
+    console.error(error)
+    const wrong = [(error instanceof Error ? error.message : String(error)).split('\n', 1).join('')]
     rows.push({ what: name, times: 0, tookMs: [], wrong })
     await hosts.reset().catch((reason: unknown) => console.error(reason))
   }
