@@ -81,10 +81,8 @@ test('a pending task is newer than what ended in its slot, and of that as much i
     others: [recordOf(other, { tasks: ends('b', 4) })],
     slots: { [slotId(id, 1)]: { kind: 'pending', refusals: [] } },
   })
-  expect(shown.map(({ task }) => task.id)).toEqual([
-    ...['a3', 'b3', 'a2', 'b2', 'a1'],
-    expect.stringMatching(/^\w{25}$/) as string,
-  ])
+  expect(shown.slice(0, -1).map(({ task }) => task.id)).toEqual(['a3', 'b3', 'a2', 'b2', 'a1'])
+  expect(shown.at(-1)?.task.state).toBe('pending')
   expect(shown.at(-1)?.task.createdAtMs).toBe(3_000_003)
 })
 

@@ -11,7 +11,7 @@ import {
 } from '../document/automerge.ts'
 import type { DocumentName, LiveDocument } from '../document/live-document.ts'
 import { covers, isSigned, supersedes, tombstoneSchema } from '../document/tombstone.ts'
-import { resourceId } from '../hash.ts'
+import { nodeIdOf, resourceId } from '../hash.ts'
 import { specKinds } from '../schema/kinds.ts'
 import type { ReceiveOutcome, SpecMessage, Tombstone } from '../spec-store.ts'
 import type { Staging } from './staging.ts'
@@ -57,11 +57,19 @@ function stageTombstone(
   if (!isSigned(clusterId, tombstone)) {
     return refused(`the removal of ${tombstone.kind} ${tombstone.name} has a bad signature`)
   }
-  if (!trust(Buffer.from(tombstone.publicKey, 'base64'))) {
+  if (!isOwnLeave(tombstone) && !trust(Buffer.from(tombstone.publicKey, 'base64'))) {
     return refused(`the removal of ${tombstone.kind} ${tombstone.name} is signed by no member`)
   }
   staging.bury(tombstone, (document) => hasUnseenEdit(document, tombstone))
   return { kind: 'applied' }
+}
+
+/**
+ * A node that left signed its own removal. Who joins later has never seen it as a member, and could otherwise believe
+ * neither this nor anything else that it removed.
+ */
+function isOwnLeave({ kind, name, publicKey }: Tombstone): boolean {
+  return kind === 'node' && name === nodeIdOf(Buffer.from(publicKey, 'base64'))
 }
 
 function hasUnseenEdit(document: LiveDocument, tombstone: Tombstone): boolean {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { nodeIdOf } from '../hash.ts'
 import type { SpecChange } from '../spec-store.ts'
 import {
   author,
@@ -49,6 +50,23 @@ describe('removal', () => {
     expect(await strict.receive([removal])).toMatchObject([{ kind: 'refused' }])
     for (const store of [b, elsewhere, strict]) expect(store.byName('service', 'web')).toBeDefined()
     expect(await b.receive([removal])).toEqual([{ kind: 'applied' }])
+  })
+
+  test('by a node that left counts for one that joins later and never knew it', async () => {
+    const { store: a, options } = await openSpecs()
+    const self = nodeIdOf(options.identity.publicKey)
+    const spec = { Name: 'node1', PublicKey: 'x', Addresses: [], Labels: {}, Availability: 'active' as const }
+    await a.create('node', self, { ...spec, Role: 'manager' }, author)
+    const { resource } = await a.create('service', 'web', serviceSpec(), author)
+    await a.remove('service', resource.id, author)
+    await a.remove('node', a.byName('node', self)!.id, author)
+    const { store: joined } = await openSpecs({
+      trust: (key) => joined.tombstone('node', nodeIdOf(key)) !== undefined,
+    })
+    await sync(a, joined)
+    await sync(a, joined)
+    expect(joined.digest()).toEqual(a.digest())
+    expect(joined.tombstone('service', 'web')).toBeDefined()
   })
 
   test('wins over a concurrent edit, says so on both sides, and can be undone with the edit', async () => {
