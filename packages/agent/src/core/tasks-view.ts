@@ -14,6 +14,7 @@ import { defaults } from '../defaults.ts'
 import type { LivenessMap } from './membership/liveness.ts'
 import { taskError } from './explain/explain.ts'
 import type { Placement, SlotPlacement } from './placement/placement.ts'
+import { serviceTasks } from './service-tasks.ts'
 import type { View } from './view.ts'
 
 /** A task as Docker's clients see it. `node` undefined: not assigned yet (a global service's always is). */
@@ -124,8 +125,7 @@ export function taskCounts(
   let completed = 0
   for (const [node, record] of view.records) {
     const down = liveness.get(node)?.kind === 'down'
-    for (const task of record.tasks.values()) {
-      if (task.service !== service) continue
+    for (const task of serviceTasks(record, service)) {
       if (task.state === 'complete') completed += 1
       if (down || !isClaim(task)) continue
       claimed.add(String(task.slot))

@@ -10,6 +10,7 @@ import {
   type TaskEntry,
 } from '@moot/crdt-state'
 import { openSlots } from '../placement/place.ts'
+import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
 import { nextAttempt } from './restart.ts'
 import { newTaskId } from './spec.ts'
@@ -106,8 +107,7 @@ function pastOf(draft: Draft, service: Resource<ServiceSpec>): Past {
   const { view, liveness } = draft.input
   const last = new Map<Slot, TaskEntry>()
   for (const record of view.records.values()) {
-    for (const task of record.tasks.values()) {
-      if (task.service !== service.id) continue
+    for (const task of serviceTasks(record, service.id as ServiceId)) {
       const known = last.get(task.slot)
       if (known === undefined || task.attempt > known.attempt) last.set(task.slot, task)
     }

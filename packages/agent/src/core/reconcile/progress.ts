@@ -14,6 +14,7 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { LivenessMap } from '../membership/liveness.ts'
+import { serviceTasks } from '../service-tasks.ts'
 import type { View } from '../view.ts'
 import { asksFor, compareSlots, slotIdOf } from './spec.ts'
 
@@ -57,10 +58,12 @@ export function progressOf(
   const digest = specDigest(service.spec)
   const slots = new Map<SlotId, Seen>()
   for (const [node, record] of view.records) {
+    const seen = node === view.self && own !== undefined ? own : record
+    const facts = seen.updates.get(id)
     // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
     // the node that saw the failure, else its death would carry the bad spec to the next slot.
-    const seen = node === view.self && own !== undefined ? own : record
-    collect(slots, id, service.spec, digest, liveness?.get(node)?.kind === 'down' ? failuresOf(seen) : seen)
+    if (liveness?.get(node)?.kind === 'down') collect(slots, service, [], failuresOf(facts))
+    else collect(slots, service, seen === own ? ownTasks(own, id) : serviceTasks(record, id), facts)
   }
   const positions: Position[] = []
   for (const [slotId, seen] of slots) {
@@ -82,13 +85,15 @@ export function progressOf(
   }
 }
 
-function failuresOf({ updates }: UpdateRecord): UpdateRecord {
-  const failures = new Map<ServiceId, UpdateFacts>()
-  for (const [service, facts] of updates) {
-    const failed = Object.entries(facts.slots).filter(([, fact]) => fact.state === 'failed')
-    if (failed.length > 0) failures.set(service, { ...facts, slots: Object.fromEntries(failed) })
-  }
-  return { tasks: new Map(), updates: failures }
+/** Of a record that is still being changed. */
+function ownTasks({ tasks }: UpdateRecord, service: ServiceId): readonly TaskEntry[] {
+  return [...tasks.values()].filter((task) => task.service === service)
+}
+
+function failuresOf(facts: UpdateFacts | undefined): UpdateFacts | undefined {
+  if (facts === undefined) return undefined
+  const failed = Object.entries(facts.slots).filter(([, fact]) => fact.state === 'failed')
+  return { ...facts, slots: Object.fromEntries(failed) }
 }
 
 interface Seen {
@@ -102,11 +107,11 @@ interface Seen {
 
 function collect(
   slots: Map<SlotId, Seen>,
-  service: ServiceId,
-  spec: ServiceSpec,
-  digest: SpecDigest,
-  record: UpdateRecord,
+  { id: service, spec }: Resource<ServiceSpec>,
+  tasks: readonly TaskEntry[],
+  facts: UpdateFacts | undefined,
 ): void {
+  const digest = specDigest(spec)
   const seenAt = (id: SlotId): Seen => {
     const known = slots.get(id)
     if (known !== undefined) return known
@@ -115,15 +120,14 @@ function collect(
     return fresh
   }
   const held = new Set<SlotId>()
-  for (const task of record.tasks.values()) {
-    if (task.service !== service || !isClaim(task) || !asksFor(spec, task.slot)) continue
-    const slot = slotIdOf(service, task.slot)
+  for (const task of tasks) {
+    if (!isClaim(task) || !asksFor(spec, task.slot)) continue
+    const slot = slotIdOf(service as ServiceId, task.slot)
     const seen = seenAt(slot)
     held.add(slot)
     if (task.digest === digest) seen.updated = true
     else seen.old = true
   }
-  const facts = record.updates.get(service)
   if (facts === undefined) return
   for (const [id, fact] of Object.entries(facts.slots)) {
     if (!asksFor(spec, parseSlotId(id as SlotId).slot)) continue
@@ -255,8 +259,7 @@ function tasksMade(
   const made: (readonly [SlotId, TaskEntry])[] = []
   const lastOther = new Map<SlotId, number>()
   for (const record of view.records.values()) {
-    for (const task of record.tasks.values()) {
-      if (task.service !== service.id) continue
+    for (const task of serviceTasks(record, service.id as ServiceId)) {
       const slot = slotIdOf(task.service, task.slot)
       if (task.digest === progress.digest) made.push([slot, task])
       else lastOther.set(slot, Math.max(task.attempt, lastOther.get(slot) ?? 0))
