@@ -43,7 +43,7 @@ const refused: [string, Body, number, RegExp][] = [
   ['a name of a wrong type', spec({ Name: 7 }), 400, /service: Name: .*string/],
   ['no template', { Name: 'x' }, 400, /TaskTemplate/],
   ['an image of a wrong type', container({ Image: 5 }), 400, /TaskTemplate\.ContainerSpec\.Image/],
-  ['no image', template({ ContainerSpec: {} }), 400, /TaskTemplate\.ContainerSpec\.Image/],
+  ['no image', template({ ContainerSpec: {} }), 400, /TaskTemplate\.ContainerSpec\.Image: it is missing/],
   ['an invalid image', container({ Image: 'Not An Image' }), 400, /not a valid repository\/tag/],
   ['an invalid name', spec({ Name: 'no/slash' }), 400, /valid as a DNS name component/],
   ['a long name', spec({ Name: 'a'.repeat(64) }), 400, /63 characters or fewer/],

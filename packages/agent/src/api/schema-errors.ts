@@ -8,7 +8,17 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown, what: string)
   const [issue] = result.error.issues
   if (issue === undefined) throw badRequest(`invalid ${what}`)
   const path = issue.path.map(String).join('.')
-  throw badRequest(`invalid ${what}: ${path === '' ? '' : `${path}: `}${issue.message}`)
+  // Where nothing was given, "expected string, received undefined" is no help to a person.
+  const isMissing = path !== '' && issue.code === 'invalid_type' && at(value, issue.path) === undefined
+  throw badRequest(
+    `invalid ${what}: ${path === '' ? '' : `${path}: `}${isMissing ? 'it is missing' : issue.message}`,
+  )
+}
+
+function at(value: unknown, path: readonly PropertyKey[]): unknown {
+  let inner = value
+  for (const key of path) inner = (inner as Readonly<Record<PropertyKey, unknown>> | undefined)?.[key]
+  return inner
 }
 
 /**

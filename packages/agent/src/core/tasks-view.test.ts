@@ -93,3 +93,10 @@ test('a global service’s pending task names its node', () => {
     { node: other, task: { slot: other, state: 'pending' } },
   ])
 })
+
+test('a task that ended and is not run again is shown as wanted no more, as in Swarm', () => {
+  const once = runningTask(web, { state: 'complete', done: true })
+  expect(show({ tasks: [once], slots: {} }).shown).toMatchObject([
+    { task: { state: 'complete', desired: 'shutdown' } },
+  ])
+})

@@ -35,7 +35,7 @@ export function tasksOf(view: View, liveness: LivenessMap, placement: Placement)
     for (const task of record.tasks.values()) {
       // What ended and is being forgotten is gone for people: Swarm's reaper removes it at once too.
       if (task.desired === 'remove' && isTerminal(task.state)) continue
-      const one = { node, task: down ? orphaned(task) : task }
+      const one = { node, task: down ? orphaned(task) : overAndDone(task) }
       if (!isTerminal(one.task.state)) shown.push(one)
       else append(ended, `${task.service}.${task.slot}`, one)
     }
@@ -60,6 +60,11 @@ function append(lists: Map<string, ShownTask[]>, key: string, item: ShownTask): 
 function newest(past: ShownTask[], limit: number): readonly ShownTask[] {
   if (past.length <= limit) return past
   return past.sort((a, b) => b.task.createdAtMs - a.task.createdAtMs).slice(0, limit)
+}
+
+/** It keeps its slot, so that no other node runs it again; to Docker's clients what has ended is wanted no more. */
+function overAndDone(task: TaskEntry): TaskEntry {
+  return isTerminal(task.state) && task.desired !== 'remove' ? { ...task, desired: 'shutdown' } : task
 }
 
 /** Nobody can say what became of it; in any case it is not wanted there any more. */

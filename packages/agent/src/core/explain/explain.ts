@@ -29,9 +29,12 @@ export function summarizeRefusals(refusals: readonly Refusal[]): string {
 /** Of a large cluster, the first nodes speak for the rest: the summary counts all. */
 const explainedNodesMax = 50
 
-/** A line per node: `node-3: needs 2 GPUs, has 1 free of 4`. */
+/** A line per node, by name: `node-3: needs 2 GPUs, has 1 free of 4`. */
 export function explainRefusals(refusals: readonly Refusal[], names: NodeNames): string[] {
-  return refusals.map(({ node, reason }) => `${names(node)}: ${reason}`)
+  return refusals
+    .map(({ node, reason }) => ({ name: names(node), reason }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, reason }) => `${name}: ${reason}`)
 }
 
 /**
