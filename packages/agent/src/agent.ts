@@ -181,16 +181,22 @@ export function createAgent(options: AgentOptions): Agent {
    * issuer may have admitted this key all the same, and takes the token from no other.
    */
   async function forget(andKey = true): Promise<void> {
-    await member?.stop()
-    member = undefined
-    tokens = undefined
+    await end({ kind: 'inactive' })
     await storage.close()
     home.wipe(andKey)
     storage = home.openStorage()
     memory = openMembershipMemory(home, storage)
     identity = home.identity()
     self = nodeIdOf(identity.publicKey)
-    state = { kind: 'inactive' }
+  }
+
+  /** What is told to others changes at once, and never says `active` without a member behind it. */
+  async function end(next: ClusterState): Promise<void> {
+    const part = member
+    member = undefined
+    tokens = undefined
+    state = next
+    await part?.stop()
   }
 
   /** A membership that does not come about leaves nothing behind that would stand in the way of the next try. */
@@ -227,11 +233,9 @@ export function createAgent(options: AgentOptions): Agent {
     await stopTasks(member)
     // The next start goes on with it: what still runs here would be nobody's.
     if (stopAbort.signal.aborted) return
-    await member.stop()
-    member = undefined
-    tokens = undefined
-    state = { kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs }
-    await memory.write({ kind: 'removed', clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs })
+    const removal = { clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs }
+    await end({ kind: 'removed', ...removal })
+    await memory.write({ kind: 'removed', ...removal })
   }
 
   function ensureFree(): void {

@@ -87,13 +87,30 @@ export function createEventLog(
     if (name !== undefined) tell(message('service', 'update', id, { name, ...progress }, atMs))
   }
 
+  /**
+   * A record's change tells of many tasks at once, and the state of an update is read from all records: looked at once
+   * for all that is told together.
+   */
+  const touched = new Set<ServiceId>()
+  let looking: NodeJS.Immediate | undefined
+  const lookSoon = (id: ServiceId): void => {
+    touched.add(id)
+    looking ??= setImmediate(() => {
+      looking = undefined
+      const ids = [...touched]
+      touched.clear()
+      if (cluster.state().kind !== 'active') return
+      for (const service of ids) onService(service, Date.now())
+    })
+  }
+
   const receive = (event: ClusterEvent): void => {
     switch (event.kind) {
       case 'spec':
         return onSpec(event.change, event.atMs)
       case 'task': {
         const service = event.after?.service ?? event.before?.service
-        if (service !== undefined && cluster.state().kind === 'active') onService(service, event.atMs)
+        if (service !== undefined) lookSoon(service)
         return undefined
       }
       case 'node': {
@@ -118,6 +135,7 @@ export function createEventLog(
     },
     stop() {
       stop()
+      clearImmediate(looking)
       listeners.clear()
     },
   }
