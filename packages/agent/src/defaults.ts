@@ -19,6 +19,8 @@ export const defaults = {
   engineReconnectMaxMs: 5_000,
   /** Inspects at a time while listing: one takes 1 ms, and the engine has other callers. */
   engineInspectConcurrency: 8,
+  /** Inspects of one listing: far above 1,000 of 5 ms. What is not known by then (a hung start holds its container's lock) is taken from the list. */
+  engineInspectAllTimeoutMs: 10_000,
   /** Engine events waiting to be read; beyond it they are dropped and everything is listed again. */
   engineEventQueueLimit: 10_000,
   /** Stops at a time: a grace period is waiting, not work. */

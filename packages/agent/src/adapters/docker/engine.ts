@@ -12,7 +12,7 @@ import { assignResources, type AssignedResources } from './generic.ts'
 import { Images } from './images.ts'
 import { label, ownFilter, taskName, type Ownership } from './labels.ts'
 import { LocalNetworks } from './networks.ts'
-import { agrees, observe, type Inspected, type Listed } from './observation.ts'
+import { agrees, fromListing, observe, type Inspected, type Listed } from './observation.ts'
 import { refuseWhatIsIgnored } from './requirements.ts'
 
 export interface DockerEngineOptions {
@@ -23,6 +23,8 @@ export interface DockerEngineOptions {
   readonly node: NodeId
   /** pino, or anything with its shape. */
   readonly logger: { warn(fields: object, message: string): void }
+  /** Default: as in `defaults`. */
+  readonly inspectAllTimeoutMs?: number
 }
 
 /**
@@ -63,9 +65,10 @@ class DockerEngine implements Engine {
     const here = new Set(listed.map(({ Id }) => Id as ContainerId))
     for (const container of this.#known.keys()) if (!here.has(container)) this.#known.delete(container)
     const observations: ContainerObservation[] = []
+    const late = AbortSignal.timeout(this.#options.inspectAllTimeoutMs ?? defaults.engineInspectAllTimeoutMs)
     for (let at = 0; at < listed.length; at += defaults.engineInspectConcurrency) {
       const some = listed.slice(at, at + defaults.engineInspectConcurrency)
-      const seen = await Promise.all(some.map((item) => this.#observeListed(item, signal)))
+      const seen = await Promise.all(some.map((item) => this.#observeListed(item, signal, late)))
       observations.push(...seen.filter((observation) => observation !== undefined))
     }
     return observations
@@ -289,10 +292,24 @@ class DockerEngine implements Engine {
     })
   }
 
-  async #observeListed(listed: Listed, signal: AbortSignal): Promise<ContainerObservation | undefined> {
+  /** One container that cannot be inspected must not hide all the others. */
+  async #observeListed(
+    listed: Listed,
+    signal: AbortSignal,
+    late: AbortSignal,
+  ): Promise<ContainerObservation | undefined> {
     const known = this.#known.get(listed.Id as ContainerId)
     if (known !== undefined && agrees(listed, known)) return known
-    return this.#inspect(listed.Id as ContainerId, signal)
+    try {
+      return await this.#inspect(listed.Id as ContainerId, AbortSignal.any([signal, late]))
+    } catch (error) {
+      if (signal.aborted || !late.aborted) throw error
+      this.#options.logger.warn(
+        { container: listed.Id },
+        'the engine does not let this container be inspected; only its state is known',
+      )
+      return fromListing(listed, this.#own())
+    }
   }
 
   #inspectRaw(container: ContainerId, signal: AbortSignal): Promise<Inspected> {

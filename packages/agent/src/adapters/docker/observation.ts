@@ -62,6 +62,21 @@ export function agrees(listed: Listed, known: ContainerObservation): boolean {
   return /\((healthy|unhealthy)\)$/.exec(listed.Status)?.[1] === settledHealth(known.health)
 }
 
+/** What the listing alone tells: for a container that the engine cannot inspect, since a hung start holds its lock. */
+export function fromListing(listed: Listed, own: Ownership): ContainerObservation | undefined {
+  const owner = readOwner(listed.Labels, own)
+  if (owner === undefined) return undefined
+  const [, health] = /\((?:health: )?(healthy|unhealthy|starting)\)$/.exec(listed.Status) ?? []
+  const [, exitCode] = /^(?:Exited|Dead) \((\d+)\)/.exec(listed.Status) ?? []
+  return {
+    container: listed.Id as ContainerId,
+    ...owner,
+    state: listed.State,
+    health: (health ?? 'none') as ContainerObservation['health'],
+    ...(exitCode !== undefined && { exitCode: Number(exitCode) }),
+  }
+}
+
 function settledHealth(health: ContainerObservation['health']): string | undefined {
   return health === 'healthy' || health === 'unhealthy' ? health : undefined
 }
