@@ -68,14 +68,31 @@ export async function fetchLogs(
   const stream = await mesh.openStream(task.node, 'logs', signal)
   const abort = (): void => stream.abort(new Error('the reader went away'))
   signal.addEventListener('abort', abort, { once: true })
-  await stream.write(jsonLine({ task: task.id, query: query.toString() }))
-  const { line, rest } = await readLine(stream.source)
-  const { error } = answerSchema.parse(JSON.parse(line))
-  if (error !== undefined) {
+  if (signal.aborted) abort()
+  const end = (): void => {
+    signal.removeEventListener('abort', abort)
+    // Ours is still half open, and the holder waits for it.
     abort()
-    throw new LogsUnavailableError(`logs of task ${task.id} on node ${task.node}: ${error}`)
   }
-  return rest
+  try {
+    await stream.write(jsonLine({ task: task.id, query: query.toString() }))
+    const { line, rest } = await readLine(stream.source)
+    const { error } = answerSchema.parse(JSON.parse(line))
+    if (error === undefined) return untilEnd(rest, end)
+    throw new LogsUnavailableError(`logs of task ${task.id} on node ${task.node}: ${error}`)
+  } catch (error) {
+    end()
+    throw error
+  }
+}
+
+/** Whoever reads to the end, or gives up on the way, leaves nothing open. */
+async function* untilEnd(source: AsyncIterable<Uint8Array>, end: () => void): AsyncGenerator<Uint8Array> {
+  try {
+    yield* source
+  } finally {
+    end()
+  }
 }
 
 function jsonLine(value: unknown): Uint8Array {
@@ -86,11 +103,11 @@ async function readLine(
   source: AsyncIterable<Uint8Array>,
 ): Promise<{ readonly line: string; readonly rest: AsyncIterable<Uint8Array> }> {
   const iterator = source[Symbol.asyncIterator]()
-  let head = new Uint8Array(0)
+  let head: Uint8Array = new Uint8Array(0)
   for (;;) {
     const { value, done } = await iterator.next()
     if (done === true) throw new LogsUnavailableError('the other node closed the stream before it answered')
-    head = Uint8Array.from([...head, ...value])
+    head = Buffer.concat([head, value])
     const end = head.indexOf(10)
     if (end >= 0) {
       const after = head.subarray(end + 1)
