@@ -3,24 +3,21 @@ import {
   type Identity,
   nodeIdOf,
   type NodeId,
-  type NodeSpec,
   type ResourceId,
   type SpecKind,
   type SpecMessage,
-  type SpecStore,
   type Storage,
   type Tombstone,
   type Written,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import * as z from 'zod'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
 import type { Defaults } from './defaults.ts'
-import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from './errors.ts'
+import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
-import { issueTokens, type TokenIssuer } from './join/issuer.ts'
-import { TokenRefusedError } from './join/errors.ts'
+import { type Admission, admitJoiners, joinThrough, nodeSpec } from './join/admission.ts'
+import { issueTokens } from './join/issuer.ts'
 import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
 import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
@@ -58,33 +55,6 @@ export interface Agent extends Cluster {
   stop(): Promise<void>
 }
 
-const joinRequestSchema = z.object({
-  token: z.string().max(128),
-  secret: z.string().max(256),
-  addresses: z.array(z.string().max(256)).max(16),
-})
-const joinAnswerSchema = z.object({ clusterId: z.string(), messages: z.array(z.unknown()) })
-
-const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))
-const decode = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes))
-
-/** What a joiner needs before it can be a member: the cluster's settings and the allow-list. The rest comes by sync. */
-function membershipOf(specs: SpecStore): readonly SpecMessage[] {
-  const everyBucket = Array.from({ length: 256 }, (_, index) => index)
-  return specs.diff(everyBucket, new Map()).send.filter((message) => {
-    const { kind } = message.type === 'tombstone' ? message.tombstone : message
-    return kind === 'cluster' || kind === 'node'
-  })
-}
-
-function joinRequestOf(bytes: Uint8Array): z.infer<typeof joinRequestSchema> {
-  try {
-    return joinRequestSchema.parse(decode(bytes))
-  } catch {
-    throw new JoinFailedError('the join request cannot be read: the joiner may run another version of Moot')
-  }
-}
-
 /** Tokens are their issuer's alone: no peer can give one back, and a new one is made in a second. */
 function lostTokens(storage: Storage): readonly FileDamage[] {
   return storage
@@ -106,11 +76,10 @@ export function createAgent(options: AgentOptions): Agent {
   let self = nodeIdOf(identity.publicKey)
   let state: ClusterState = { kind: 'inactive' }
   let member: Member | undefined
-  let tokens: TokenIssuer | undefined
+  let admission: Admission | undefined
   let advertise = options.advertise
   /** init, join and leave exclude each other. */
   let transition: Promise<unknown> = Promise.resolve()
-  let admission: Promise<unknown> = Promise.resolve()
   const stopAbort = new AbortController()
 
   const emit = (event: ClusterEvent): void => {
@@ -171,9 +140,17 @@ export function createAgent(options: AgentOptions): Agent {
   async function activate(opened: Member): Promise<void> {
     member = opened
     state = { kind: 'active', clusterId: opened.clusterId }
-    tokens = issueTokens({ storage, clock, settings, randomHex: options.randomHex })
     await opened.start()
-    updateJoinHandler()
+    admission = admitJoiners({
+      self,
+      clusterId: opened.clusterId,
+      publicKey: identity.publicKey,
+      specs: opened.specs,
+      mesh: opened.mesh,
+      commit: (messages) => opened.replication.commit(messages),
+      issuer: issueTokens({ storage, clock, settings, randomHex: options.randomHex }),
+      clock,
+    })
   }
 
   /**
@@ -194,7 +171,8 @@ export function createAgent(options: AgentOptions): Agent {
   async function end(next: ClusterState): Promise<void> {
     const part = member
     member = undefined
-    tokens = undefined
+    admission?.stop()
+    admission = undefined
     state = next
     await part?.stop()
   }
@@ -214,10 +192,14 @@ export function createAgent(options: AgentOptions): Agent {
     await memory.write({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
   }
 
+  /** After this time, or when the agent stops. */
+  function orStop(ms: number): AbortSignal {
+    return AbortSignal.any([stopAbort.signal, AbortSignal.timeout(ms)])
+  }
+
   async function stopTasks(part: Member): Promise<void> {
-    const bound = AbortSignal.any([stopAbort.signal, AbortSignal.timeout(settings.leaveTimeoutMs)])
     try {
-      await part.clear(bound)
+      await part.clear(orStop(settings.leaveTimeoutMs))
     } catch (error) {
       logger.warn({ err: error }, 'this node leaves although some of its containers are still there')
     }
@@ -242,71 +224,10 @@ export function createAgent(options: AgentOptions): Agent {
     if (state.kind === 'active') throw new AlreadyInClusterError(state.clusterId)
   }
 
-  function nodeSpec(publicKey: Uint8Array, addresses: readonly string[]): NodeSpec {
-    return {
-      Labels: {},
-      Role: 'manager',
-      Availability: 'active',
-      PublicKey: Buffer.from(publicKey).toString('base64'),
-      Addresses: [...addresses],
-    }
-  }
-
-  /** Strangers may knock only while a token is outstanding. */
-  function updateJoinHandler(): void {
-    const part = member
-    const issuer = tokens
-    if (part === undefined || issuer === undefined) return
-    part.mesh.onJoin(
-      issuer.outstanding() === 0 ? undefined : (joiner, request) => admit(part, issuer, joiner, request),
-    )
-  }
-
-  /** One at a time: a joiner that asks again while its first request is under way must not be admitted twice. */
-  function admit(...args: Parameters<typeof admitOne>): Promise<Uint8Array> {
-    const mine = admission.then(() => admitOne(...args))
-    admission = mine.catch(() => undefined)
-    return mine
-  }
-
-  async function admitOne(
-    part: Member,
-    issuer: TokenIssuer,
-    joiner: { readonly node: NodeId; readonly publicKey: Uint8Array },
-    request: Uint8Array,
-  ): Promise<Uint8Array> {
-    const { token, secret, addresses } = joinRequestOf(request)
-    const use = await issuer.redeem(token, secret, joiner.node)
-    if (part.specs.byName('node', joiner.node) === undefined) {
-      // Who joined with this token and was removed since needs a new one.
-      if (use === 'again' && part.specs.tombstone('node', joiner.node) !== undefined) {
-        throw new TokenRefusedError('used')
-      }
-      const author = { node: self, client: 'moot join', atMs: clock.wallMs() }
-      const written = await part.specs.create(
-        'node',
-        joiner.node,
-        nodeSpec(joiner.publicKey, addresses),
-        author,
-      )
-      await part.replication.commit(written.messages)
-    }
-    updateJoinHandler()
-    return encode({ clusterId: part.clusterId, messages: membershipOf(part.specs) })
-  }
-
-  async function createToken(ttlMs: number): Promise<JoinToken> {
-    const part = active()
-    if (tokens === undefined) throw new NotInClusterError()
-    const token = await tokens.create({
-      ttlMs,
-      clusterId: part.clusterId,
-      issuer: self,
-      publicKey: identity.publicKey,
-      addresses: part.mesh.addresses(),
-    })
-    updateJoinHandler()
-    return token
+  async function createToken({ ttlMs }: { readonly ttlMs: number }): Promise<JoinToken> {
+    active()
+    if (admission === undefined) throw new NotInClusterError()
+    return admission.createToken(ttlMs)
   }
 
   /** Stores here (done), then spreads: a missing confirmation is a warning, never an error. */
@@ -358,7 +279,7 @@ export function createAgent(options: AgentOptions): Agent {
           await rememberCluster(clusterId)
         })
         await activate(opened)
-        return createToken(settings.joinTokenTtlMs)
+        return createToken({ ttlMs: settings.joinTokenTtlMs })
       }),
 
     join: (text, { advertise: given }) =>
@@ -370,7 +291,7 @@ export function createAgent(options: AgentOptions): Agent {
         const opened = await open(token.clusterId, token.issuer)
         await orForget(opened, async () => {
           await opened.connect()
-          await joinThrough(opened, token)
+          await joinThrough(opened, self, token, orStop(settings.joinTimeoutMs))
           await rememberCluster(token.clusterId)
         })
         await activate(opened)
@@ -393,8 +314,8 @@ export function createAgent(options: AgentOptions): Agent {
         return forget()
       }),
 
-    createToken: ({ ttlMs }) => createToken(ttlMs),
-    tokens: () => tokens?.list() ?? [],
+    createToken,
+    tokens: () => admission?.tokens() ?? [],
 
     create: async (kind, name, spec, author) => commit(await active().specs.create(kind, name, spec, author)),
     update: async (kind, id, versionIndex, spec, author, action) =>
@@ -436,40 +357,8 @@ export function createAgent(options: AgentOptions): Agent {
     async stop() {
       stopAbort.abort(new Error('the agent stops'))
       await transition
-      await member?.stop()
-      member = undefined
+      await end(state)
       await storage.close()
     },
-  }
-
-  async function joinThrough(
-    opened: Member,
-    token: {
-      readonly id: string
-      readonly secret: string
-      readonly issuer: NodeId
-      readonly clusterId: string
-      readonly addresses: readonly string[]
-    },
-  ): Promise<void> {
-    const request = encode({ token: token.id, secret: token.secret, addresses: opened.mesh.addresses() })
-    const bytes = await opened.mesh.join(
-      token.issuer,
-      token.addresses,
-      request,
-      AbortSignal.any([stopAbort.signal, AbortSignal.timeout(settings.joinTimeoutMs)]),
-    )
-    const answer = joinAnswerSchema.parse(decode(bytes))
-    if (answer.clusterId !== token.clusterId) {
-      throw new JoinFailedError(
-        `the issuer is in cluster ${answer.clusterId}, the token in ${token.clusterId}: ask for a new token`,
-      )
-    }
-    await opened.specs.receive(answer.messages as SpecMessage[])
-    if (opened.specs.byName('node', self) === undefined) {
-      throw new JoinFailedError(
-        "the issuer accepted the token and did not send this node's membership: try the same token again",
-      )
-    }
   }
 }

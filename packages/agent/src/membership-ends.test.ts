@@ -66,6 +66,17 @@ describe('a membership that begins or ends half-way', () => {
     expect(nth(0).agent.view().nodes.size).toBe(2)
   })
 
+  it('strangers are heard only while a token can be used', async () => {
+    world = await World.of(1)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 5_000 })
+    // The first member's own token of the beginning lasts an hour.
+    await world.pass(3_600_000)
+    const stranger = await world.add()
+    await expect(world.during(stranger.agent.join(token, { author }))).rejects.toThrow(
+      /no join token is outstanding/,
+    )
+  })
+
   it('the issuer of a token is a stranger to its joiner once it was removed', async () => {
     world = await World.of(3)
     const issuer = nth(0).node

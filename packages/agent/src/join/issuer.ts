@@ -40,7 +40,7 @@ export interface TokenIssuer {
    */
   redeem(id: string, secret: string, joiner: NodeId): Promise<'first' | 'again'>
   /** Tokens that may still be used: while there are none, no stranger needs to be heard. */
-  outstanding(): number
+  outstanding(): readonly IssuedToken[]
   list(): readonly IssuedToken[]
 }
 
@@ -103,6 +103,14 @@ export function issueTokens(options: {
     return 'first'
   }
 
+  function list(): readonly IssuedToken[] {
+    return [...tokens.values()].map(({ id, expiresAtMs, usedBy }) => ({
+      id,
+      expiresAtMs,
+      usedBy: usedBy as NodeId | undefined,
+    }))
+  }
+
   return {
     async create({ ttlMs, clusterId, issuer, publicKey, addresses }) {
       await forgetOldest()
@@ -125,14 +133,8 @@ export function issueTokens(options: {
       return mine
     },
     outstanding: () =>
-      [...tokens.values()].filter((token) => token.usedBy === undefined && token.expiresAtMs > clock.wallMs())
-        .length,
-    list: () =>
-      [...tokens.values()].map(({ id, expiresAtMs, usedBy }) => ({
-        id,
-        expiresAtMs,
-        usedBy: usedBy as NodeId | undefined,
-      })),
+      list().filter(({ usedBy, expiresAtMs }) => usedBy === undefined && expiresAtMs > clock.wallMs()),
+    list,
   }
 }
 
