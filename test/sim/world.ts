@@ -9,6 +9,7 @@ import {
   type ServiceId,
   type ServiceSpec,
 } from '@moot/crdt-state'
+import { statusOf } from '../../packages/agent/src/core/reconcile/testing.ts'
 import { defaults, type Defaults } from '../../packages/agent/src/defaults.ts'
 import type { ModelContainer } from './model-engine.ts'
 import { createNetwork, type Network } from './network.ts'
@@ -68,7 +69,7 @@ export function createWorld(seed: number, nodeCount: number): World {
   }
   for (let number = 1; number <= nodeCount; number += 1) {
     const id = `node${number}`.padEnd(25, '0') as NodeId
-    const node = createSimNode(id, nodeWorld, statusOf(number))
+    const node = createSimNode(id, nodeWorld, statusOfNumber(number))
     byId.set(id, node)
     nodes.push(node)
     availability.set(id, 'active')
@@ -127,20 +128,8 @@ export function createWorld(seed: number, nodeCount: number): World {
   }
 }
 
-function statusOf(number: number): NodeStatus {
-  return {
-    hostname: `node-${number}`,
-    addresses: [`10.0.0.${number}`],
-    meshAddresses: [],
-    agentVersion: '0.1.0',
-    rules: [1],
-    engine: { state: 'up', version: '20.10', apiVersion: '1.41', bootId: 'boot' },
-    platform: { os: 'linux', architecture: 'x86_64' },
-    capacity: { nanoCpus: 4e9, memoryBytes: 8e9, generic: [], maxTasks: 1_000 },
-    engineLabels: {},
-    plugins: [],
-    volumes: [],
-  }
+function statusOfNumber(number: number): NodeStatus {
+  return statusOf({ hostname: `node-${number}`, addresses: [`10.0.0.${number}`] })
 }
 
 const still = {

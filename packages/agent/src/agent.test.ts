@@ -7,26 +7,20 @@ describe('agents', () => {
   let world: World
   afterEach(async () => world.stop())
 
-  const nth = (index: number): Machine => {
-    const machine = world.machines[index]
-    if (machine === undefined) throw new Error(`no machine ${index}`)
-    return machine
-  }
-  const runs = (count: number): Promise<void> =>
-    world.until(`${count} containers run`, async () => (await world.running()).length === count)
+  const nth = (index: number): Machine => world.nth(index)
 
   it('one alone begins a cluster and runs what it is asked for', async () => {
     world = await World.of(1)
     const { warnings } = await nth(0).agent.create('service', 'web', webSpec(2), author)
     expect(warnings).toEqual([])
-    await runs(2)
+    await world.runs(2)
   })
 
   it('three share what any of them was told, and spread it', async () => {
     world = await World.of(3)
     const { confirmedBy } = await world.during(nth(1).agent.create('service', 'web', webSpec(3), author))
     expect(confirmedBy).toBeDefined()
-    await runs(3)
+    await world.runs(3)
     for (const { agent, engine } of world.machines) {
       expect(agent.view().services.size).toBe(1)
       expect(await engine.list(AbortSignal.timeout(1_000))).toHaveLength(1)
@@ -36,7 +30,7 @@ describe('agents', () => {
   it('what a dead one ran, the others run; its return restarts nothing and leaves nothing twice', async () => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
-    await runs(6)
+    await world.runs(6)
     const dead = nth(2)
     await world.during(dead.agent.stop())
     world.network.cut(dead.node)
@@ -67,13 +61,13 @@ describe('agents', () => {
         .map(({ container }) => container)
         .toSorted(),
     )
-    await runs(6)
+    await world.runs(6)
   })
 
   it('an agent that restarts adopts its containers and forgets nothing', async () => {
     world = await World.of(2)
     await world.during(nth(0).agent.create('service', 'web', webSpec(4), author))
-    await runs(4)
+    await world.runs(4)
     const before = (await world.running()).toSorted()
     await world.restart(nth(0))
     await world.restart(nth(1))
@@ -85,7 +79,7 @@ describe('agents', () => {
   it('after all agents died at once, those that start first take nothing from one that starts later', async () => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
-    await runs(6)
+    await world.runs(6)
     const before = (await world.running()).toSorted()
     const late = nth(2)
     for (const machine of world.machines) await world.during(machine.agent.stop())
@@ -103,26 +97,26 @@ describe('agents', () => {
   it('a member that leaves hands its tasks over and forgets the cluster', async () => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await runs(3)
+    await world.runs(3)
     await world.during(nth(2).agent.leave({ force: false, author }))
     expect(nth(2).agent.state()).toEqual({ kind: 'inactive' })
     expect(
       (await nth(2).engine.list(AbortSignal.timeout(1_000))).filter(({ state }) => state === 'running'),
     ).toEqual([])
     await world.until('two members are left', () => nth(0).agent.view().nodes.size === 2)
-    await runs(3)
+    await world.runs(3)
   })
 
   it('a member that is removed stops its tasks and says by whom it was removed', async () => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await runs(3)
+    await world.runs(3)
     const own = [...nth(0).agent.view().nodes.values()].find((node) => node.name === nth(2).node)
     if (own === undefined) throw new Error('not a member')
     await world.during(nth(0).agent.remove('node', own.id, author))
     await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
     expect(nth(2).agent.state()).toMatchObject({ by: 'test' })
-    await runs(3)
+    await world.runs(3)
   })
 
   it('a token works once, and not after its time', async () => {
@@ -144,7 +138,7 @@ describe('agents', () => {
   it('agents without a common rules version decide nothing new, and go on once they have one', async () => {
     world = await World.of(2)
     await world.during(nth(0).agent.create('service', 'web', webSpec(2), author))
-    await runs(2)
+    await world.runs(2)
     const before = (await world.running()).toSorted()
     nth(1).rules = [2]
     await world.restart(nth(1))
@@ -156,7 +150,7 @@ describe('agents', () => {
     expect((await world.running()).toSorted()).toEqual(before)
     nth(1).rules = [1, 2]
     await world.restart(nth(1))
-    await runs(4)
+    await world.runs(4)
     expect(await world.running()).toEqual(expect.arrayContaining(before))
   })
 

@@ -94,6 +94,17 @@ export class World {
     throw new Error(`not within ${boundMs} ms: ${sentence}`)
   }
 
+  nth(index: number): Machine {
+    const machine = this.machines[index]
+    if (machine === undefined) throw new Error(`no machine ${index}`)
+    return machine
+  }
+
+  /** Resolves once so many containers run in all. */
+  runs(count: number): Promise<void> {
+    return this.until(`${count} containers run`, async () => (await this.running()).length === count)
+  }
+
   /** Running containers of all machines, by slot. */
   async running(): Promise<string[]> {
     const lists = await Promise.all(

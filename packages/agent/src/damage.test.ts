@@ -7,11 +7,7 @@ describe('a damaged store', () => {
   let world: World
   afterEach(async () => world.stop())
 
-  const nth = (index: number): Machine => {
-    const machine = world.machines[index]
-    if (machine === undefined) throw new Error(`no machine ${index}`)
-    return machine
-  }
+  const nth = (index: number): Machine => world.nth(index)
 
   async function runningCluster(nodes: number): Promise<string[]> {
     world = await World.of(nodes)

@@ -8,13 +8,7 @@ describe('a membership that begins or ends half-way', () => {
   let world: World
   afterEach(async () => world.stop())
 
-  const nth = (index: number): Machine => {
-    const machine = world.machines[index]
-    if (machine === undefined) throw new Error(`no machine ${index}`)
-    return machine
-  }
-  const runs = (count: number): Promise<void> =>
-    world.until(`${count} containers run`, async () => (await world.running()).length === count)
+  const nth = (index: number): Machine => world.nth(index)
   const runningOn = async ({ engine }: Machine): Promise<number> =>
     (await engine.list(AbortSignal.timeout(1_000))).filter(({ state }) => state === 'running').length
   const remove = async (by: Machine, node: string): Promise<void> => {
@@ -92,7 +86,7 @@ describe('a membership that begins or ends half-way', () => {
   ])('an agent that %s while it winds up its removal goes on with it', async (_what, restart) => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await runs(3)
+    await world.runs(3)
     nth(2).engine.down()
     await remove(nth(0), nth(2).node)
     await world.pass(3_000)
@@ -102,13 +96,13 @@ describe('a membership that begins or ends half-way', () => {
     expect(await runningOn(nth(2))).toBe(1)
     await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
     expect(await runningOn(nth(2))).toBe(0)
-    await runs(3)
+    await world.runs(3)
   })
 
   it('an agent that stops while it leaves goes on leaving', async () => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await runs(3)
+    await world.runs(3)
     nth(2).engine.down()
     const leaving = nth(2).agent.leave({ force: false, author })
     leaving.catch(() => undefined)

@@ -7,19 +7,13 @@ describe('a full disk', () => {
   let world: World
   afterEach(async () => world.stop())
 
-  const nth = (index: number): Machine => {
-    const machine = world.machines[index]
-    if (machine === undefined) throw new Error(`no machine ${index}`)
-    return machine
-  }
-  const runs = (count: number): Promise<void> =>
-    world.until(`${count} containers run`, async () => (await world.running()).length === count)
+  const nth = (index: number): Machine => world.nth(index)
 
   it('fails what is asked of its node, harms no container, and is forgotten once there is room', async () => {
     world = await World.of(3)
     const disk = await withDisk(nth(2))
     await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
-    await runs(6)
+    await world.runs(6)
     const before = (await world.running()).toSorted()
 
     disk.isFull = true
@@ -35,10 +29,10 @@ describe('a full disk', () => {
     await world.pass(10_000)
 
     disk.isFull = false
-    await runs(6)
+    await world.runs(6)
     await world.until('it learns what it missed', () => nth(2).agent.view().networks.size === 1)
     await world.during(nth(2).agent.create('service', 'other', { ...webSpec(1), Name: 'other' }, author))
-    await runs(7)
+    await world.runs(7)
   })
 
   /** Restarts this machine on its disk, which can be full from now on. */
