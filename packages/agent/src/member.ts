@@ -5,7 +5,6 @@ import {
   openRecordStore,
   openSpecStore,
   type RecordStore,
-  recordKey,
   type Resource,
   type ServiceSpec,
   type SpecChange,
@@ -29,7 +28,8 @@ import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 import { createMemberAddresses } from './member-addresses.ts'
-import { statusOf } from './node-status.ts'
+import { createNetworkSweeper } from './network-sweeper.ts'
+import { createStatusWriter, statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
 import { createMembershipDriver } from './replication/membership.ts'
@@ -180,7 +180,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     retryMs: settings.engineRetryMs,
     changed: () => {
       changed()
-      publishStatus()
+      status.publish()
     },
   })
   let rulesTold = true
@@ -237,7 +237,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     logger: logger.child({ part: 'executor' }),
     finished: (finished) => {
       reconciler.finished(finished)
-      if (finished.action.kind === 'remove') sweepSoon()
+      if (finished.action.kind === 'remove') sweeper.soon()
       for (const waiter of waiters) waiter()
     },
   })
@@ -251,46 +251,22 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     publish: (delta) => replication.publishRecord(delta),
   })
 
-  let cancelSweep: (() => void) | undefined
-  /** Networks outlive the containers on them; those of what is gone are removed a little after the last container. */
-  function sweepSoon(afterMs: number = settings.sweepDelayMs): void {
-    if (stopping.signal.aborted) return
-    cancelSweep ??= clock.after(afterMs, () => {
-      cancelSweep = undefined
-      sweep().catch((error: unknown) => {
-        if (stopping.signal.aborted) return
-        logger.warn({ err: error }, 'old networks could not be removed; it is tried again')
-        sweepSoon(settings.relistIntervalMs)
-      })
-    })
-  }
-
-  async function sweep(): Promise<void> {
-    const view = viewOf()
-    const wanted = {
-      services: new Set(view.services.keys()),
-      networks: new Set([...view.networks.values()].map((network) => network.id as string)),
-    }
-    const bound = AbortSignal.timeout(settings.engineCallTimeoutMs)
-    await engine.sweep(wanted, AbortSignal.any([stopping.signal, bound]))
-  }
-
-  let lastStatus = ''
-  /** Writes this node's status entry when it differs from the one in the record. */
-  function publishStatus(): void {
-    const status = statusOf(options, watch, mesh)
-    if (status === undefined || stopping.signal.aborted || !recordIsWhole()) return
-    const text = JSON.stringify(status)
-    if (text === lastStatus) return
-    lastStatus = text
-    records.write(new Map([[recordKey.status, status]])).then(
-      (delta) => replication.publishRecord(delta),
-      (error: unknown) => {
-        lastStatus = ''
-        logger.error({ err: error }, "cannot write this node's status; it is tried again")
-      },
-    )
-  }
+  const sweeper = createNetworkSweeper({
+    engine,
+    view: viewOf,
+    clock,
+    logger,
+    settings,
+    stopping: stopping.signal,
+  })
+  const status = createStatusWriter({
+    read: () => statusOf(options, watch, mesh),
+    // Not into a record with holes: peers would take it for all that there is to say.
+    mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
+    records,
+    publish: (delta) => replication.publishRecord(delta),
+    logger,
+  })
 
   let speaking = false
   /** Begins to write its status and its alerts, once there is a whole record to write them into. */
@@ -298,7 +274,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     if (speaking || stopping.signal.aborted || !recordIsWhole()) return
     speaking = true
     driver.start()
-    publishStatus()
+    status.publish()
   }
 
   /** A whole lost store is healed by the first comparison with a peer. */
@@ -458,7 +434,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       stopping.abort(new Error('the agent stops'))
       cancelBootWait()
       cancelHearWait()
-      cancelSweep?.()
+      sweeper.stop()
       for (const off of unsubscribe) off()
       await driver.stop()
       await reconciler.stop()

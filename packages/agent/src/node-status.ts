@@ -1,4 +1,5 @@
-import type { NodeStatus } from '@moot/crdt-state'
+import { type NodeStatus, recordKey, type RecordMessage, type RecordStore } from '@moot/crdt-state'
+import type { Logger } from 'pino'
 import type { EngineWatch } from './engine-watch.ts'
 import type { MemberOptions } from './member.ts'
 import type { Mesh } from './ports/mesh.ts'
@@ -32,5 +33,29 @@ export function statusOf(
     engineLabels: facts.labels,
     plugins: facts.plugins,
     volumes: watch.volumes(),
+  }
+}
+
+/** Writes this node's status into its record when it differs from what stands there. */
+export function createStatusWriter(options: {
+  readonly read: () => NodeStatus | undefined
+  readonly mayWrite: () => boolean
+  readonly records: RecordStore
+  readonly publish: (delta: RecordMessage) => void
+  readonly logger: Logger
+}): { publish(): void } {
+  let last = ''
+  return {
+    publish() {
+      const status = options.mayWrite() ? options.read() : undefined
+      const text = status === undefined ? last : JSON.stringify(status)
+      if (status === undefined || text === last) return
+      last = text
+      options.records.write(new Map([[recordKey.status, status]])).then(options.publish, (error: unknown) => {
+        // With the next listing of the engine.
+        last = ''
+        options.logger.error({ err: error }, "cannot write this node's status; it is tried again")
+      })
+    },
   }
 }
