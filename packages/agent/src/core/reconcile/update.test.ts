@@ -192,6 +192,15 @@ describe('settling', () => {
     }
   })
 
+  test('a clock that was set back an hour fails no step that had counted', () => {
+    const now = { ...running(to(), 1_000_000 - 3_600_000), facts: [factsOf(to(), { 1: 'ok' })] }
+    const [task, ...rest] = now.tasks
+    const containers = [containerFor(task!, 'exited', { exitCode: 1 }), ...up(rest)]
+    expect(run({ ...now, containers }).changes.get(`update/${id}`)).not.toMatchObject({
+      slots: { [slot(1)]: { state: 'failed' } },
+    })
+  })
+
   test('a newer spec starts over, and a step that is under way goes on towards it', () => {
     const newest = withImage(to(), 'web:3')
     const now = { ...running(to(), 1_002_000), services: [newest], history: [old, to()] }

@@ -106,7 +106,9 @@ function endsByDesign(spec: ServiceSpec): boolean {
 function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntry): boolean {
   const before = draft.own.tasks.get(task.id)
   if (task.state !== 'failed' || before?.state !== 'running') return false
-  return draft.input.nowMs - before.stateAtMs < monitorMs(draft, service)
+  const ranMs = draft.input.nowMs - before.stateAtMs
+  // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
+  return ranMs >= 0 && ranMs < monitorMs(draft, service)
 }
 
 function monitorMs(draft: Draft, service: Resource<ServiceSpec>): number {
