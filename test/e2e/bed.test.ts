@@ -21,10 +21,13 @@ function inside(index: number, ...command: string[]): Promise<string> {
   return run('nsenter', ['--target', String(pid), '--net', '--', ...command])
 }
 
-/** A first packet waits for the neighbour's address, which the kernel asks for once a second, three times. */
+/**
+ * Three packets, one of which must come back: the first may still be given up with the neighbour's entry that the kernel
+ * made while the cable was out.
+ */
 async function reaches(from: number, address: string): Promise<boolean> {
   try {
-    await inside(from, 'busybox', 'ping', '-c', '1', '-W', '3', address)
+    await inside(from, 'busybox', 'ping', '-c', '3', '-W', '1', address)
     return true
   } catch (error) {
     if (error instanceof CommandFailed) return false
