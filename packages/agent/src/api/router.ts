@@ -82,7 +82,7 @@ export function createRouter(api: Api, closing: AbortSignal): Router {
       try {
         await dispatch(call)
       } catch (error) {
-        answerError(call, error)
+        await answerError(call, error, api.settings.apiLingerMs)
       }
       const ms = Math.round(performance.now() - startedMs)
       call.log.debug({ method: req.method, path: call.path, status: res.statusCode, ms }, 'answered')
@@ -90,9 +90,10 @@ export function createRouter(api: Api, closing: AbortSignal): Router {
   }
 }
 
-function answerError(call: Omit<Call, 'params'>, error: unknown): void {
-  // What is left of a body is read and dropped, so that the answer reaches a client that is still sending.
-  call.req.resume()
+async function answerError(call: Omit<Call, 'params'>, error: unknown, lingerMs: number): Promise<void> {
+  // What is left of a body is read and dropped first: a connection that is closed with bytes unread takes the answer
+  // with it.
+  await dropBody(call.req, lingerMs)
   const known = answerFor(error)
   if (known !== undefined) {
     if (known.status === 413) call.res.shouldKeepAlive = false
@@ -105,6 +106,20 @@ function answerError(call: Omit<Call, 'params'>, error: unknown): void {
   }
   call.log.error({ err: error, method: call.req.method, path: call.path }, 'a request failed unexpectedly')
   sendError(call.res, 500, `the agent failed at this request; its log says more (request ${call.id})`)
+}
+
+/** Until the body has ended, or its sender has had its time. */
+function dropBody(req: IncomingMessage, lingerMs: number): Promise<void> {
+  if (req.complete || req.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, lingerMs)
+    req.once('close', resolve)
+    req.once('end', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    req.resume()
+  })
 }
 
 /** A handler that hangs must not hold its client for ever. What it still does then goes on in the background. */
