@@ -9,7 +9,7 @@ import { cpus, release, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { Hosts } from '../e2e/hosts.ts'
-import { allReady } from '../e2e/questions.ts'
+import { allReady, containersOf, createService, timed } from '../e2e/questions.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -63,14 +63,14 @@ async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figure
     figures.set(
       `create ${size} replicas, s`,
       await seconds(async () => {
-        await create(orchestrator, 'bench', size)
+        await createService(orchestrator, 'bench', '--replicas', String(size))
         await untilRunning(hosts, 'bench', size)
       }),
     )
     await remove(hosts, orchestrator, 'bench')
   }
   progress(`${orchestrator.name}: scaling`)
-  await create(orchestrator, 'bench', 10)
+  await createService(orchestrator, 'bench', '--replicas', '10')
   await untilRunning(hosts, 'bench', 10)
   figures.set(
     'scale 10 to 50, s',
@@ -87,24 +87,24 @@ async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figure
     }),
   )
   progress(`${orchestrator.name}: a container killed`)
-  const [first] = await running(hosts, 'bench')
+  const [first] = await containersOf(hosts, 'bench')
   if (first === undefined) throw new Error('nothing runs')
   figures.set(
     'container killed to replaced, s',
     await seconds(async () => {
-      await hosts.host(first.host).engine('kill', first.id)
+      await hosts.host(first.host).engine('kill', first.Id)
       await hosts.waitFor(
         'another runs',
         async () => {
-          const now = await running(hosts, 'bench')
-          return now.length === 10 && now.every(({ id }) => id !== first.id)
+          const now = await containersOf(hosts, 'bench')
+          return now.length === 10 && now.every(({ Id }) => Id !== first.Id)
         },
         { timeoutMs: 60_000, intervalMs: 20 },
       )
     }),
   )
   progress(`${orchestrator.name}: a host powered off`)
-  const spread = await running(hosts, 'bench')
+  const spread = await containersOf(hosts, 'bench')
   const victim = orchestrator.victims.find((index) => spread.some(({ host }) => host === index))
   if (victim === undefined) throw new Error(`none of the hosts ${orchestrator.victims.join()} runs anything`)
   figures.set(
@@ -119,37 +119,15 @@ async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figure
   return figures
 }
 
-async function create(orchestrator: Orchestrator, name: string, replicas: number): Promise<void> {
-  await orchestrator.docker(
-    'service',
-    'create',
-    '--detach',
-    '--no-resolve-image',
-    '--name',
-    name,
-    '--stop-grace-period',
-    '1s',
-    '--replicas',
-    String(replicas),
-    'moot/test:1',
-  )
-}
-
 async function remove(hosts: Hosts, orchestrator: Orchestrator, name: string): Promise<void> {
   await orchestrator.docker('service', 'rm', name)
   await untilRunning(hosts, name, 0)
 }
 
-async function running(hosts: Hosts, service: string): Promise<{ id: string; host: number }[]> {
-  return (await hosts.runningContainers())
-    .filter((container) => container.Labels['com.docker.swarm.service.name'] === service)
-    .map(({ Id, host }) => ({ id: Id, host }))
-}
-
 async function untilRunning(hosts: Hosts, service: string, count: number): Promise<void> {
   await hosts.waitFor(
     `${count} of ${service} run`,
-    async () => (await running(hosts, service)).length === count,
+    async () => (await containersOf(hosts, service)).length === count,
     {
       timeoutMs: 180_000,
       intervalMs: 50,
@@ -211,10 +189,8 @@ async function withSwarm(hosts: Hosts): Promise<Figures> {
   }
 }
 
-async function seconds(work: () => Promise<void>): Promise<number> {
-  const begunAt = performance.now()
-  await work()
-  return (performance.now() - begunAt) / 1000
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  return (await timed(work)) / 1000
 }
 
 function progress(text: string): void {

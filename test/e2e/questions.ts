@@ -77,8 +77,12 @@ export async function untilRuns(
   })
 }
 
-/** A service of the test image, without waiting for it. */
-export async function createService(host: TestHost, name: string, ...options: string[]): Promise<void> {
+/** A service of the test image, without waiting for it; on a host, or wherever else `docker` speaks to. */
+export async function createService(
+  host: Pick<TestHost, 'docker'>,
+  name: string,
+  ...options: string[]
+): Promise<void> {
   const image = options.some((option) => option.startsWith('moot/')) ? [] : ['moot/test:1']
   await host.docker(
     'service',

@@ -112,12 +112,13 @@ async function answerError(call: Omit<Call, 'params'>, error: unknown, lingerMs:
 function dropBody(req: IncomingMessage, lingerMs: number): Promise<void> {
   if (req.complete || req.destroyed) return Promise.resolve()
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, lingerMs)
-    req.once('close', resolve)
-    req.once('end', () => {
+    const done = (): void => {
       clearTimeout(timer)
       resolve()
-    })
+    }
+    const timer = setTimeout(done, lingerMs)
+    req.once('end', done)
+    req.once('close', done)
     req.resume()
   })
 }
