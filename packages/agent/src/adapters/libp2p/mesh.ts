@@ -160,14 +160,21 @@ class Libp2pMesh implements Mesh {
 
   addresses(): readonly string[] {
     const { advertise, listen } = this.#options
-    const found = (this.#node?.getMultiaddrs() ?? []).map((address) => address.toString())
-    const port = this.#port(found) ?? listen.port
-    if (advertise !== undefined) return [advertised(advertise, port, this.#peerId)]
+    if (advertise !== undefined) return [advertised(advertise, this.#ownPort() ?? listen.port, this.#peerId)]
+    const found = this.#interfaces()
     const outside = found.filter((address) => !/^\/(?:ip4\/127\.|ip6\/::1\/)/.test(address))
     return outside.length > 0 ? outside : found
   }
-  #port(addresses: readonly string[]): number | undefined {
-    return addresses.map(hostAndPort).find((door) => door !== undefined)?.port
+  /** Where it listens, on every interface of the host: 10 ms where a hundred containers have one each. */
+  #interfaces(): readonly string[] {
+    return (this.#node?.getMultiaddrs() ?? []).map((address) => address.toString())
+  }
+  /** The port that it listens on, found out once; undefined before it has started. */
+  #ownPort(): number | undefined {
+    this.#listeningOn ??= this.#interfaces()
+      .map(hostAndPort)
+      .find((door) => door !== undefined)?.port
+    return this.#listeningOn
   }
 
   peers(): ReadonlySet<NodeId> {
@@ -242,12 +249,6 @@ class Libp2pMesh implements Mesh {
       throw new MessageTooLargeError(what, payload.length, maxMessageBytes)
   }
 
-  /** The port that it listens on; asked of libp2p once, since that lists every interface of the host. */
-  #ownPort(): number {
-    this.#listeningOn ??= this.#port((this.#node?.getMultiaddrs() ?? []).map((address) => address.toString()))
-    return this.#listeningOn ?? 0
-  }
-
   async probe(node: NodeId, timeoutMs: number): Promise<ProbeResult> {
     const { links } = this.#connections
     const result = await probeNode({
@@ -255,7 +256,7 @@ class Libp2pMesh implements Mesh {
       link: links.best(node),
       // Only those of another host: an engine's bridge has the same address on each.
       doors: () =>
-        this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, this.#ownPort())),
+        this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, this.#ownPort() ?? 0)),
       connect: (signal) => this.#connections.connect(node, signal),
       connectionsDead: () => this.#closeDead(node, 0),
     })
