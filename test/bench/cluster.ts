@@ -20,6 +20,8 @@ const { values: options } = parseArgs({
 
 const hostCount = 5
 const deploySizes = [10, 50, 100] as const
+/** What was just asked for, and a host that was just switched on, are over by then. */
+const restSeconds = 10
 const idleSeconds = 30
 /** USER_HZ: the unit of utime and stime in /proc/PID/stat (proc(5)). */
 const ticksPerSecond = 100
@@ -139,6 +141,7 @@ async function untilRunning(hosts: Hosts, service: string, count: number): Promi
 async function idle(hosts: Hosts): Promise<Figures> {
   progress(`moot: idle for ${idleSeconds} s`)
   await allReady(hosts)
+  await new Promise((resolve) => setTimeout(resolve, restSeconds * 1000))
   const pids = hosts.all().map((host) => {
     if (host.agentPid === undefined) throw new Error(`${host.name} has no agent`)
     return host.agentPid

@@ -54,7 +54,7 @@ describe('the engine’s inspect says what the spec says, or the task is refused
         outcomes.set(row, await run(taskSetup(row)).catch((error: unknown) => error))
       }
     }
-    await Promise.all(Array.from({ length: defaults.engineConcurrency }, worker))
+    await Promise.all(Array.from({ length: defaults.engineConcurrencyMax }, worker))
   })
 
   test.each(fieldRows)('$field', (row) => {

@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Action } from './core/reconcile/actions.ts'
 import { defaults } from './defaults.ts'
-import { createExecutor, type Executor, type Finished } from './executor.ts'
+import { createExecutor, engineConcurrency, type Executor, type Finished } from './executor.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 
@@ -15,15 +15,17 @@ describe('the executor', () => {
   let engine: MemoryEngine
   let executor: Executor
   let finished: Finished[]
+  let lanes: number
 
   beforeEach(() => {
     clock = memoryClock()
     engine = new MemoryEngine({ clock, node: 'n'.repeat(25) as NodeId })
     finished = []
+    lanes = 4
     executor = createExecutor({
       engine,
       clock,
-      concurrency: 4,
+      concurrency: () => lanes,
       stopConcurrency: 4,
       giveWayMs: defaults.engineGiveWayMs,
       logger: pino({ level: 'silent' }),
@@ -51,6 +53,24 @@ describe('the executor', () => {
     engine.release()
     await clock.advance(0)
     expect(finished).toHaveLength(51)
+  })
+
+  it('a host that turns out to be larger works on more at a time from then on', async () => {
+    engine.hang('start')
+    executor.dispatch(starts(4))
+    lanes = 6
+    executor.dispatch([...starts(1, 4), removal])
+    await clock.advance(0)
+    expect(finished.map(({ action }) => action.kind)).toEqual(['remove'])
+  })
+
+  it.each([
+    [undefined, defaults.engineConcurrencyMin],
+    [1e9, defaults.engineConcurrencyMin],
+    [5.5e9, 5],
+    [128e9, defaults.engineConcurrencyMax],
+  ])('%s nano-CPUs: %i containers at a time', (nanoCpus, expected) => {
+    expect(engineConcurrency(nanoCpus, defaults)).toBe(expected)
   })
 
   it('starts that hang leave their places to others after a while, and are still told of in the end', async () => {

@@ -2,6 +2,7 @@ import type { TaskId } from '@moot/crdt-state'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { Logger } from 'pino'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
+import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import { failureCause } from './ports/engine.errors.ts'
@@ -22,7 +23,7 @@ export interface Executor {
 }
 
 /**
- * Carries actions out on the engine: at most one per task, `concurrency` at a time. Stops wait in a lane of their own,
+ * Carries actions out on the engine: at most one per task, `concurrency()` at a time. Stops wait in a lane of their own,
  * since a grace period may be long and must not hold up a start. What takes longer than `giveWayMs` (a start that hangs
  * in a volume, a grace of an hour) goes on and leaves its place in the lane to the next, so that a few such tasks do
  * not stand in the way of all others. Having an image is waiting, not work: the engine shares and bounds pulls.
@@ -30,14 +31,15 @@ export interface Executor {
 export function createExecutor(options: {
   readonly engine: Engine
   readonly clock: Clock
-  readonly concurrency: number
+  /** Asked at each dispatch: the engine's host may have been seen only now. */
+  readonly concurrency: () => number
   readonly stopConcurrency: number
   readonly giveWayMs: number
   readonly logger: Logger
   readonly finished: (finished: Finished) => void
 }): Executor {
   const { engine, clock, logger, finished } = options
-  const work = pLimit(options.concurrency)
+  const work = pLimit(options.concurrency())
   const stops = pLimit(options.stopConcurrency)
   const abort = new AbortController()
   const inFlight = new Set<TaskId>()
@@ -85,6 +87,7 @@ export function createExecutor(options: {
   return {
     inFlight,
     dispatch(actions) {
+      work.concurrency = options.concurrency()
       for (const action of actions) {
         if (abort.signal.aborted || inFlight.has(action.task)) continue
         inFlight.add(action.task)
@@ -124,4 +127,13 @@ async function perform(engine: Engine, action: Action, signal: AbortSignal): Pro
       cause: failureCause(error),
     }
   }
+}
+
+/** Containers created or started at a time on a host with so many processors. */
+export function engineConcurrency(
+  nanoCpus: number | undefined,
+  settings: Pick<Defaults, 'engineConcurrencyMin' | 'engineConcurrencyMax'>,
+): number {
+  const cores = Math.floor((nanoCpus ?? 0) / 1e9)
+  return Math.min(settings.engineConcurrencyMax, Math.max(settings.engineConcurrencyMin, cores))
 }

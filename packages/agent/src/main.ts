@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
 import { digestId } from '@moot/crdt-state'
 import { type Logger, pino } from 'pino'
 import { createDockerEngine } from './adapters/docker/engine.ts'
@@ -33,6 +34,7 @@ Run it as root on each host; then \`moot init\` on the first and \`moot join TOK
 
 /** Runs the agent until SIGTERM or SIGINT. `argv` without the program's name. */
 export async function runAgent(argv: readonly string[]): Promise<void> {
+  setFlagsFromString(`--heap-growing-percent=${defaults.heapGrowingPercent}`)
   const { values } = parseArgs({
     args: [...argv],
     options: {

@@ -22,7 +22,7 @@ import type { View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
-import { createExecutor, type Executor } from './executor.ts'
+import { createExecutor, engineConcurrency, type Executor } from './executor.ts'
 import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
@@ -232,7 +232,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     engine,
     clock,
     giveWayMs: settings.engineGiveWayMs,
-    concurrency: settings.engineConcurrency,
+    concurrency: () => engineConcurrency(watch.facts()?.nanoCpus, settings),
     stopConcurrency: settings.engineStopConcurrency,
     logger: logger.child({ part: 'executor' }),
     finished: (finished) => {
