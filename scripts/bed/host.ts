@@ -82,8 +82,8 @@ export class Host {
   async agentStart(options?: AgentOptions): Promise<void> {
     const { place } = this
     const kept = join(place.directory, 'agent.json')
-    if (options !== undefined) await writeFile(kept, JSON.stringify(options))
     const used = options ?? (JSON.parse(await readFile(kept, 'utf8').catch(() => '{}')) as AgentOptions)
+    await writeFile(kept, JSON.stringify(used))
     if (this.program('agent') === undefined) {
       await this.#launchInside('agent', process.execPath, agentArguments(place, used), agentEnvironment(used))
     }

@@ -54,7 +54,7 @@ export class Bed {
     await inParallel(hosts, async (host) => {
       await host.powerOn()
       await host.load(archive)
-      if (options.withoutAgent !== true) await host.agentStart(options.agent ?? {})
+      if (options.withoutAgent !== true) await host.agentStart(options.agent)
       const socket = options.withoutAgent === true ? host.place.engineSocket : host.place.agentSocket
       this.#progress(`${host.place.name} is up at ${host.place.address}: unix://${socket}`)
     })
