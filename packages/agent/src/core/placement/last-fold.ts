@@ -61,7 +61,7 @@ export class LastFold {
 }
 
 /** Do both say the same to placement? A task's way from `assigned` to `running` changes nothing. */
-function claimsAlike(before: TaskEntry, after: TaskEntry): boolean {
+export function claimsAlike(before: TaskEntry, after: TaskEntry): boolean {
   return (
     isClaim(before) === isClaim(after) &&
     before.done === after.done &&
@@ -69,7 +69,11 @@ function claimsAlike(before: TaskEntry, after: TaskEntry): boolean {
     before.service === after.service &&
     before.attempt === after.attempt &&
     before.digest === after.digest &&
-    JSON.stringify(before.ports ?? []) === JSON.stringify(after.ports ?? []) &&
-    JSON.stringify(before.assumed ?? []) === JSON.stringify(after.assumed ?? [])
+    isSameList(before.ports, after.ports) &&
+    isSameList(before.assumed, after.assumed)
   )
+}
+
+function isSameList(before: readonly unknown[] | undefined, after: readonly unknown[] | undefined): boolean {
+  return before === after || JSON.stringify(before ?? []) === JSON.stringify(after ?? [])
 }

@@ -11,7 +11,7 @@ import {
 } from '@moot/crdt-state'
 import { firstRefusal, globalFilters, keepFilters, nodeFilters, passesAll } from './filters/pipeline.ts'
 import { candidatesOf, Fold, type OpenService, type OpenSlot } from './fold.ts'
-import { LastFold } from './last-fold.ts'
+import { claimsAlike, LastFold } from './last-fold.ts'
 import { NodeState } from './node-state.ts'
 import { compareSlots, compareText } from './order.ts'
 import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlacement } from './placement.ts'
@@ -123,19 +123,25 @@ export class Placer {
     const before = state.node.record?.tasks
     if (before === after) return
     this.#lastFold.observe(state.id, before, after)
-    this.#dirtyLoads.add(state)
+    let isLoadTheSame = true
     for (const [id, task] of before ?? []) {
-      if (after?.get(id) === task) continue
+      const now = after?.get(id)
+      if (now === task) continue
+      if (now === undefined || !claimsAlike(task, now)) isLoadTheSame = false
       const service = this.#service(task.service)
       service.removeTask(task.slot, state.id, id)
       this.#touch(service, task.slot)
     }
     for (const [id, task] of after ?? []) {
-      if (before?.get(id) === task) continue
+      const past = before?.get(id)
+      if (past === task) continue
+      if (past === undefined) isLoadTheSame = false
       const service = this.#service(task.service)
       service.addTask({ node: state.id, task })
       this.#touch(service, task.slot)
     }
+    // A task's way from `assigned` to `running` takes no more than it did.
+    if (!isLoadTheSame) this.#dirtyLoads.add(state)
   }
 
   /** Something of the node itself changed: what it holds is judged again, and what it may be given. */

@@ -79,10 +79,16 @@ export function putTask(draft: Draft, task: TaskEntry): void {
 /** Changes some fields of a task, if they differ; `undefined` removes a field. */
 export function changeTask(draft: Draft, task: TaskEntry, patch: TaskPatch): TaskEntry {
   const before = draft.tasks.get(task.id) ?? task
+  if (isSaidAlready(before, patch)) return before
   const next = applyPatch(before, patch, draft.input.nowMs)
-  if (sameJson(before, next)) return before
   putTask(draft, next)
   return next
+}
+
+/** Field by field: every running task is asked this in every reconciliation, and almost always nothing is new. */
+function isSaidAlready(task: TaskEntry, patch: TaskPatch): boolean {
+  const fields = task as unknown as Readonly<Record<string, unknown>>
+  return Object.entries(patch).every(([key, value]) => sameJson(fields[key], value))
 }
 
 export type TaskPatch = { readonly [K in keyof TaskEntry]?: TaskEntry[K] | undefined }
