@@ -287,10 +287,11 @@ function onView(
   for (const target of draft.alerts.keys()) if (!nodes.has(target)) draft.withdraw(target)
   for (const target of draft.watches.keys()) if (!nodes.has(target)) draft.watches.delete(target)
 
-  const { ring } = assess(view, settings.observersPerNode)
-  const unheard = [...nodes.keys()].filter((node) => !draft.watch(node).heard && !draft.alerts.has(node))
+  const { ring, liveness: asAll, isDisputed } = assess(view, settings.observersPerNode)
   // What the others say without this node's silence being taken for a good word.
-  const { liveness } = assess(view, settings.observersPerNode, new Set(unheard))
+  const unheard = (): NodeId[] =>
+    [...nodes.keys()].filter((node) => !draft.watch(node).heard && !draft.alerts.has(node))
+  const liveness = isDisputed ? assess(view, settings.observersPerNode, new Set(unheard())).liveness : asAll
   const spoken = [...nodes.keys()].filter((node) => records.has(node))
   const accused = [...draft.alerts.values()].filter((alert) => isInForce(alert)).map((alert) => alert.target)
   // Those that the full rings say stay watched although they have fallen: their observers must tell of their return.

@@ -172,6 +172,8 @@ export interface Assessment {
   readonly liveness: LivenessMap
   /** Members that have not fallen: the rings of these tell a node whom to watch besides its own on the full rings. */
   readonly ring: readonly NodeId[]
+  /** Does anybody accuse anybody? If not, nobody's abstaining changes anything. */
+  readonly isDisputed: boolean
 }
 
 /**
@@ -193,7 +195,7 @@ export function assess(
     liveness.set(node, records.has(node) ? { kind: 'alive' } : { kind: 'unknown' })
   }
   const accusers = accusersIn(view)
-  if (accusers.size === 0) return { liveness, ring: spoken }
+  if (accusers.size === 0) return { liveness, ring: spoken, isDisputed: false }
   const look: Look = { view, rings: ringsOf(spoken, observersPerNode), accusers, abstains }
   const standing = new Set(spoken)
   for (const target of accusers.keys()) {
@@ -212,7 +214,7 @@ export function assess(
       if (found.kind === 'down' || found.kind === 'agent-down') fallen.push(target)
     }
     // Each further round has fewer nodes standing, so the loop ends.
-    if (fallen.length === 0) return { liveness, ring: [...standing] }
+    if (fallen.length === 0) return { liveness, ring: [...standing], isDisputed: true }
     for (const node of fallen) standing.delete(node)
   }
 }

@@ -57,22 +57,32 @@ function build(sorted: readonly NodeId[], count: number): Rings {
   return { observers, targets }
 }
 
+interface Remembered {
+  readonly count: number
+  /** In the order in which they were given: who asks again gives them in the same order. */
+  readonly given: readonly NodeId[]
+  readonly sorted: readonly NodeId[]
+  readonly rings: Rings
+}
+
 /** A view asks for the same few memberships again and again (all, and all but the fallen). */
-const remembered = new Map<string, Rings>()
+const remembered: Remembered[] = []
 const rememberedMax = 8
+
+function isSameList(a: readonly NodeId[], b: readonly NodeId[]): boolean {
+  return a.length === b.length && a.every((node, index) => node === b[index])
+}
 
 /** A function of the set `members` and of `count`; with `count + 1` members or fewer everybody watches everybody. */
 export function ringsOf(members: Iterable<NodeId>, count: number): Rings {
-  const sorted = [...members].sort()
-  const key = `${count}:${sorted.join()}`
-  const known = remembered.get(key)
-  if (known !== undefined) return known
-  const rings = build(sorted, count)
-  if (remembered.size >= rememberedMax) {
-    const [oldest] = remembered.keys()
-    if (oldest !== undefined) remembered.delete(oldest)
-  }
-  remembered.set(key, rings)
+  const given = [...members]
+  const known = remembered.find((one) => one.count === count && isSameList(one.given, given))
+  if (known !== undefined) return known.rings
+  const sorted = given.toSorted()
+  const alike = remembered.find((one) => one.count === count && isSameList(one.sorted, sorted))
+  const rings = alike?.rings ?? build(sorted, count)
+  if (remembered.length >= rememberedMax) remembered.shift()
+  remembered.push({ count, given, sorted, rings })
   return rings
 }
 

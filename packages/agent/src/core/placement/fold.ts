@@ -162,7 +162,7 @@ class ServiceFold {
     for (const node of candidates) {
       const count = counts[node.position] ?? 0
       const order = best === undefined ? -1 : (this.#tally?.compare(node, best) ?? 0) || count - bestCount
-      if (order > 0 || !passesAll(this.#filters, node, ask)) continue
+      if (order > 0) continue
       let score = -1
       if (order === 0 && best !== undefined) {
         if (bestScore < 0) bestScore = rendezvous(hash, best.points, best.weight())
@@ -170,6 +170,8 @@ class ServiceFold {
         // Candidates come by id, so of two equal scores the lower id wins.
         if (score <= bestScore) continue
       }
+      // Asked last, because it is dearer than the score: only those that would be the best so far are asked.
+      if (!passesAll(this.#filters, node, ask)) continue
       best = node
       bestCount = count
       bestScore = score
