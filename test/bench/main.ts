@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-for (const bench of ['placement.ts', 'cluster.ts']) {
+for (const bench of ['placement.ts', 'decisions.ts', 'scale.ts', 'cluster.ts']) {
   process.stdout.write(`\n${bench}\n`)
   const path = fileURLToPath(new URL(bench, import.meta.url))
   const { status } = spawnSync(process.execPath, [path, ...process.argv.slice(2)], { stdio: 'inherit' })

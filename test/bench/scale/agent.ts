@@ -1,0 +1,251 @@
+import type {
+  NodeId,
+  NodeRecord,
+  NodeSpec,
+  RecordChanges,
+  RecordMessage,
+  Resource,
+  ServiceId,
+  ServiceSpec,
+  SpecDigest,
+  TaskId,
+} from '@moot/crdt-state'
+import {
+  alertEntries,
+  startDetector,
+  stepDetector,
+  type DetectorInput,
+  type DetectorState,
+} from '../../../packages/agent/src/core/membership/detector.ts'
+import { isNewer, type LivenessMap } from '../../../packages/agent/src/core/membership/liveness.ts'
+import type { Placement } from '../../../packages/agent/src/core/placement/placement.ts'
+import type { Action, ActionResult } from '../../../packages/agent/src/core/reconcile/actions.ts'
+import {
+  reconcile,
+  type ReconcileInput,
+  type ReconcileOutput,
+} from '../../../packages/agent/src/core/reconcile/reconcile.ts'
+import type { View } from '../../../packages/agent/src/core/view.ts'
+import { createDecisions } from '../../../packages/agent/src/decisions.ts'
+import { defaults } from '../../../packages/agent/src/defaults.ts'
+import type { Calendar } from './calendar.ts'
+import { ModelEngine } from './engine.ts'
+import type { Costs } from './figures.ts'
+import { gossipSizes, written } from './record.ts'
+
+export interface World {
+  readonly calendar: Calendar
+  readonly members: ReadonlyMap<NodeId, Resource<NodeSpec>>
+  readonly decisionCosts: Costs
+  readonly detectorCosts: Costs
+  specAt(service: ServiceId, digest: SpecDigest): ServiceSpec | undefined
+  agentOf(node: NodeId): VirtualAgent | undefined
+  /** Its own record has changed; nobody else has it yet. */
+  wrote(agent: VirtualAgent): void
+  publish(agent: VirtualAgent, sizes: readonly number[]): void
+  probed(): void
+}
+
+interface Decided {
+  readonly liveness: LivenessMap
+  readonly placement: Placement
+}
+type Event = DetectorInput extends infer Input
+  ? Input extends DetectorInput
+    ? Omit<Input, 'nowMs' | 'wallMs'>
+    : never
+  : never
+
+/** A decision leads to at most so many more at once: each of them has written something. */
+const turnsMax = 20
+const nothing = new Map<never, never>()
+
+/**
+ * One agent, driven as `member.ts` wires it. A whole one computes liveness and placement itself, by production's
+ * `createDecisions`; a follower takes both over from its leader, which hears the same things a few milliseconds sooner or
+ * later, and does all else itself: its record, reconciliation, detector and engine. (A thousand placers of 10,000 slots
+ * would need 5 GB and an hour.)
+ */
+export class VirtualAgent {
+  readonly id: NodeId
+  readonly records: Map<NodeId, NodeRecord>
+  readonly engine: ModelEngine
+  readonly isWhole: boolean
+  isAlive = true
+  services: ReadonlyMap<ServiceId, Resource<ServiceSpec>> = new Map()
+  record: NodeRecord
+  /** The last that a whole agent found. */
+  decided: Decided | undefined
+  readonly #world: World
+  readonly #leader: VirtualAgent
+  readonly #decisions: () => Decided
+  /** When a probe last showed that it lives. */
+  readonly #heardAtMs = new Map<NodeId, number>()
+  #view: View | undefined
+  #detector: DetectorState
+  #followed: Decided | undefined
+  #results = new Map<TaskId, { action: Action['kind']; result: ActionResult }>()
+  #outbox: RecordMessage[] = []
+  #isDirty = true
+  #alertsChanged = false
+  #wakeAtMs: number | undefined
+
+  constructor(
+    world: World,
+    record: NodeRecord,
+    records: ReadonlyMap<NodeId, NodeRecord>,
+    leader: VirtualAgent | undefined,
+  ) {
+    this.id = record.node
+    this.record = record
+    this.records = new Map(records)
+    this.isWhole = leader === undefined
+    this.#leader = leader ?? this
+    this.#world = world
+    this.#decisions = createDecisions(() => this.#viewNow())
+    this.engine = new ModelEngine(world.calendar, (action, result) => {
+      if (!this.isAlive) return
+      this.#results.set(action.task, { action: action.kind, result })
+      this.#isDirty = true
+    })
+    this.#detector = startDetector(this.#viewNow(), world.calendar.nowMs)
+    this.#feed({ kind: 'view', view: this.#viewNow() })
+  }
+
+  receive(record: NodeRecord): void {
+    const known = this.records.get(record.node)
+    if (!this.isAlive || (known !== undefined && !isNewer(record, known))) return
+    this.records.set(record.node, record)
+    if (known?.alerts !== record.alerts) this.#alertsChanged = true
+    this.#changed()
+  }
+
+  receiveService(service: Resource<ServiceSpec>): void {
+    if (!this.isAlive) return
+    this.services = new Map(this.services).set(service.id as ServiceId, service)
+    this.#changed()
+  }
+
+  #changed(): void {
+    this.#view = undefined
+    this.#isDirty = true
+  }
+
+  /** As the view source makes it: maps that are handed out are never changed. */
+  #viewNow(): View {
+    this.#view ??= {
+      self: this.id,
+      services: this.services,
+      networks: nothing,
+      secrets: nothing,
+      configs: nothing,
+      nodes: this.#world.members,
+      cluster: undefined,
+      records: this.isWhole ? new Map(this.records) : this.records,
+    }
+    return this.#view
+  }
+
+  /** What came since the last beat is decided on together. */
+  beat(): void {
+    const { nowMs } = this.#world.calendar
+    const isDue = this.#wakeAtMs !== undefined && this.#wakeAtMs <= nowMs
+    const isNews = this.#leader.decided !== this.#followed
+    if (!this.isAlive || (!this.#isDirty && !isDue && !isNews)) return
+    this.#look()
+    this.#isDirty = false
+    let results = this.#results
+    this.#results = new Map()
+    for (let turn = 0; ; turn += 1) {
+      if (turn === turnsMax) throw new Error(`node ${this.id} does not come to rest`)
+      const output = this.isWhole
+        ? this.#world.decisionCosts.measure(() => this.#decide(results))
+        : this.#decide(results)
+      results = new Map()
+      this.#wakeAtMs = output.wakeAtMs
+      if (output.changes.size > 0) this.#write(output.changes)
+      this.engine.dispatch(output.actions)
+      if (output.changes.size === 0) break
+    }
+    this.#followed = this.#leader.decided
+  }
+
+  /** A follower's detector has nothing new to see while nobody accuses anybody anew. */
+  #look(): void {
+    if (this.isWhole) {
+      if (this.#detector.view === this.#view) return
+      this.#world.detectorCosts.measure(() => this.#feed({ kind: 'view', view: this.#viewNow() }))
+    } else if (this.#alertsChanged) {
+      this.#feed({ kind: 'view', view: { ...this.#viewNow(), records: new Map(this.records) } })
+    }
+    this.#alertsChanged = false
+  }
+
+  #decide(results: ReconcileInput['results']): ReconcileOutput {
+    const view = this.#viewNow()
+    if (this.isWhole) this.decided = this.#decisions()
+    const { liveness, placement } = this.#leader.decided ?? this.#decisions()
+    return reconcile({
+      view,
+      liveness,
+      placement,
+      containers: this.engine.containers,
+      engine: { kind: 'up' },
+      listed: true,
+      inFlight: this.engine.inFlight,
+      results,
+      synced: true,
+      nowMs: this.#world.calendar.nowMs,
+      specAt: (service, digest) => this.#world.specAt(service, digest),
+      settings: defaults,
+    })
+  }
+
+  #write(changes: RecordChanges): void {
+    const { record, delta } = written(this.record, changes)
+    this.record = record
+    this.records.set(this.id, record)
+    this.#changed()
+    this.#world.wrote(this)
+    if (this.#outbox.push(delta) > 1) return
+    this.#world.calendar.after(defaults.recordBatchMs, () => {
+      const sizes = gossipSizes(this.#outbox)
+      this.#outbox = []
+      if (this.isAlive) this.#world.publish(this, sizes)
+    })
+  }
+
+  // ── who is alive ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  tick(): void {
+    if (!this.isAlive) return
+    this.#feed({ kind: 'tick' })
+    this.#world.calendar.after(defaults.probeIntervalMs, () => this.tick())
+  }
+
+  #feed(event: Event): void {
+    const { nowMs } = this.#world.calendar
+    const input = { ...event, nowMs, wallMs: nowMs } as DetectorInput
+    const step = stepDetector(this.#detector, input, defaults)
+    this.#detector = step.state
+    for (const target of step.probe) this.#probe(target)
+    if (step.changes.size > 0) this.#write(alertEntries(step.changes))
+  }
+
+  /** As the membership driver: who has just been heard is not asked. */
+  #probe(target: NodeId): void {
+    const sentAtMs = this.#world.calendar.nowMs
+    const other = this.#world.agentOf(target)
+    const isFresh = sentAtMs - (this.#heardAtMs.get(target) ?? -Infinity) < defaults.probeFreshMs
+    const answers = isFresh || other?.isAlive === true
+    if (!isFresh) this.#world.probed()
+    if (!isFresh && other?.isAlive === true) {
+      other.#heardAtMs.set(this.id, sentAtMs)
+      this.#heardAtMs.set(target, sentAtMs)
+    }
+    this.#world.calendar.after(answers ? 2 : defaults.probeTimeoutMs, () => {
+      if (!this.isAlive) return
+      this.#feed({ kind: 'probe-result', target, outcome: answers ? 'answered' : 'silent', sentAtMs })
+    })
+  }
+}
