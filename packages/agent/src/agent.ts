@@ -21,7 +21,7 @@ import { issueTokens } from './join/issuer.ts'
 import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
 import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
-import type { Clock } from './ports/clock.ts'
+import { type Clock, withinTime } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 
@@ -192,14 +192,14 @@ export function createAgent(options: AgentOptions): Agent {
     await memory.write({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
   }
 
-  /** After this time, or when the agent stops. */
-  function orStop(ms: number): AbortSignal {
-    return AbortSignal.any([stopAbort.signal, AbortSignal.timeout(ms)])
+  /** For at most this time, and until the agent stops. */
+  function orStop<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return withinTime(clock, ms, stopAbort.signal, work)
   }
 
   async function stopTasks(part: Member): Promise<void> {
     try {
-      await part.clear(orStop(settings.leaveTimeoutMs))
+      await orStop(settings.leaveTimeoutMs, (signal) => part.clear(signal))
     } catch (error) {
       logger.warn({ err: error }, 'this node leaves although some of its containers are still there')
     }
@@ -291,13 +291,13 @@ export function createAgent(options: AgentOptions): Agent {
         const opened = await open(token.clusterId, token.issuer)
         await orForget(opened, async () => {
           await opened.connect()
-          await joinThrough(opened, self, token, orStop(settings.joinTimeoutMs))
+          await orStop(settings.joinTimeoutMs, (signal) => joinThrough(opened, self, token, signal))
           await rememberCluster(token.clusterId)
         })
         await activate(opened)
-        await opened.replication
-          .firstSync(AbortSignal.timeout(settings.bootSyncTimeoutMs))
-          .catch(() => undefined)
+        await orStop(settings.bootSyncTimeoutMs, (signal) => opened.replication.firstSync(signal)).catch(
+          () => undefined,
+        )
       }),
 
     leave: ({ force, author }) =>

@@ -105,6 +105,7 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
       logger: logger.child({ part: 'api' }),
       settings: defaults,
       agentVersion,
+      clock,
     })
     parts.unshift(api)
     await api.listen(values.socket, stopped)

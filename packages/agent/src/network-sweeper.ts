@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { View } from './core/view.ts'
 import type { Defaults } from './defaults.ts'
-import type { Clock } from './ports/clock.ts'
+import { type Clock, withinTime } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 
 /** Networks outlive the containers on them; those of what is gone are removed a little after the last container. */
@@ -34,8 +34,7 @@ export function createNetworkSweeper(options: {
       services: new Set(view.services.keys()),
       networks: new Set([...view.networks.values()].map((network) => network.id as string)),
     }
-    const bound = AbortSignal.timeout(settings.engineCallTimeoutMs)
-    await engine.sweep(wanted, AbortSignal.any([stopping, bound]))
+    await withinTime(clock, settings.engineCallTimeoutMs, stopping, (signal) => engine.sweep(wanted, signal))
   }
 
   return { soon: () => after(settings.sweepDelayMs), stop: () => cancel?.() }

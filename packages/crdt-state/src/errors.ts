@@ -39,7 +39,7 @@ export class StorageFailedError extends Error {
   override name = 'StorageFailedError'
   constructor(what: string, cause: unknown) {
     super(
-      `cannot store ${what}: ${cause instanceof Error ? cause.message : String(cause)}; nothing was changed`,
+      `cannot store ${what}: ${cause instanceof Error ? cause.message : String(cause)}; nothing was changed: check the disk of this node, or ask another node`,
       { cause },
     )
   }

@@ -3,15 +3,22 @@ import type { DamagedObject, Storage, StorageWrite, StoredObject, Table } from '
 
 /** The in-memory twin of the sqlite storage, with the faults that a disk has. */
 export interface MemoryStorage extends Storage {
-  /** Power off: what was not committed is lost, pending commits reject. The same object is the disk afterwards. */
-  crash(): void
+  /**
+   * Power off: what was not committed is lost, pending commits reject. The same object is the disk afterwards. The first
+   * `landed` of them are on the disk all the same: a write may get there, and its answer not back.
+   */
+  crash(options?: { readonly landed: number }): void
   /**
    * Another handle on the same disk, after a crash or a close: this one is dead from now on (its commits reject), so
    * that what is left of a stopped agent writes nothing behind its successor's back.
    */
-  reopen(): MemoryStorage
+  reopen(options?: { readonly landed: number }): MemoryStorage
   /** The next commit fails with this error and changes nothing. */
   failNext(error: Error): void
+  /** From now on every commit fails for want of room, or no longer. */
+  fill(full: boolean): void
+  /** What is on the disk. */
+  objects(): readonly { readonly table: Table; readonly key: string }[]
   /** Damages a stored object; the next read sets it aside. */
   corrupt(table: Table, key: string): void
   /** Commits wait (a slow fsync) until the returned function is called. */
@@ -44,6 +51,7 @@ class MemoryStorageTwin implements MemoryStorage {
   #pending: PendingCommit[] = []
   #damaged: DamagedObject[] = []
   #failures: Error[] = []
+  #full = false
   #held: Promise<void> | undefined
   #flushing: Promise<void> | undefined
   #generation = 0
@@ -78,7 +86,7 @@ class MemoryStorageTwin implements MemoryStorage {
     this.#syncs += 1
     for (const write of this.#cached.splice(0)) this.#apply(write)
     for (const { writes, resolve, reject } of batch) {
-      const failure = this.#failures.shift()
+      const failure = this.#full ? new Error('database or disk is full') : this.#failures.shift()
       if (failure !== undefined) {
         reject(new StorageFailedError(describeWrites(writes), failure))
         continue
@@ -125,24 +133,33 @@ class MemoryStorageTwin implements MemoryStorage {
     return [...this.#damaged]
   }
 
-  crash(): void {
+  crash({ landed } = { landed: 0 }): void {
     this.#generation += 1
     this.#flushing = undefined
     this.#held = undefined
     this.#cached = []
-    for (const { writes, reject } of this.#pending.splice(0)) {
+    for (const [index, { writes, reject }] of this.#pending.splice(0).entries()) {
+      if (index < landed) for (const write of writes) this.#apply(write)
       reject(new StorageFailedError(describeWrites(writes), new Error('the power went off')))
     }
   }
 
-  reopen(): MemoryStorage {
-    this.crash()
+  reopen(options?: { readonly landed: number }): MemoryStorage {
+    this.crash(options)
     this.#dead = true
     return new MemoryStorageTwin(this.#disk)
   }
 
   failNext(error: Error): void {
     this.#failures.push(error)
+  }
+
+  fill(full: boolean): void {
+    this.#full = full
+  }
+
+  objects(): readonly { readonly table: Table; readonly key: string }[] {
+    return [...this.#disk.values()].map(({ table, key }) => ({ table, key }))
   }
 
   corrupt(table: Table, key: string): void {

@@ -3,6 +3,7 @@ import type { Author } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Cluster } from '../cluster.ts'
 import type { Defaults } from '../defaults.ts'
+import type { Clock } from '../ports/clock.ts'
 import { badRequest } from './errors.ts'
 import type { EngineClient } from './engine/engine-client.ts'
 import type { EventLog } from './event-log.ts'
@@ -17,6 +18,7 @@ export interface Api {
   readonly logger: Logger
   readonly settings: Defaults
   readonly agentVersion: string
+  readonly clock: Pick<Clock, 'wallMs'>
 }
 
 /** One request. */
@@ -49,7 +51,7 @@ export interface Route {
 
 export function authorOf(api: Api, call: Call): Author {
   const client = call.req.headers['user-agent'] ?? 'unknown client'
-  return { node: api.cluster.self, client: client.slice(0, 200), atMs: Date.now() }
+  return { node: api.cluster.self, client: client.slice(0, 200), atMs: api.clock.wallMs() }
 }
 
 /** A path parameter that the route pattern guarantees. */

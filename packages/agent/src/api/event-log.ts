@@ -34,6 +34,7 @@ export function createEventLog(
   cluster: Cluster,
   options: {
     readonly backlog: number
+    readonly nowMs: () => number
     /** The state of a service's update, or undefined: an event tells when it changes. */
     readonly updateState: (service: ServiceId) => string | undefined
   },
@@ -100,7 +101,7 @@ export function createEventLog(
       const ids = [...touched]
       touched.clear()
       if (cluster.state().kind !== 'active') return
-      for (const service of ids) onService(service, Date.now())
+      for (const service of ids) onService(service, options.nowMs())
     })
   }
 

@@ -29,7 +29,7 @@ async function events(api: Api, call: Call): Promise<void> {
   const timer =
     untilMs === undefined
       ? undefined
-      : setTimeout(() => ended.abort(), Math.min(Math.max(untilMs - Date.now(), 0), 2 ** 31 - 1))
+      : setTimeout(() => ended.abort(), Math.min(Math.max(untilMs - api.clock.wallMs(), 0), 2 ** 31 - 1))
   try {
     if (sinceMs !== undefined) {
       for (const event of api.events.since(sinceMs)) {

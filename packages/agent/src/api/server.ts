@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Cluster } from '../cluster.ts'
 import type { Defaults } from '../defaults.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { Api } from './call.ts'
 import { createEngineClient } from './engine/engine-client.ts'
 import { enginePath } from './engine/proxy.ts'
@@ -30,6 +31,7 @@ export interface ApiServerOptions {
   readonly logger: Logger
   readonly settings: Defaults
   readonly agentVersion: string
+  readonly clock: Pick<Clock, 'wallMs'>
 }
 
 /**
@@ -37,7 +39,7 @@ export interface ApiServerOptions {
  * to the local engine.
  *
  * @example
- *   const api = createApiServer({ cluster, enginePath: () => '/var/run/docker.sock', logger, settings: defaults, agentVersion })
+ *   const api = createApiServer({ cluster, enginePath: () => '/var/run/docker.sock', logger, settings: defaults, agentVersion, clock })
  *   await api.listen('/run/moot/moot.sock')
  */
 export function createApiServer(options: ApiServerOptions): ApiServer {
@@ -79,7 +81,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   }
 }
 
-function createApi({ cluster, enginePath, logger, settings, agentVersion }: ApiServerOptions): Api {
+function createApi({ cluster, enginePath, logger, settings, agentVersion, clock }: ApiServerOptions): Api {
   return {
     cluster,
     engine: createEngineClient({
@@ -89,15 +91,17 @@ function createApi({ cluster, enginePath, logger, settings, agentVersion }: ApiS
     }),
     events: createEventLog(cluster, {
       backlog: settings.apiEventBacklog,
+      nowMs: () => clock.wallMs(),
       updateState: (id) => {
         const service = cluster.view().services.get(id)
         return service === undefined ? undefined : updateStatus({ cluster }, service)?.State
       },
     }),
-    joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, Date.now),
+    joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, () => clock.wallMs()),
     logger,
     settings,
     agentVersion,
+    clock,
   }
 }
 

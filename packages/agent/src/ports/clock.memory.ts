@@ -1,3 +1,4 @@
+import TinyQueue from 'tinyqueue'
 import { type Clock, sleepBy } from './clock.ts'
 
 /** Time that passes only when told to. */
@@ -11,53 +12,57 @@ export interface MemoryClock extends Clock {
   freeze(ms: number): void
   /** Timers that are set. */
   pending(): number
-}
-
-/** Promise chains of any length end before an immediate; a few rounds let those end that go by way of one. */
-const settleRounds = 3
-
-async function settle(): Promise<void> {
-  for (let round = 0; round < settleRounds; round++) {
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve)
-    })
-  }
+  /** How many turns of the event loop follow each timer: where no promise waits for more than other promises, 1. */
+  settleRounds: number
 }
 
 interface Timer {
   readonly atMs: number
   readonly order: number
-  readonly callback: () => void
+  callback: (() => void) | undefined
 }
 
 /** @param wallStartMs what the wall clock says at the start. */
 export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
   let nowMs = 0
   let set = 0
-  const timers = new Set<Timer>()
+  let pending = 0
+  const timers = new TinyQueue<Timer>([], (a, b) => a.atMs - b.atMs || a.order - b.order)
 
-  function nextDue(untilMs: number): Timer | undefined {
-    let next: Timer | undefined
-    for (const timer of timers) {
-      if (timer.atMs > untilMs) continue
-      if (
-        next === undefined ||
-        timer.atMs < next.atMs ||
-        (timer.atMs === next.atMs && timer.order < next.order)
-      ) {
-        next = timer
-      }
+  function nextDue(untilMs: number): (() => void) | undefined {
+    for (let first = timers.peek(); first !== undefined && first.atMs <= untilMs; first = timers.peek()) {
+      timers.pop()
+      if (first.callback === undefined) continue
+      nowMs = Math.max(nowMs, first.atMs)
+      pending -= 1
+      const { callback } = first
+      first.callback = undefined
+      return callback
     }
-    return next
+    return undefined
   }
 
   function after(ms: number, callback: () => void): () => void {
-    const timer = { atMs: nowMs + Math.max(0, ms), order: set++, callback }
-    timers.add(timer)
-    return () => timers.delete(timer)
+    const timer: Timer = { atMs: nowMs + Math.max(0, ms), order: set++, callback }
+    timers.push(timer)
+    pending += 1
+    return () => {
+      if (timer.callback !== undefined) pending -= 1
+      timer.callback = undefined
+    }
   }
 
-  return {
+  async function settle(): Promise<void> {
+    for (let round = 0; round < clock.settleRounds; round++) {
+      await new Promise<void>((resolve) => {
+        setImmediate(resolve)
+      })
+    }
+  }
+
+  const clock: MemoryClock = {
+    // Promise chains of any length end before an immediate; a few rounds let those end that go by way of one.
+    settleRounds: 3,
     monotonicMs: () => nowMs,
     wallMs: () => wallStartMs + nowMs,
     after,
@@ -65,10 +70,8 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     async advance(ms) {
       const untilMs = nowMs + ms
       await settle()
-      for (let timer = nextDue(untilMs); timer !== undefined; timer = nextDue(untilMs)) {
-        timers.delete(timer)
-        nowMs = Math.max(nowMs, timer.atMs)
-        timer.callback()
+      for (let due = nextDue(untilMs); due !== undefined; due = nextDue(untilMs)) {
+        due()
         await settle()
       }
       nowMs = Math.max(nowMs, untilMs)
@@ -76,6 +79,7 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     freeze(ms) {
       nowMs += ms
     },
-    pending: () => timers.size,
+    pending: () => pending,
   }
+  return clock
 }

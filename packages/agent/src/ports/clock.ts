@@ -29,3 +29,21 @@ export function sleepBy(after: Clock['after']): Clock['sleep'] {
       signal?.addEventListener('abort', aborted, { once: true })
     })
 }
+
+/** Does `work` with a signal that aborts after `ms` of this clock, or with `signal`. */
+export async function withinTime<T>(
+  clock: Pick<Clock, 'after'>,
+  ms: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController()
+  const cancel = clock.after(ms, () =>
+    late.abort(new DOMException(`not done within ${ms} ms`, 'TimeoutError')),
+  )
+  try {
+    return await work(AbortSignal.any([signal, late.signal]))
+  } finally {
+    cancel()
+  }
+}

@@ -12,6 +12,8 @@ import { EngineEventQueue } from './engine.queue.ts'
 export interface MemoryBehaviour {
   /** With a health check: healthy this long after the start; `never` stays `starting` until `setHealth`. Default 0. */
   readonly healthyAfterMs?: number | 'never'
+  /** With a health check: its retries are used up this long after the start. Default: they never are. */
+  readonly unhealthyAfterMs?: number
   /** Ends by itself this long after its start. Default: it does not. */
   readonly exitAfterMs?: number
   /** Exit code of that, default 0. */
@@ -27,6 +29,8 @@ export interface MemoryEngineOptions {
   /** How long each call takes, ms. Default 0: done in the next microtask. */
   readonly latencyMs?: Partial<Readonly<Record<MemoryCall, number>>>
   readonly behaviour?: (setup: TaskSetup) => MemoryBehaviour
+  /** Told of every change of a container, also while the engine is down: for checkers. */
+  readonly observed?: (setup: TaskSetup, observation: ContainerObservation) => void
   /** Is this image here, or to be had from a registry? Default: all but names with `missing` in them. */
   readonly imageExists?: (image: string) => boolean
   /** Default: all but paths under `/nonexistent`. */
@@ -278,6 +282,11 @@ export class MemoryEngine implements Engine {
     return [...this.#boxes.values()].map(({ setup, observation }) => ({ setup, observation }))
   }
 
+  /** Whose container this is; undefined once it is removed. */
+  taskOf(container: ContainerId): TaskId | undefined {
+    return this.#boxes.get(container)?.setup.task.id
+  }
+
   /** Ids of the networks that exist. */
   networks(): ReadonlySet<string> {
     return this.#networks
@@ -339,12 +348,16 @@ export class MemoryEngine implements Engine {
       health: checked ? 'starting' : 'none',
       ...(ports.length > 0 && { ports }),
     })
-    const { healthyAfterMs = 0, exitAfterMs, exitCode = 0 } = box.behaviour
+    const { healthyAfterMs = 0, unhealthyAfterMs, exitAfterMs, exitCode = 0 } = box.behaviour
     const { clock } = this.#options
     if (checked && healthyAfterMs !== 'never') {
       const healthy = (): void => this.#change(box, { ...box.observation, health: 'healthy' })
       // A probe never answers before the start has: 1 ms keeps the order that Docker's clients see.
       box.timers.push(clock.after(Math.max(healthyAfterMs, 1), healthy))
+    }
+    if (checked && unhealthyAfterMs !== undefined) {
+      const unhealthy = (): void => this.#change(box, { ...box.observation, health: 'unhealthy' })
+      box.timers.push(clock.after(unhealthyAfterMs, unhealthy))
     }
     if (exitAfterMs !== undefined) {
       box.timers.push(clock.after(exitAfterMs, () => this.#exit(box, exitCode)))
@@ -379,6 +392,7 @@ export class MemoryEngine implements Engine {
 
   #change(box: Box, observation: ContainerObservation): void {
     box.observation = observation
+    this.#options.observed?.(box.setup, observation)
     this.#emit({ kind: 'container', observation })
   }
 

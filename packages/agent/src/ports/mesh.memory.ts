@@ -32,14 +32,23 @@ export interface MemoryNetwork {
   partition(groups: readonly (readonly NodeId[])[]): void
   /** Nothing gets from `from` to `to`. Everything here is TCP, which needs the way back too: the link is of no use. */
   block(from: NodeId, to: NodeId): void
+  unblock(from: NodeId, to: NodeId): void
   /** Cable pulled or power off: silence. */
   cut(node: NodeId): void
+  uncut(node: NodeId): void
+  /** The node's process has stopped for a while: what is sent to it waits. */
+  stall(node: NodeId): void
+  resume(node: NodeId): void
+  /** The node's process is gone, without a word. */
+  vanish(node: NodeId): void
   /** The agent is dead and its host lives: everything is refused. */
   refuse(node: NodeId): void
   /** Ends `cut`, `refuse` and blocks of this node; without a node ends all faults, drops and delays too. */
   heal(node?: NodeId): void
   /** Each message is lost with this probability, drawn from `random`. */
-  drop(probability: number, random: () => number): void
+  drop(probability: number | ((from: NodeId, to: NodeId) => number), random: () => number): void
+  /** Messages sent so far, lost ones too. */
+  carried(): number
   /** How long a message takes; needs a clock. Unequal delays reorder gossip, never one stream. */
   delay(delayMs: (from: NodeId, to: NodeId) => number): void
 }
@@ -51,7 +60,9 @@ class Network implements MemoryNetwork, Wire {
   readonly #blocked = new Set<string>()
   readonly #cut = new Set<NodeId>()
   readonly #refused = new Set<NodeId>()
-  #lost: () => boolean = () => false
+  readonly #stalled = new Map<NodeId, (() => void)[]>()
+  #carried = 0
+  #lost: (from: NodeId, to: NodeId) => boolean = () => false
   #delayMs: (from: NodeId, to: NodeId) => number = () => 0
 
   constructor(options: MemoryNetworkOptions) {
@@ -87,9 +98,29 @@ class Network implements MemoryNetwork, Wire {
     this.#blocked.add(`${from}>${to}`)
     this.settle()
   }
+  unblock(from: NodeId, to: NodeId): void {
+    this.#blocked.delete(`${from}>${to}`)
+    this.settle()
+  }
   cut(node: NodeId): void {
     this.#cut.add(node)
     this.settle()
+  }
+  uncut(node: NodeId): void {
+    this.#cut.delete(node)
+    this.settle()
+  }
+  stall(node: NodeId): void {
+    if (!this.#stalled.has(node)) this.#stalled.set(node, [])
+  }
+  resume(node: NodeId): void {
+    const held = this.#stalled.get(node) ?? []
+    this.#stalled.delete(node)
+    for (const deliver of held) deliver()
+  }
+  vanish(node: NodeId): void {
+    this.#stalled.delete(node)
+    this.#meshes.get(node)?.vanish()
   }
   refuse(node: NodeId): void {
     this.#refused.add(node)
@@ -110,12 +141,17 @@ class Network implements MemoryNetwork, Wire {
     }
     this.settle()
   }
-  drop(probability: number, random: () => number): void {
-    this.#lost = () => random() < probability
+  drop(probability: number | ((from: NodeId, to: NodeId) => number), random: () => number): void {
+    const of = typeof probability === 'number' ? () => probability : probability
+    this.#lost = (from, to) => random() < of(from, to)
   }
   delay(delayMs: (from: NodeId, to: NodeId) => number): void {
     if (this.clock === undefined) throw new Error('a delay needs a network with a clock')
     this.#delayMs = delayMs
+  }
+
+  carried(): number {
+    return this.#carried
   }
 
   find(node: NodeId): MemoryMesh | undefined {
@@ -139,13 +175,19 @@ class Network implements MemoryNetwork, Wire {
   }
 
   carry(from: NodeId, to: NodeId, arrived: () => void, lost: () => void): void {
+    this.#carried += 1
     const target = this.#meshes.get(to)
     const deliver = (): void => {
+      const held = this.#stalled.get(to)
+      if (held !== undefined) {
+        held.push(deliver)
+        return
+      }
       // The same process as when it was sent: a restarted one has none of its predecessor's connections.
       if (this.#meshes.get(to) === target && this.reaches(from, to)) arrived()
       else lost()
     }
-    const land = this.#lost() ? lost : deliver
+    const land = this.#lost(from, to) ? lost : deliver
     if (this.clock === undefined) queueMicrotask(land)
     else this.clock.after(this.#delayMs(from, to), land)
   }

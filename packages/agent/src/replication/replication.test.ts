@@ -42,6 +42,19 @@ const names = (index: number): string[] =>
 /** So that counting requests and waiting for silence is not disturbed by probes' alerts and comparisons. */
 const quiet = { antiEntropyIntervalMs: 1_000_000_000 }
 
+describe('a peer that connects', () => {
+  it('and answers only a little later is asked again soon, not at the next comparison', async () => {
+    cluster = await testCluster({ count: 2, settings: quiet })
+    await cluster.advance(1_000)
+    await cluster.node(1).crash()
+    await cluster.advance(1_000)
+    await cluster.boot(1, { servesAfterMs: 300 })
+    await cluster.advance(200)
+    expect(cluster.node(0).replication.syncedWith()).toBe(0)
+    await cluster.until(() => cluster.node(0).replication.syncedWith() === 1, 1_000)
+  })
+})
+
 describe('spreading', () => {
   it('a write reaches all five by gossip, long before they compare', async () => {
     cluster = await testCluster({ count: 5, settings: quiet })

@@ -71,6 +71,7 @@ export function createReplication(options: ReplicationOptions): Replication {
   const limit = pLimit(settings.syncConcurrency)
   const underWay = new Map<NodeId, Promise<void>>()
   const syncedPeers = new Set<NodeId>()
+  const meeting = new Set<NodeId>()
   const listeners = new Set<(peer: NodeId) => void>()
   const unsubscribe: (() => void)[] = []
   let everSynced = false
@@ -105,6 +106,28 @@ export function createReplication(options: ReplicationOptions): Replication {
     exchange.background('sync', () => syncNow(peer))
   }
 
+  /**
+   * Compares with a peer that has just connected until it succeeds once: a peer that is only starting cannot answer yet,
+   * and a node that restarts waits for the word of every member before it acts.
+   */
+  function meet(peer: NodeId): void {
+    if (meeting.has(peer)) return
+    meeting.add(peer)
+    exchange.background('sync', async () => {
+      let waitMs: number = settings.syncRetryFirstMs
+      try {
+        while (mesh.peers().has(peer) && !syncedPeers.has(peer)) {
+          await syncNow(peer).catch((error: unknown) => logger.debug({ err: error, peer }, 'sync'))
+          if (syncedPeers.has(peer)) return
+          await clock.sleep(waitMs, stopping.signal)
+          waitMs = Math.min(2 * waitMs, settings.antiEntropyIntervalMs)
+        }
+      } finally {
+        meeting.delete(peer)
+      }
+    })
+  }
+
   /** One random peer at a time, for ever. */
   async function antiEntropy(): Promise<void> {
     // Agents that were started together must not all compare at the same instant.
@@ -127,10 +150,10 @@ export function createReplication(options: ReplicationOptions): Replication {
         serveSync(exchange),
         mesh.onPeer(({ kind, node }) => {
           if (kind === 'disconnected') syncedPeers.delete(node)
-          else if (options.member(node)) compareWith(node)
+          else if (options.member(node)) meet(node)
         }),
       )
-      for (const peer of exchange.peers()) compareWith(peer)
+      for (const peer of exchange.peers()) meet(peer)
       exchange.background('anti-entropy', antiEntropy)
     },
     async stop() {

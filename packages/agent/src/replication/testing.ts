@@ -62,8 +62,8 @@ export interface TestCluster {
   readonly random: () => number
   readonly ids: readonly NodeId[]
   node(index: number): TestNode
-  /** Starts a node, again on the disk that it had. */
-  boot(index: number): Promise<TestNode>
+  /** Starts a node, again on the disk that it had. It is connected at once, and answers peers after `servesAfterMs`. */
+  boot(index: number, options?: { readonly servesAfterMs: number }): Promise<TestNode>
   /** What node `from` says of the others, by index: `['alive', 'down', …]`. */
   kinds(from: number): readonly string[]
   advance(ms: number): Promise<void>
@@ -142,7 +142,7 @@ export async function testCluster(options: {
     }
   }
 
-  async function boot(index: number): Promise<TestNode> {
+  async function boot(index: number, { servesAfterMs } = { servesAfterMs: 0 }): Promise<TestNode> {
     const disk = at(disks, index)
     const node = await open(disk)
     nodes[index] = node
@@ -151,7 +151,8 @@ export async function testCluster(options: {
       else await node.specs.receive(membership)
     }
     await node.mesh.start()
-    node.replication.start()
+    if (servesAfterMs === 0) node.replication.start()
+    else clock.after(servesAfterMs, () => node.replication.start())
     node.mesh.setMembers(
       new Map(disks.filter((one) => one !== disk).map(({ id }) => [id, [`/memory/${id}`]])),
     )

@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { realClock } from '../../adapters/clock.ts'
 import type { Cluster } from '../../cluster.ts'
 import { type Defaults, defaults } from '../../defaults.ts'
 import { type ApiServer, createApiServer } from '../server.ts'
@@ -39,6 +40,7 @@ export async function apiBed(
     logger: pino({ level: process.env['MOOT_TEST_LOG'] ?? 'silent' }),
     settings: { ...defaults, ...options.settings },
     agentVersion: '0.1.0',
+    clock: realClock(),
   })
   const socketPath = join(directory, 'moot.sock')
   await server.listen(socketPath)
