@@ -60,6 +60,8 @@ export const defaults = {
   syncConcurrency: 4,
   /** One step of a comparison, at most `maxMessageBytes` both ways. */
   syncStepTimeoutMs: 10_000,
+  /** A peer that connected and could not be compared with is asked again this soon, then ever more slowly: it may only just have started. */
+  syncRetryFirstMs: 100,
   /** Steps of one comparison: 8 MiB each is more than a cluster's state. What is left waits for the next one. */
   syncStepsMax: 2_000,
   /** Nodes whose whole record is being asked for at once. */
