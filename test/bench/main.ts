@@ -1,10 +1,11 @@
-/** All benchmarks, one after the other: nothing else should run on the machine. */
+/** All benchmarks, one after the other: nothing else should run on the machine. Options are those of `cluster.ts`. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 for (const bench of ['placement.ts', 'decisions.ts', 'scale.ts', 'cluster.ts']) {
   process.stdout.write(`\n${bench}\n`)
   const path = fileURLToPath(new URL(bench, import.meta.url))
-  const { status } = spawnSync(process.execPath, [path, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const options = bench === 'cluster.ts' ? process.argv.slice(2) : []
+  const { status } = spawnSync(process.execPath, [path, ...options], { stdio: 'inherit' })
   if (status !== 0) process.exitCode = 1
 }

@@ -74,6 +74,9 @@ export class VirtualAgent {
   isAlive = true
   services: ReadonlyMap<ServiceId, Resource<ServiceSpec>> = new Map()
   record: NodeRecord
+  /** Gossiped messages since the last beat, and what a whole agent's decisions have taken since then. */
+  #heard = 0
+  #decidingMs = 0
   /** The last that a whole agent found. */
   decided: Decided | undefined
   readonly #world: World
@@ -112,9 +115,14 @@ export class VirtualAgent {
     this.#feed({ kind: 'view', view: this.#viewNow() })
   }
 
+  get view(): View {
+    return this.#viewNow()
+  }
+
   receive(record: NodeRecord): void {
     const known = this.records.get(record.node)
     if (!this.isAlive || (known !== undefined && !isNewer(record, known))) return
+    this.#heard += 1
     this.records.set(record.node, record)
     if (known?.alerts !== record.alerts) this.#alertsChanged = true
     this.#changed()
@@ -122,8 +130,17 @@ export class VirtualAgent {
 
   receiveService(service: Resource<ServiceSpec>): void {
     if (!this.isAlive) return
+    this.#heard += 1
     this.services = new Map(this.services).set(service.id as ServiceId, service)
     this.#changed()
+  }
+
+  /** What this agent was busy with since it was last asked: hearing and deciding. */
+  takeBusyMs(messageMs: number): number {
+    const busyMs = this.#heard * messageMs + this.#decidingMs
+    this.#heard = 0
+    this.#decidingMs = 0
+    return busyMs
   }
 
   #changed(): void {
@@ -159,7 +176,7 @@ export class VirtualAgent {
     for (let turn = 0; ; turn += 1) {
       if (turn === turnsMax) throw new Error(`node ${this.id} does not come to rest`)
       const output = this.isWhole
-        ? this.#world.decisionCosts.measure(() => this.#decide(results))
+        ? this.#measured(this.#world.decisionCosts, () => this.#decide(results))
         : this.#decide(results)
       results = new Map()
       this.#wakeAtMs = output.wakeAtMs
@@ -174,11 +191,17 @@ export class VirtualAgent {
   #look(): void {
     if (this.isWhole) {
       if (this.#detector.view === this.#view) return
-      this.#world.detectorCosts.measure(() => this.#feed({ kind: 'view', view: this.#viewNow() }))
+      this.#measured(this.#world.detectorCosts, () => this.#feed({ kind: 'view', view: this.#viewNow() }))
     } else if (this.#alertsChanged) {
       this.#feed({ kind: 'view', view: { ...this.#viewNow(), records: new Map(this.records) } })
     }
     this.#alertsChanged = false
+  }
+
+  #measured<T>(costs: Costs, act: () => T): T {
+    const result = costs.measure(act)
+    this.#decidingMs += costs.lastMs
+    return result
   }
 
   #decide(results: ReconcileInput['results']): ReconcileOutput {
@@ -208,7 +231,8 @@ export class VirtualAgent {
     this.#changed()
     this.#world.wrote(this)
     if (this.#outbox.push(delta) > 1) return
-    this.#world.calendar.after(defaults.recordBatchMs, () => {
+    // A decision's outcome is there when it has been taken.
+    this.#world.calendar.after(this.#leader.#decidingMs + defaults.recordBatchMs, () => {
       const sizes = gossipSizes(this.#outbox)
       this.#outbox = []
       if (this.isAlive) this.#world.publish(this, sizes)

@@ -34,12 +34,18 @@ export class ScaleCluster {
   readonly detectorCosts = new Costs()
   probes = 0
   goal: Goal
+  /** What one agent was busy with, the mean of the whole ones. */
+  busyMs = 0
+  readonly #messageMs: number
+  readonly #cohorts: number
   #lastPublishedMs = 0
   #spreads = new Map<number, Spread>()
   readonly #indexOf: ReadonlyMap<NodeId, number>
   readonly #specs = new Map<string, ServiceSpec>()
 
-  constructor(nodeCount: number) {
+  /** `messageMs`: what an agent spends on each message that it hears, besides deciding. */
+  constructor(nodeCount: number, messageMs: number) {
+    this.#messageMs = messageMs
     const random = seeded(seed)
     const hosts = Array.from({ length: nodeCount }, (_, index) =>
       node(`node${String(index).padStart(4, '0')}`, {
@@ -64,6 +70,7 @@ export class ScaleCluster {
     const ids = hosts.map(({ id }) => id)
     this.topology = createTopology(ids, random)
     const cohort = Math.max(1, Math.floor(nodeCount / wholeAgents))
+    this.#cohorts = Math.ceil(nodeCount / cohort)
     const agents: VirtualAgent[] = []
     for (const [index, id] of ids.entries()) {
       const leader = agents[index - (index % cohort)]
@@ -86,10 +93,15 @@ export class ScaleCluster {
     return this.agents.filter(({ isAlive }) => isAlive)
   }
 
-  /** An agent decides on what came within so many milliseconds at once; while it decides, more comes. */
+  /**
+   * An agent decides on what came within so many milliseconds at once; while it is busy, more comes. A cohort's
+   * followers are as busy as its first.
+   */
   #beat(agents: readonly VirtualAgent[]): void {
     for (const agent of agents) agent.beat()
-    this.calendar.after(defaults.recordBatchMs, () => this.#beat(agents))
+    const busyMs = agents[0]?.takeBusyMs(this.#messageMs) ?? 0
+    this.busyMs += busyMs / this.#cohorts
+    this.calendar.after(Math.max(defaults.recordBatchMs, busyMs), () => this.#beat(agents))
   }
 
   #publish(author: VirtualAgent, sizes: readonly number[]): void {

@@ -2,12 +2,15 @@
 export class Costs {
   readonly #wallMs: number[] = []
   #cpuMicros = 0
+  /** Of the last one, by the wall clock. */
+  lastMs = 0
 
   measure<T>(act: () => T): T {
     const cpu = process.threadCpuUsage()
     const start = performance.now()
     const result = act()
-    this.#wallMs.push(performance.now() - start)
+    this.lastMs = performance.now() - start
+    this.#wallMs.push(this.lastMs)
     const { user, system } = process.threadCpuUsage(cpu)
     this.#cpuMicros += user + system
     return result
