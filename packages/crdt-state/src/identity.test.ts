@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import {
+  bytesInBase64,
   canonicalJson,
   digestId,
   generateIdentity,
@@ -19,6 +20,12 @@ describe('identity', () => {
     expect(verify(identity.publicKey, bytes, signature)).toBe(true)
     expect(verify(other.publicKey, bytes, signature)).toBe(false)
     expect(verify(identity.publicKey, Buffer.from('other'), signature)).toBe(false)
+  })
+
+  test('base64 that says the same bytes in another spelling is not read', () => {
+    expect(bytesInBase64('AQ==')).toEqual(Buffer.from([1]))
+    for (const other of ['AR==', 'AQ', 'AQ=', 'A Q==', 'AQ==\n']) expect(bytesInBase64(other)).toBeUndefined()
+    expect(bytesInBase64('_-8=')).toBeUndefined()
   })
 
   test('garbage for a key or a signature is no signature, and throws nothing', () => {

@@ -64,3 +64,12 @@ function importedKey(publicKey: Uint8Array): KeyObject {
   importedKeys.set(name, key)
   return key
 }
+
+/**
+ * Base64 in its one spelling; undefined for any other. Decoders pass over unused bits and strange letters, so a
+ * signature would hold in many spellings, and two copies of one record or removal would not look the same.
+ */
+export function bytesInBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
+}

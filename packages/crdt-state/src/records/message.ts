@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { canonicalJson } from '../canonical-json.ts'
 import { nodeIdOf } from '../hash.ts'
 import type { NodeId } from '../ids.ts'
-import { verify } from '../identity.ts'
+import { bytesInBase64, verify } from '../identity.ts'
 import type { Identity } from '../keys.ts'
 import type { RecordMessage, RecordVersion } from '../record-store.ts'
 import type { RecordEntries } from './entries.ts'
@@ -60,11 +60,10 @@ function signedBytes(
 
 export function isSignedRecord(clusterId: string, record: SignedRecord): boolean {
   const { node, entries, publicKey, signature } = record
-  return verify(
-    Buffer.from(publicKey, 'base64'),
-    signedBytes(clusterId, node, record, entries),
-    Buffer.from(signature, 'base64'),
-  )
+  const key = bytesInBase64(publicKey)
+  const proof = bytesInBase64(signature)
+  if (key === undefined || proof === undefined) return false
+  return verify(key, signedBytes(clusterId, node, record, entries), proof)
 }
 
 export function wholeMessage({

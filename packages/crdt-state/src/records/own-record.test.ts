@@ -159,6 +159,19 @@ describe('a node that meets its own record', () => {
     expect(a.store.receive([clone.store.whole(a.node)!])).toMatchObject([{ kind: 'cloned' }])
   })
 
+  test('with its signature in another spelling of the same bytes is refused, and not taken for a clone’s', async () => {
+    const a = await openRecords()
+    await a.store.write(tasks(one))
+    const message = a.store.whole(a.node)!
+    const { signature } = message
+    // Four bits of the last letter stand for nothing.
+    const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+    const respelt = `${signature.slice(0, 85)}${letters[letters.indexOf(signature[85]!) ^ 1]}==`
+    expect(Buffer.from(respelt, 'base64')).toEqual(Buffer.from(signature, 'base64'))
+    expect(a.store.receive([{ ...message, signature: respelt }])).toMatchObject([{ kind: 'refused' }])
+    expect(a.store.receive([message])).toEqual([{ kind: 'known' }])
+  })
+
   test('of the first epoch, on a disk that remembers nothing, jumps past it: the disk is new, the node is not', async () => {
     const a = await openRecords()
     const b = await openRecords()
