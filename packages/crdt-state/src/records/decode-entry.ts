@@ -54,6 +54,7 @@ const taskSchema = z.looseObject({
   serviceVersion: count,
   desired: z.enum(['ready', 'running', 'shutdown', 'remove']),
   state: z.enum(taskStates),
+  seenEpoch: count.optional(),
   createdAtMs: count,
   stateAtMs: count,
   message: z.string().optional(),

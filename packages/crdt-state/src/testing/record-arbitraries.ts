@@ -1,0 +1,127 @@
+import * as fc from 'fast-check'
+import type { ContainerId, NodeId, ServiceId, SlotId, SpecDigest, TaskId } from '../ids.ts'
+import {
+  type Alert,
+  type NodeStatus,
+  type RecordKey,
+  recordKey,
+  type Rejection,
+  type TaskEntry,
+  taskStates,
+  type UpdateFacts,
+} from '../record.ts'
+import { anyText } from './any-text.ts'
+
+const text = anyText(6)
+const texts = fc.array(text, { maxLength: 3 })
+const amount = fc.nat({ max: 2 ** 40 })
+const labels = fc.dictionary(text, text, { maxKeys: 3, noNullPrototype: true })
+const id = fc.stringMatching(/^[0-9a-z]{25}$/)
+const service = id as fc.Arbitrary<ServiceId>
+const node = id as fc.Arbitrary<NodeId>
+const digest = text as fc.Arbitrary<SpecDigest>
+
+const task: fc.Arbitrary<TaskEntry> = fc.record(
+  {
+    id: id as fc.Arbitrary<TaskId>,
+    service,
+    slot: fc.oneof(fc.integer({ min: 1 }), node),
+    attempt: fc.integer({ min: 1 }),
+    digest,
+    serviceVersion: amount,
+    desired: fc.constantFrom('ready' as const, 'running' as const, 'shutdown' as const, 'remove' as const),
+    state: fc.constantFrom(...taskStates),
+    seenEpoch: amount,
+    createdAtMs: amount,
+    stateAtMs: amount,
+    message: text,
+    error: text,
+    exitCode: fc.integer(),
+    containerId: id as fc.Arbitrary<ContainerId>,
+    pid: amount,
+    ports: fc.array(fc.record({ protocol: text, target: amount, published: amount }), { maxLength: 2 }),
+    addresses: fc.array(fc.record({ network: text, address: text }), { maxLength: 2 }),
+    assumed: texts as unknown as fc.Arbitrary<SlotId[]>,
+    restart: fc.record(
+      {
+        count: amount,
+        windowStartMs: amount,
+        notBeforeMs: amount,
+        total: amount,
+        recentMs: fc.array(amount, { maxLength: 2 }),
+      },
+      { requiredKeys: ['count', 'windowStartMs', 'notBeforeMs'] },
+    ),
+    done: fc.constant(true as const),
+  },
+  {
+    requiredKeys: [
+      'id',
+      'service',
+      'slot',
+      'attempt',
+      'digest',
+      'serviceVersion',
+      'desired',
+      'state',
+      'createdAtMs',
+      'stateAtMs',
+    ],
+  },
+)
+
+const status: fc.Arbitrary<NodeStatus> = fc.record({
+  hostname: text,
+  addresses: texts,
+  meshAddresses: texts,
+  agentVersion: text,
+  rules: fc.array(amount, { maxLength: 2 }),
+  engine: fc.oneof(
+    fc.record({ state: fc.constant('up' as const), version: text, apiVersion: text, bootId: text }),
+    fc.record({ state: fc.constant('down' as const), error: text }),
+  ),
+  platform: fc.record({ os: text, architecture: text }),
+  capacity: fc.record({
+    nanoCpus: amount,
+    memoryBytes: amount,
+    generic: fc.array(fc.record({ kind: text, value: fc.oneof(amount, texts) }), { maxLength: 2 }),
+    maxTasks: amount,
+  }),
+  engineLabels: labels,
+  plugins: fc.array(fc.record({ type: text, name: text }), { maxLength: 2 }),
+  volumes: texts,
+})
+
+const alert: fc.Arbitrary<Alert> = fc.record({
+  target: node,
+  evidence: fc.constantFrom('silent' as const, 'refused' as const, 'judged' as const, 'returned' as const),
+  epoch: amount,
+  seq: amount,
+  sinceMs: amount,
+})
+
+const update: fc.Arbitrary<UpdateFacts> = fc.record({
+  service,
+  digest,
+  slots: fc.dictionary(
+    fc.stringMatching(/^[0-9a-z]{1,25}$/),
+    fc.record({
+      state: fc.constantFrom('begun' as const, 'ok' as const, 'failed' as const),
+      atMs: amount,
+    }),
+    { maxKeys: 3, noNullPrototype: true },
+  ),
+})
+
+const rejection: fc.Arbitrary<Rejection> = fc.record({ service, digest, reason: text, atMs: amount })
+
+/** One entry of a record under its key, of each kind and with all that it may say. */
+export const recordEntry: fc.Arbitrary<
+  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection]
+> = fc.oneof(
+  { weight: 3, arbitrary: task.map((value) => [recordKey.task(value.id), value] as const) },
+  status.map((value) => [recordKey.status, value] as const),
+  alert.map((value) => [recordKey.alert(value.target), value] as const),
+  update.map((value) => [recordKey.update(value.service), value] as const),
+  rejection.map((value) => [recordKey.rejection(value.service), value] as const),
+)
