@@ -77,12 +77,22 @@ export async function fetchLogs(
   try {
     await stream.write(jsonLine({ task: task.id, query: query.toString() }))
     const { line, rest } = await readLine(stream.source)
-    const { error } = answerSchema.parse(JSON.parse(line))
+    const { error } = answerIn(line)
     if (error === undefined) return untilEnd(rest, end)
     throw new LogsUnavailableError(`logs of task ${task.id} on node ${task.node}: ${error}`)
   } catch (error) {
     end()
     throw error
+  }
+}
+
+function answerIn(line: string): z.infer<typeof answerSchema> {
+  try {
+    return answerSchema.parse(JSON.parse(line))
+  } catch {
+    throw new LogsUnavailableError(
+      'the other node answered with something unreadable: check that both agents are of one release',
+    )
   }
 }
 

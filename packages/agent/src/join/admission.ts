@@ -99,9 +99,7 @@ export async function joinThrough(
   signal: AbortSignal,
 ): Promise<void> {
   const request = encode({ token: token.id, secret: token.secret, addresses: mesh.addresses() })
-  const answer = joinAnswerSchema.parse(
-    decode(await mesh.join(token.issuer, token.addresses, request, signal)),
-  )
+  const answer = joinAnswerOf(await mesh.join(token.issuer, token.addresses, request, signal))
   if (answer.clusterId !== token.clusterId) {
     throw new JoinFailedError(
       `the issuer is in cluster ${answer.clusterId}, the token in ${token.clusterId}: ask for a new token`,
@@ -129,6 +127,16 @@ function joinRequestOf(bytes: Uint8Array): z.infer<typeof joinRequestSchema> {
     return joinRequestSchema.parse(decode(bytes))
   } catch {
     throw new JoinFailedError('the join request cannot be read: the joiner may run another version of Moot')
+  }
+}
+
+function joinAnswerOf(bytes: Uint8Array): z.infer<typeof joinAnswerSchema> {
+  try {
+    return joinAnswerSchema.parse(decode(bytes))
+  } catch {
+    throw new JoinFailedError(
+      "the issuer's answer cannot be read: it may run another version of Moot; bring both to the same release and try the same token again",
+    )
   }
 }
 

@@ -10,7 +10,7 @@ import { formatToken } from './token.ts'
 const storedSchema = z.object({
   id: z.string(),
   /** SHA-256 of the secret, hex: the secret itself is kept nowhere. */
-  hash: z.string(),
+  hash: z.hash('sha256'),
   expiresAtMs: z.number(),
   usedBy: z.string().optional(),
 })
@@ -54,8 +54,8 @@ export function issueTokens(options: {
   const { storage, clock, settings } = options
   const tokens = new Map<string, StoredToken>()
   for (const { bytes } of storage.list('token')) {
-    const parsed = storedSchema.safeParse(JSON.parse(new TextDecoder().decode(bytes)))
-    if (parsed.success) tokens.set(parsed.data.id, parsed.data)
+    const token = storedToken(bytes)
+    if (token !== undefined) tokens.set(token.id, token)
   }
   /** When wrong tokens were tried, monotonic. */
   let tries: number[] = []
@@ -135,6 +135,15 @@ export function issueTokens(options: {
     outstanding: () =>
       list().filter(({ usedBy, expiresAtMs }) => usedBy === undefined && expiresAtMs > clock.wallMs()),
     list,
+  }
+}
+
+/** Undefined: of a version that this one cannot read. The agent starts all the same; that token is unknown. */
+function storedToken(bytes: Uint8Array): StoredToken | undefined {
+  try {
+    return storedSchema.parse(JSON.parse(new TextDecoder().decode(bytes)))
+  } catch {
+    return undefined
   }
 }
 

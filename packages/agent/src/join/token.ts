@@ -20,17 +20,20 @@ export interface JoinTokenContent {
 const prefix = 'MOOT-1-'
 const checksumBytes = 4
 const maxTokenLength = 4096
+/** As many as fit on a line that people copy. The rest are of the same host, and the first is as good as any. */
+const addressesMax = 16
 
 const contentSchema = z.object({
   c: z.string().length(25),
   k: z.string(),
-  a: z.array(z.string().max(256)).min(1).max(16),
+  a: z.array(z.string().max(256)).min(1).max(addressesMax),
   i: z.string().max(64),
   s: z.string().max(64),
 })
 
 export function formatToken(content: JoinTokenContent): string {
-  const { clusterId: c, publicKey: k, addresses: a, id: i, secret: s } = content
+  const { clusterId: c, publicKey: k, addresses, id: i, secret: s } = content
+  const a = addresses.slice(0, addressesMax)
   const body = Buffer.from(JSON.stringify({ c, k, a, i, s }))
   return prefix + Buffer.concat([body, checksumOf(body)]).toString('base64url')
 }

@@ -3,6 +3,9 @@ import type { Channel } from './channel.ts'
 
 export const controlProtocol = '/moot/hello/1'
 
+/** A longer list is refused. All are of one host, and it is dialled by the first that answers. */
+export const helloAddressesMax = 16
+
 const helloSchema = z.object({
   cluster: z.string().max(128),
   /** Control protocol versions that the sender speaks. */
@@ -10,7 +13,7 @@ const helloSchema = z.object({
   /** Random, new at each start of the agent: tells a restarted peer from the same one. */
   session: z.string().max(64),
   /** Where the sender listens now. */
-  addresses: z.array(z.string().max(256)).max(16),
+  addresses: z.array(z.string().max(256)).max(helloAddressesMax),
 })
 export type Hello = z.infer<typeof helloSchema>
 

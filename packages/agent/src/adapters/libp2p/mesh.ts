@@ -17,7 +17,7 @@ import type {
 import { advertised, hostAndPort, isOwn, tcpMultiaddr } from './address.ts'
 import { Channel, toError, within } from './channel.ts'
 import { Connections } from './connections.ts'
-import { controlProtocol } from './control.ts'
+import { controlProtocol, helloAddressesMax } from './control.ts'
 import { Exchange, joinProtocol, requestProtocol, streamProtocol } from './exchange.ts'
 import { gossipServices, startGossip } from './gossip.ts'
 import type { Gossip } from './gossip.ts'
@@ -163,7 +163,8 @@ class Libp2pMesh implements Mesh {
     if (advertise !== undefined) return [advertised(advertise, this.#ownPort() ?? listen.port, this.#peerId)]
     const found = this.#interfaces()
     const outside = found.filter((address) => !/^\/(?:ip4\/127\.|ip6\/::1\/)/.test(address))
-    return outside.length > 0 ? outside : found
+    // A host with many bridges has an address on each: peers would refuse the greeting, joiners could not read a token.
+    return (outside.length > 0 ? outside : found).slice(0, helloAddressesMax)
   }
   /** Where it listens, on every interface of the host: 10 ms where a hundred containers have one each. */
   #interfaces(): readonly string[] {
