@@ -67,8 +67,10 @@ export class NodeLoad {
     for (const { published, protocol } of task.ports ?? []) this.#holdPort(portKey(published, protocol), name)
   }
 
+  /** Of several, the first by name: agents that learnt of them in another order give the same reason. */
   #holdPort(port: string, name: string): void {
-    if (!this.#portHolders.has(port)) this.#portHolders.set(port, name)
+    const holder = this.#portHolders.get(port)
+    if (holder === undefined || name < holder) this.#portHolders.set(port, name)
   }
 
   #takeDemand(demand: Demand, sign: 1 | -1): void {

@@ -444,6 +444,25 @@ describe('refusals', () => {
     expect(where[1]).toMatchObject({ refusals: [{ reason: 'port 8080/tcp is taken by web.1' }] })
   })
 
+  test('a port that two tasks hold is told to be taken by the same one, whichever was heard of first', () => {
+    // On either side of a partition somebody was given it.
+    const [api, web, third] = ['api', 'web', 'x'].map((name) => service(name, hostPort)) as [
+      ReturnType<typeof service>,
+      ReturnType<typeof service>,
+      ReturnType<typeof service>,
+    ]
+    const slot = slotId(third.id as ServiceId, 1)
+    const orders = [
+      [task(api, 1), task(web, 1)],
+      [task(web, 1), task(api, 1)],
+    ]
+    for (const tasks of orders) {
+      expect(place(input([api, web, third], [node('a', { tasks })])).slots.get(slot)).toMatchObject({
+        refusals: [{ reason: 'port 8080/tcp is taken by api.1' }],
+      })
+    }
+  })
+
   test('a limit of replicas per node holds, and moves what exceeds it, the first slots staying', () => {
     const limited = service('web', replicas(3), { Placement: { MaxReplicas: 1 } })
     const on = node('a', { tasks: [task(limited, 3), task(limited, 1)] })
