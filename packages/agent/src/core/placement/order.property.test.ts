@@ -65,7 +65,7 @@ function relearnt(dice: Dice, node: PlacementNode): PlacementNode {
 describe('one view', () => {
   test('has one placement, in whichever order its services, nodes, tasks, rejections and labels were learnt', () => {
     let reordered = 0
-    holds(160, (dice, start) => {
+    holds(120, (dice, start) => {
       const nodes = [...refilled(dice, start.nodes)].map(([id, node]) => [id, relearnt(dice, node)] as const)
       const other = { services: refilled(dice, start.services), nodes: new Map(nodes) }
       for (const [id, { record }] of other.nodes) {
@@ -83,7 +83,7 @@ describe('one view', () => {
 
   test('has one placement, whichever views its agent went through before', () => {
     let differing = 0
-    holds(100, (dice, start) => {
+    holds(80, (dice, start) => {
       const end = later(dice, start)
       const agents = [createPlacer(), createPlacer()]
       const last = agents.map((placer) => {
@@ -206,7 +206,7 @@ describe('a placement that is carried out claim by claim', () => {
 
   test('by any node next leaves the rest of it as it was, to the end', () => {
     let claims = 0
-    holds(100, (dice, start) => {
+    holds(80, (dice, start) => {
       claims += carriedOut(dice, start)
     })
     expect(claims).toBeGreaterThan(50)
@@ -215,7 +215,7 @@ describe('a placement that is carried out claim by claim', () => {
   test('does so too where every service spreads', () => {
     let claims = 0
     holds(
-      40,
+      30,
       (dice, start) => {
         claims += carriedOut(dice, start)
       },
