@@ -110,7 +110,7 @@ async function answerError(call: Omit<Call, 'params'>, error: unknown, lingerMs:
 
 /** Until the body has ended, or its sender has had its time. */
 function dropBody(req: IncomingMessage, lingerMs: number): Promise<void> {
-  if (req.complete || req.destroyed) return Promise.resolve()
+  if (req.complete || req.readableEnded || req.destroyed) return Promise.resolve()
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer)

@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Cluster } from '../cluster.ts'
+import { updateStatus } from '../core/reconcile/progress.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Api } from './call.ts'
@@ -13,7 +14,6 @@ import { enginePath } from './engine/proxy.ts'
 import { tunnelToEngine } from './engine/tunnel.ts'
 import { createEventLog } from './event-log.ts'
 import { createRouter, type Router, splitTarget } from './router.ts'
-import { updateStatus } from './task-view.ts'
 import { createTokenKeeper } from './token-keeper.ts'
 
 export interface ApiServer {
@@ -94,7 +94,8 @@ function createApi({ cluster, enginePath, logger, settings, agentVersion, clock 
       nowMs: () => clock.wallMs(),
       updateState: (id) => {
         const service = cluster.view().services.get(id)
-        return service === undefined ? undefined : updateStatus({ cluster }, service)?.State
+        if (service === undefined) return undefined
+        return updateStatus(cluster.view(), service, cluster.liveness())?.State
       },
     }),
     joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, () => clock.wallMs()),

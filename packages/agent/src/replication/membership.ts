@@ -39,6 +39,8 @@ export function createMembershipDriver(options: {
     ReturnType<typeof alertEntries> extends ReadonlyMap<string, infer V> ? V : never
   >()
   let writing: Promise<void> | undefined
+  /** The last write failed: the next one waits for a tick, and until one succeeds the log is not told again. */
+  let failed = false
   let cancelTick: () => void = () => undefined
   let cancelLook: (() => void) | undefined
   let unsubscribe: () => void = () => undefined
@@ -64,6 +66,10 @@ export function createMembershipDriver(options: {
       logger.info({ target, evidence: alert?.evidence ?? 'withdrawn' }, 'alert')
     }
     for (const [key, value] of alertEntries(changes)) pending.set(key, value)
+    if (!failed) startWriting()
+  }
+
+  function startWriting(): void {
     writing ??= write().finally(() => {
       writing = undefined
     })
@@ -76,9 +82,11 @@ export function createMembershipDriver(options: {
       pending = new Map()
       try {
         options.publish(await records.write(changes))
+        failed = false
       } catch (error) {
         pending = new Map([...changes, ...pending])
-        if (!stopped) logger.error({ err: error }, 'cannot write alerts; they are tried again')
+        if (!stopped && !failed) logger.error({ err: error }, 'cannot write alerts; they are tried again')
+        failed = true
         return
       }
     }
@@ -115,8 +123,7 @@ export function createMembershipDriver(options: {
     const view = options.view()
     if (view !== state?.view) feed({ kind: 'view', view })
     feed({ kind: 'tick' })
-    // Once more what could not be written.
-    say(new Map())
+    if (failed) startWriting()
   }
 
   /** Records change by the hundred at times: looked at once per batch. */
