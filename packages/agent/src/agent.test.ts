@@ -1,7 +1,10 @@
 import type { MemoryStorage } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import { firstRules, type Rules } from './core/rules.ts'
 import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
+
+const secondRules: Rules = { ...firstRules, version: 2 }
 
 describe('agents', () => {
   let world: World
@@ -140,7 +143,7 @@ describe('agents', () => {
     await world.during(nth(0).agent.create('service', 'web', webSpec(2), author))
     await world.runs(2)
     const before = (await world.running()).toSorted()
-    nth(1).rules = [2]
+    nth(1).rules = [secondRules]
     await world.restart(nth(1))
     await world.pass(10_000)
     const [web] = nth(0).agent.view().services.values()
@@ -148,7 +151,7 @@ describe('agents', () => {
     await world.during(nth(0).agent.update('service', web.id, web.versionIndex, webSpec(4), author))
     await world.pass(20_000)
     expect((await world.running()).toSorted()).toEqual(before)
-    nth(1).rules = [1, 2]
+    nth(1).rules = [firstRules, secondRules]
     await world.restart(nth(1))
     await world.runs(4)
     expect(await world.running()).toEqual(expect.arrayContaining(before))

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Author, digestId, type NodeId, type ServiceSpec } from '@moot/crdt-state'
 import { pino } from 'pino'
 import { type Agent, createAgent } from './agent.ts'
-import { knownRules } from './core/rules.ts'
+import { knownRules, type Rules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
 import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
@@ -23,7 +23,7 @@ export interface Machine {
   /** Whom its agent takes for a member. */
   gate: Gate
   /** What its agent knows, when it is another release. */
-  rules?: readonly number[]
+  rules?: readonly Rules[]
   /** Its mesh port is another program's. */
   portTaken?: boolean
   /** What the issuer answers to its join request never arrives. */

@@ -12,6 +12,7 @@ import {
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
+import type { Rules } from './core/rules.ts'
 import type { Defaults } from './defaults.ts'
 import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
 import type { Home } from './home.ts'
@@ -43,8 +44,8 @@ export interface AgentOptions {
   /** 25 base-36 characters. */
   readonly newId: () => string
   readonly agentVersion: string
-  /** Versions of the decision rules that this agent knows; `knownRules` outside tests. */
-  readonly rules: readonly number[]
+  /** The decision rules that this agent can follow; `knownRules` outside tests. */
+  readonly rules: readonly Rules[]
   readonly hostname: string
   /** The address to show to people and other nodes where none was given. */
   readonly advertise?: string | undefined

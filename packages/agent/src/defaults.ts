@@ -68,7 +68,7 @@ export const defaults = {
   recordFetchesMax: 64,
   /** One random peer is compared with, this often: repairs whatever gossip lost. */
   antiEntropyIntervalMs: 5_000,
-  /** Own record's changes are collected this long before one delta is gossiped. */
+  /** A record's changes are collected this long: one's own before they are gossiped, peers' before they are decided on. */
   recordBatchMs: 20,
   /** Observers per node (Rapid uses 10; traffic is what makes it 4). */
   observersPerNode: 4,

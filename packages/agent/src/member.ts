@@ -17,7 +17,7 @@ import type { Logger } from 'pino'
 import type { ClusterEvent } from './cluster.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
-import { rulesVersion } from './core/rules.ts'
+import { commonRules, type Rules } from './core/rules.ts'
 import type { View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
@@ -52,8 +52,8 @@ export interface MemberOptions {
   /** A fresh Automerge actor, hex. */
   readonly newActor: () => string
   readonly agentVersion: string
-  /** Versions of the decision rules that this agent knows. */
-  readonly rules: readonly number[]
+  /** The decision rules that this agent can follow. */
+  readonly rules: readonly Rules[]
   /** Host addresses that people may use, first the one to show. */
   readonly addresses: () => readonly string[]
   /** A stranger's key that counts as a member until the specs are here (the issuer, while joining). */
@@ -158,7 +158,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const recordIsWhole = (): boolean => !records.isOwnDamaged || bootWaitOver
 
   const viewOf = createViewSource(self, specs, records)
-  const decisions = createDecisions(viewOf)
+  const decisions = createDecisions(viewOf, options.rules)
   const history = createSpecHistory(specs)
   const waiters = new Set<() => void>()
   let bootWaitOver = false
@@ -186,7 +186,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   let rulesTold = true
   /** Agents of two versions without a common rule must not decide against each other: neither decides anything new. */
   const rulesAgree = (): boolean => {
-    const agree = rulesVersion(viewOf(), options.rules) !== undefined
+    const agree = commonRules(viewOf(), options.rules) !== undefined
     if (!agree && rulesTold)
       logger.error(
         'the members have no common rules version: nothing new is placed or stopped here until the older agents are upgraded',
@@ -363,6 +363,16 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     changed()
   }
 
+  let cancelPeersChanged: (() => void) | undefined
+  /** Peers' records change by the hundred at times: decided on together. */
+  function recordsChanged(): void {
+    cancelPeersChanged?.()
+    cancelPeersChanged = undefined
+    updateMembers()
+    speak()
+    changed()
+  }
+
   /** Also at a start: the agent may have ended between the removal and what follows from it. */
   function tellRemoval(): void {
     const tombstone = specs.tombstone('node', self)
@@ -393,10 +403,9 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     async start() {
       unsubscribe.push(
         specs.subscribe(specChanged),
-        watchRecords(records, clock, options.event, () => {
-          updateMembers()
-          speak()
-          changed()
+        watchRecords(records, clock, options.event, (nodes) => {
+          if (nodes.has(self)) recordsChanged()
+          else cancelPeersChanged ??= clock.after(settings.recordBatchMs, recordsChanged)
         }),
         serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
         replication.onSync((peer) => {
@@ -434,6 +443,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       stopping.abort(new Error('the agent stops'))
       cancelBootWait()
       cancelHearWait()
+      cancelPeersChanged?.()
       sweeper.stop()
       for (const off of unsubscribe) off()
       await driver.stop()

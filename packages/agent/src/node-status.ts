@@ -18,7 +18,7 @@ export function statusOf(
     addresses: options.addresses(),
     meshAddresses: mesh.addresses(),
     agentVersion: options.agentVersion,
-    rules: options.rules,
+    rules: options.rules.map(({ version }) => version),
     engine:
       state.kind === 'up'
         ? { state: 'up', version: facts.version, apiVersion: facts.apiVersion, bootId: facts.bootId }

@@ -1,4 +1,4 @@
-import type { RecordStore, TaskEntry, TaskId } from '@moot/crdt-state'
+import type { NodeId, RecordStore, TaskEntry, TaskId } from '@moot/crdt-state'
 import type { ClusterEvent } from './cluster.ts'
 import type { Clock } from './ports/clock.ts'
 
@@ -9,7 +9,7 @@ export function watchRecords(
   records: RecordStore,
   clock: Clock,
   event: (event: ClusterEvent) => void,
-  changed: () => void,
+  changed: (nodes: ReadonlySet<NodeId>) => void,
 ): () => void {
   const known = new Map([...records.all()].map(([node, record]) => [node, record.tasks]))
   return records.subscribe((nodes) => {
@@ -31,6 +31,6 @@ export function watchRecords(
         }
       }
     }
-    changed()
+    changed(nodes)
   })
 }

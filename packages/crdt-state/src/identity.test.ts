@@ -7,7 +7,6 @@ import {
   loadIdentity,
   nodeIdOf,
   resourceId,
-  verify,
 } from './index.ts'
 
 const bytes = Buffer.from('what was said')
@@ -17,9 +16,9 @@ describe('identity', () => {
     const { identity } = generateIdentity()
     const other = generateIdentity().identity
     const signature = identity.sign(bytes)
-    expect(verify(identity.publicKey, bytes, signature)).toBe(true)
-    expect(verify(other.publicKey, bytes, signature)).toBe(false)
-    expect(verify(identity.publicKey, Buffer.from('other'), signature)).toBe(false)
+    expect(identity.verify(identity.publicKey, bytes, signature)).toBe(true)
+    expect(identity.verify(other.publicKey, bytes, signature)).toBe(false)
+    expect(identity.verify(identity.publicKey, Buffer.from('other'), signature)).toBe(false)
   })
 
   test('base64 that says the same bytes in another spelling is not read', () => {
@@ -30,9 +29,9 @@ describe('identity', () => {
 
   test('garbage for a key or a signature is no signature, and throws nothing', () => {
     const { identity } = generateIdentity()
-    expect(verify(Buffer.alloc(7), bytes, identity.sign(bytes))).toBe(false)
-    expect(verify(Buffer.alloc(32, 0xff), bytes, identity.sign(bytes))).toBe(false)
-    expect(verify(identity.publicKey, bytes, Buffer.from('short'))).toBe(false)
+    expect(identity.verify(Buffer.alloc(7), bytes, identity.sign(bytes))).toBe(false)
+    expect(identity.verify(Buffer.alloc(32, 0xff), bytes, identity.sign(bytes))).toBe(false)
+    expect(identity.verify(identity.publicKey, bytes, Buffer.from('short'))).toBe(false)
   })
 
   test('a key that was stored is the same key', () => {
@@ -40,7 +39,7 @@ describe('identity', () => {
     const again = loadIdentity(`${secret}\n`)
     expect(Buffer.from(again.publicKey)).toEqual(Buffer.from(identity.publicKey))
     expect(again.publicKey).toHaveLength(32)
-    expect(verify(identity.publicKey, bytes, again.sign(bytes))).toBe(true)
+    expect(identity.verify(identity.publicKey, bytes, again.sign(bytes))).toBe(true)
   })
 
   test('a key file that was cut is refused with what to do', () => {

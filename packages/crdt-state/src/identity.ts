@@ -34,6 +34,7 @@ export function loadIdentity(secret: string): Identity {
   return {
     publicKey: Uint8Array.from(spki.subarray(publicPrefix.length)),
     sign: (bytes) => Uint8Array.from(cryptoSign(null, bytes, privateKey)),
+    verify,
   }
 }
 
@@ -41,8 +42,7 @@ export function loadIdentity(secret: string): Identity {
 const importedKeys = new Map<string, KeyObject>()
 const importedKeysMax = 2_048
 
-/** Never throws: a malformed key or signature is a signature that does not hold. */
-export function verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
+function verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== keyBytes) return false
   try {
     return cryptoVerify(null, bytes, importedKey(publicKey), signature)

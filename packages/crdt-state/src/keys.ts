@@ -1,6 +1,8 @@
-/** The identity port: ed25519 over bytes. The node's key signs its record and its tombstones. */
+/** The identity port: ed25519 over bytes. The node's key signs its record and its tombstones; peers' are checked. */
 export interface Identity {
   /** Raw 32-byte public key. */
   readonly publicKey: Uint8Array
   sign(bytes: Uint8Array): Uint8Array
+  /** Is it this key's signature of these bytes? Never throws: a malformed one does not hold. */
+  verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean
 }

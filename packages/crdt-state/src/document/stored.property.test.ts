@@ -143,8 +143,8 @@ describe('a tombstone', () => {
       fc.property(tombstone, (tombstone) => {
         const again = read(Buffer.from(JSON.stringify(tombstone)))
         expect(again).toEqual(tombstone)
-        expect(isSigned(clusterId, again!)).toBe(true)
-        expect(isSigned('other', again!)).toBe(false)
+        expect(isSigned(identity, clusterId, again!)).toBe(true)
+        expect(isSigned(identity, 'other', again!)).toBe(false)
       }),
       { numRuns: 100 },
     )
@@ -155,7 +155,7 @@ describe('a tombstone', () => {
       fc.property(tombstone, damages, (tombstone, by) => {
         const changed = read(damaged(Buffer.from(JSON.stringify(tombstone)), by))
         if (changed === undefined || canonicalJson(changed) === canonicalJson(tombstone)) return
-        expect(isSigned(clusterId, changed)).toBe(false)
+        expect(isSigned(identity, clusterId, changed)).toBe(false)
       }),
       { numRuns: 400 },
     )

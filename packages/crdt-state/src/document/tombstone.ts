@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { canonicalJson } from '../canonical-json.ts'
 import { sha256Hex } from '../hash.ts'
-import { bytesInBase64, verify } from '../identity.ts'
+import { bytesInBase64 } from '../identity.ts'
 import type { Identity } from '../keys.ts'
 import { specKinds } from '../schema/kinds.ts'
 import type { Tombstone } from '../spec-store.ts'
@@ -53,12 +53,12 @@ export function signTombstone(
   }
 }
 
-export function isSigned(clusterId: string, tombstone: Tombstone): boolean {
+export function isSigned(identity: Identity, clusterId: string, tombstone: Tombstone): boolean {
   const { publicKey, signature, ...content } = tombstone
   const key = bytesInBase64(publicKey)
   const proof = bytesInBase64(signature)
   if (key === undefined || proof === undefined) return false
-  return verify(key, signedBytes(clusterId, content), proof)
+  return identity.verify(key, signedBytes(clusterId, content), proof)
 }
 
 function signedBytes(clusterId: string, content: Omit<Tombstone, 'publicKey' | 'signature'>): Uint8Array {

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { canonicalJson } from '../canonical-json.ts'
 import { nodeIdOf } from '../hash.ts'
 import type { NodeId } from '../ids.ts'
-import { bytesInBase64, verify } from '../identity.ts'
+import { bytesInBase64 } from '../identity.ts'
 import type { Identity } from '../keys.ts'
 import type { RecordMessage, RecordVersion } from '../record-store.ts'
 import type { RecordEntries } from './entries.ts'
@@ -58,12 +58,12 @@ function signedBytes(
   return Buffer.from(canonicalJson(['moot record 1', clusterId, node, epoch, seq, entries.hash()]))
 }
 
-export function isSignedRecord(clusterId: string, record: SignedRecord): boolean {
+export function isSignedRecord(identity: Identity, clusterId: string, record: SignedRecord): boolean {
   const { node, entries, publicKey, signature } = record
   const key = bytesInBase64(publicKey)
   const proof = bytesInBase64(signature)
   if (key === undefined || proof === undefined) return false
-  return verify(key, signedBytes(clusterId, node, record, entries), proof)
+  return identity.verify(key, signedBytes(clusterId, node, record, entries), proof)
 }
 
 export function wholeMessage({

@@ -145,7 +145,8 @@ class SignedRecordStore implements OpenedRecordStore {
       return refused(`the record of ${node} has ${entries.bytes} bytes (at most ${maxBytes})`)
     }
     const signed = { node, epoch, seq, publicKey, signature, entries }
-    if (!isSignedRecord(this.#options.clusterId, signed)) {
+    const { identity, clusterId } = this.#options
+    if (!isSignedRecord(identity, clusterId, signed)) {
       return refused(`the record of ${node} has a bad signature`)
     }
     const uncached = (held?.uncached ?? 0) + 1

@@ -219,7 +219,8 @@ export class OwnRecord {
       return order > 0 ? { kind: 'gap', node: message.node } : { kind: 'known' }
     }
     const entries = entriesAfter(undefined, RecordEntries.empty, message) ?? RecordEntries.empty
-    if (!isSignedRecord(this.#options.clusterId, { ...message, entries })) {
+    const { identity, clusterId } = this.#options
+    if (!isSignedRecord(identity, clusterId, { ...message, entries })) {
       return { kind: 'refused', reason: `the record of ${message.node} has a bad signature` }
     }
     const version = { epoch: message.epoch, seq: message.seq }

@@ -12,6 +12,7 @@ import {
 import type { DocumentName, LiveDocument } from '../document/live-document.ts'
 import { covers, isSigned, supersedes, tombstoneSchema } from '../document/tombstone.ts'
 import { nodeIdOf, resourceId } from '../hash.ts'
+import type { Identity } from '../keys.ts'
 import { specKinds } from '../schema/kinds.ts'
 import type { ReceiveOutcome, SpecMessage, Tombstone } from '../spec-store.ts'
 import type { Staging } from './staging.ts'
@@ -32,6 +33,7 @@ const messageSchema = z.discriminatedUnion('type', [
 ])
 
 export interface MergeRules {
+  readonly identity: Identity
   readonly clusterId: string
   /** May this key remove things? Members and former members may. */
   readonly trust: (publicKey: Uint8Array) => boolean
@@ -50,11 +52,11 @@ export function stageMessage(staging: Staging, message: SpecMessage, rules: Merg
 function stageTombstone(
   staging: Staging,
   tombstone: Tombstone,
-  { clusterId, trust }: MergeRules,
+  { identity, clusterId, trust }: MergeRules,
 ): ReceiveOutcome {
   const known = staging.tombstone(tombstone.kind, tombstone.name)
   if (!supersedes(tombstone, known)) return { kind: 'known' }
-  if (!isSigned(clusterId, tombstone)) {
+  if (!isSigned(identity, clusterId, tombstone)) {
     return refused(`the removal of ${tombstone.kind} ${tombstone.name} has a bad signature`)
   }
   if (!isOwnLeave(tombstone) && !trust(Buffer.from(tombstone.publicKey, 'base64'))) {

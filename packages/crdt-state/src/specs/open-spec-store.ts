@@ -184,12 +184,12 @@ class DocumentSpecStore implements SpecStore {
 
   receive(messages: readonly SpecMessage[]): Promise<readonly ReceiveOutcome[]> {
     return this.#exclusively(async () => {
-      const { clusterId, trust = (): boolean => true } = this.#options
+      const { identity, clusterId, trust = (): boolean => true } = this.#options
       const outcomes: ReceiveOutcome[] = []
       for (let start = 0; start < messages.length; start += stateDefaults.messagesPerCommit) {
         const staging = new Staging(this.#index)
         for (const message of messages.slice(start, start + stateDefaults.messagesPerCommit)) {
-          outcomes.push(stageMessage(staging, message, { clusterId, trust }))
+          outcomes.push(stageMessage(staging, message, { identity, clusterId, trust }))
         }
         await this.#commit(staging, 'remote')
       }

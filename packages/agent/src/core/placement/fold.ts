@@ -9,9 +9,10 @@ import {
   serviceFilters,
 } from './filters/pipeline.ts'
 import type { Ask, Filter } from './filters/filter.ts'
-import { hashText, rendezvous } from './hash.ts'
+import { hashText } from './hash.ts'
 import type { NodeState } from './node-state.ts'
 import type { Claim, Refusal, SlotPlacement } from './placement.ts'
+import type { Rules } from '../rules.ts'
 import { SpreadTally } from './spread.ts'
 import { VolumeHomes } from './volume-homes.ts'
 import type { Workload } from './workload.ts'
@@ -51,12 +52,14 @@ const nothing: readonly never[] = []
 export class Fold {
   readonly #nodes: readonly NodeState[]
   readonly #nodeOf: (id: NodeId) => NodeState | undefined
+  readonly #rules: Rules
   readonly #given: { readonly node: NodeState; readonly workload: Workload }[] = []
   readonly #services = new Map<ServiceId, ServiceFold>()
 
-  constructor(nodes: readonly NodeState[], nodeOf: (id: NodeId) => NodeState | undefined) {
+  constructor(nodes: readonly NodeState[], nodeOf: (id: NodeId) => NodeState | undefined, rules: Rules) {
     this.#nodes = nodes
     this.#nodeOf = nodeOf
+    this.#rules = rules
   }
 
   /** `known`: what is already clear from an earlier fold. */
@@ -84,7 +87,7 @@ export class Fold {
     const { workload } = service
     const known = this.#services.get(workload.id)
     if (known !== undefined) return known
-    const state = new ServiceFold(service, this.#nodes, this.#nodeOf)
+    const state = new ServiceFold(service, this.#nodes, this.#nodeOf, this.#rules)
     this.#services.set(workload.id, state)
     return state
   }
@@ -117,6 +120,7 @@ export class Fold {
 class ServiceFold {
   readonly homes: VolumeHomes | undefined
   readonly #service: OpenService
+  readonly #rules: Rules
   readonly #filters: readonly Filter[]
   /** Every node's slots of this service, by position: a thousand loads are slow to ask. */
   #counts: Uint32Array | undefined
@@ -132,9 +136,11 @@ class ServiceFold {
     service: OpenService,
     nodes: readonly NodeState[],
     nodeOf: (id: NodeId) => NodeState | undefined,
+    rules: Rules,
   ) {
     const { workload, standing, pasts } = service
     this.#service = service
+    this.#rules = rules
     this.#nodes = nodes
     this.#nodeOf = nodeOf
     this.#filters = concerning(loadFilters, workload)
@@ -155,6 +161,7 @@ class ServiceFold {
     const counts = (this.#counts ??= this.#countSlots())
     this.#tally?.lookFrom(vacancy)
     const hash = hashText(slotId(workload.id, vacancy.slot))
+    const scoreOf = this.#rules.score
     let best: NodeState | undefined
     let bestCount = 0
     // Worked out only when another node is as good in all else.
@@ -165,8 +172,8 @@ class ServiceFold {
       if (order > 0) continue
       let score = -1
       if (order === 0 && best !== undefined) {
-        if (bestScore < 0) bestScore = rendezvous(hash, best.points, best.weight())
-        score = rendezvous(hash, node.points, node.weight())
+        if (bestScore < 0) bestScore = scoreOf(hash, best.points, best.weight())
+        score = scoreOf(hash, node.points, node.weight())
         // Candidates come by id, so of two equal scores the lower id wins.
         if (score <= bestScore) continue
       }

@@ -9,6 +9,7 @@ import type {
   TaskEntry,
 } from '@moot/crdt-state'
 import type { Liveness } from '../membership/liveness.ts'
+import type { Rules } from '../rules.ts'
 
 /** A node as placement sees it. */
 export interface PlacementNode {
@@ -22,6 +23,8 @@ export interface PlacementNode {
 export interface PlacementInput {
   readonly services: ReadonlyMap<ServiceId, Resource<ServiceSpec>>
   readonly nodes: ReadonlyMap<NodeId, PlacementNode>
+  /** Default: the first. */
+  readonly rules?: Rules
 }
 
 export interface Claim {

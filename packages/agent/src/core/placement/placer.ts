@@ -9,6 +9,7 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
+import { firstRules, type Rules } from '../rules.ts'
 import { firstRefusal, globalFilters, keepFilters, nodeFilters, passesAll } from './filters/pipeline.ts'
 import { candidatesOf, Fold, type OpenService, type OpenSlot } from './fold.ts'
 import { claimsAlike, LastFold } from './last-fold.ts'
@@ -37,8 +38,12 @@ export class Placer {
   readonly #dirtyServices = new Set<ServiceState>()
   readonly #dirtyLoads = new Set<NodeState>()
   readonly #lastFold = new LastFold()
+  #rules: Rules = firstRules
 
   update(input: PlacementInput): Placement {
+    const { rules = firstRules } = input
+    if (rules !== this.#rules) this.#lastFold.forget()
+    this.#rules = rules
     this.#readServices(input)
     this.#readNodes(input)
     for (const node of this.#dirtyLoads) node.recount((id) => this.#services.get(id)?.workload)
@@ -279,7 +284,7 @@ export class Placer {
     open.sort((a, b) => compareSlots(a.slot, b.slot))
     const known = this.#lastFold.decisions(open.map(({ state, slot }) => slotId(state.id, slot.slot)))
     const decided: [SlotId, SlotPlacement][] = []
-    const fold = new Fold(this.#sortedNodes, (id) => this.#nodes.get(id))
+    const fold = new Fold(this.#sortedNodes, (id) => this.#nodes.get(id), this.#rules)
     for (const { slot, state, service } of open) {
       const id = slotId(state.id, slot.slot)
       const where = fold.place(slot, service, known && { to: known.get(id) })
