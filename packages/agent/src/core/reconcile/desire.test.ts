@@ -58,6 +58,15 @@ describe('a doubly claimed slot', () => {
     expect(run(scene(where)).actions).toEqual([])
   })
 
+  test('is not left for a survivor that does not answer: it may be gone', () => {
+    const where = {
+      kind: 'held',
+      holder: { node: other, task: theirs('running') },
+      losers: [{ node: self, task: mine }],
+    } as const
+    expect(run({ ...scene(where), suspects: [other] }).actions).toEqual([])
+  })
+
   test('is left before the first sync by nobody', () => {
     const where = {
       kind: 'held',

@@ -74,10 +74,11 @@ function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boo
 
 /**
  * A record that comes from before its agent's (or host's) restart still says `running` of what may be gone: only what
- * the node has seen since its last start counts.
+ * the node has seen since its last start counts. So may a node be gone that does not answer: seconds later it is known.
  */
 function isServing(draft: Draft, { node, task }: Claim): boolean {
   if (task.done === true && isTerminal(task.state)) return true
+  if (draft.input.liveness.get(node)?.kind === 'suspect') return false
   const epoch = draft.input.view.records.get(node)?.epoch
   return task.state === 'running' && task.desired === 'running' && task.seenEpoch === epoch
 }

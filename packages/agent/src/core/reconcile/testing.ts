@@ -148,6 +148,7 @@ export interface Scene {
   readonly engine?: 'up' | 'down'
   /** Nodes that are dead. */
   readonly down?: readonly NodeId[]
+  readonly suspects?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
 }
 
@@ -195,7 +196,12 @@ export function inputOf(scene: Scene): ReconcileInput {
   return {
     view,
     liveness: new Map(
-      [...records.keys()].map((node) => [node, { kind: scene.down?.includes(node) ? 'down' : 'alive' }]),
+      [...records.keys()].map((node) => [
+        node,
+        {
+          kind: scene.down?.includes(node) ? 'down' : scene.suspects?.includes(node) ? 'suspect' : 'alive',
+        },
+      ]),
     ) as LivenessMap,
     placement: {
       slots: new Map(Object.entries(scene.slots ?? heldBySelf(scene.tasks))) as unknown as Placement['slots'],
