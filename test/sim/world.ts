@@ -1,157 +1,204 @@
-import {
-  nodeSpecSchema,
-  resourceId,
-  serviceSpecSchema,
-  type NodeId,
-  type NodeSpec,
-  type NodeStatus,
-  type Resource,
-  type ServiceId,
-  type ServiceSpec,
-} from '@moot/crdt-state'
-import { statusOf } from '../../packages/agent/src/core/reconcile/testing.ts'
+import type { NodeId, TaskId } from '@moot/crdt-state'
+import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import { defaults, type Defaults } from '../../packages/agent/src/defaults.ts'
-import type { ModelContainer } from './model-engine.ts'
-import { createNetwork, type Network } from './network.ts'
-import { createSimNode, type SimNode } from './node.ts'
+import { memoryClock, type MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
+import type { MemoryBehaviour } from '../../packages/agent/src/ports/engine.memory.ts'
+import { memoryNetwork, type MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
+import { Host, type Sabotage } from './host.ts'
 import { randomFrom, type Random } from './random.ts'
-import { createTimeline, type Timeline } from './timeline.ts'
 
-export interface World {
+/** What a link does to each message in one direction, beside being cut. */
+interface Weather {
+  loss: number
+  /** Added to the network's own delay. */
+  slowMs: number
+}
+
+export interface WorldOptions {
   readonly seed: number
-  readonly random: Random
-  readonly timeline: Timeline
-  readonly network: Network
-  readonly nodes: readonly SimNode[]
+  readonly hosts: number
+  /** How many of them are one cluster from the beginning; default all. */
+  readonly founders?: number
+  readonly settings?: Partial<Defaults>
+  /** A rule that is broken on purpose, to see that its checker tells. */
+  readonly sabotage?: Sabotage | undefined
+}
+
+/** After a fault has ended, its consequences are undone within this time, ms. */
+const aftermathMs = 60_000
+
+/** Whole agents on machines, cables and a clock of our own. Everything that happens follows from the seed. */
+export class World {
+  readonly seed: number
+  readonly clock: MemoryClock = memoryClock()
+  readonly network: MemoryNetwork
+  readonly hosts: Host[] = []
   readonly settings: Defaults
-  /** What was asked for last: what checkers compare with. */
-  readonly wanted: {
-    readonly services: ReadonlyMap<ServiceId, Resource<ServiceSpec>>
-    readonly availability: ReadonlyMap<NodeId, NodeSpec['Availability']>
+  readonly random: Random
+  readonly events: { readonly atMs: number; readonly line: string }[] = []
+  readonly #options: WorldOptions
+  readonly #weather = new Map<string, Weather>()
+  readonly #blocks = new Map<string, number>()
+  #disturbedUntilMs = 0
+  readonly #containerListeners: ((
+    host: Host,
+    setup: TaskSetup,
+    observation: ContainerObservation,
+  ) => void)[] = []
+  readonly #stopListeners: ((host: Host, task: TaskId) => void)[] = []
+
+  private constructor(options: WorldOptions) {
+    this.seed = options.seed
+    this.#options = options
+    this.clock.settleRounds = 1
+    this.settings = { ...defaults, ...options.settings }
+    this.random = randomFrom(options.seed)
+    const chance = randomFrom(options.seed ^ 0x5eed)
+    this.network = memoryNetwork({ clock: this.clock })
+    this.network.drop(
+      (from, to) => this.weather(from, to).loss,
+      () => chance.next(),
+    )
+    this.network.delay((from, to) => chance.between(1, 4) + this.weather(from, to).slowMs * chance.next())
+    for (let number = 1; number <= options.hosts; number += 1) this.#add(`host${number}`)
   }
-  /** Says it at this node, as a person would; resolves when the others hear of it, by gossip or by sync. */
-  putService(at: SimNode, name: string, spec: Record<string, unknown>): Resource<ServiceSpec>
-  removeService(at: SimNode, name: string): void
-  setAvailability(at: SimNode, node: NodeId, availability: NodeSpec['Availability']): void
-  onSpec(listener: (service: ServiceId | undefined) => void): void
-  onContainer(listener: (node: SimNode, container: ModelContainer, fate: string) => void): void
-  run(durationMs: number): void
-}
 
-/** Times that make two minutes of waiting two seconds; what is decided does not depend on them. */
-const fastTimes = {
-  restartBackoffMaxMs: 2_000,
-  restartBackoffResetMs: 5_000,
-  rejectionRetryMs: 2_000,
-  updateMonitorMs: 1_000,
-} as const
-
-export function createWorld(seed: number, nodeCount: number): World {
-  const random = randomFrom(seed)
-  const timeline = createTimeline()
-  const settings: Defaults = { ...defaults, ...fastTimes }
-  const byId = new Map<NodeId, SimNode>()
-  const network = createNetwork(timeline, random, (id) => byId.get(id)?.hostUp ?? false)
-  const nodes: SimNode[] = []
-  const specListeners: ((service: ServiceId | undefined) => void)[] = []
-  const containerListeners: ((node: SimNode, container: ModelContainer, fate: string) => void)[] = []
-  const services = new Map<ServiceId, Resource<ServiceSpec>>()
-  const availability = new Map<NodeId, NodeSpec['Availability']>()
-  let version = 0
-
-  const nodeWorld = {
-    timeline,
-    random,
-    network,
-    settings,
-    node: (id: NodeId) => byId.get(id),
-    peers: (id: NodeId) => nodes.filter((node) => node.id !== id),
+  /** A cluster of so many hosts, formed with tokens. */
+  static async of(options: WorldOptions): Promise<World> {
+    const world = new World(options)
+    for (const host of world.hosts) await host.startAgent()
+    const [first, ...others] = world.hosts.slice(0, options.founders)
+    const author = { node: 'sim', client: 'sim', atMs: 0 }
+    await world.during(first!.agent!.init({ author }))
+    for (const host of others) {
+      const { token } = await first!.agent!.createToken({ ttlMs: 60_000 })
+      await world.during(host.agent!.join(token, { author }))
+    }
+    await world.pass(2_000)
+    return world
   }
-  for (let number = 1; number <= nodeCount; number += 1) {
-    const id = `node${number}`.padEnd(25, '0') as NodeId
-    const node = createSimNode(id, nodeWorld, statusOfNumber(number))
-    byId.set(id, node)
-    nodes.push(node)
-    availability.set(id, 'active')
-    node.engine.onChange((container, fate) => {
-      for (const listener of containerListeners) listener(node, container, fate)
+
+  host(index: number): Host {
+    const host = this.hosts[index % this.hosts.length]
+    if (host === undefined) throw new Error('a world without hosts')
+    return host
+  }
+
+  get nowMs(): number {
+    return this.clock.monotonicMs()
+  }
+
+  pass(ms: number): Promise<void> {
+    return this.clock.advance(ms)
+  }
+
+  /** Lets time pass while something is under way. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    const state = { isOver: false }
+    const done = work.finally(() => {
+      state.isOver = true
     })
-  }
-  for (const node of nodes) {
-    for (const id of byId.keys()) node.settings.set(id, { version: 0, value: nodeResource(id, 'active', 0) })
-  }
-  for (const node of nodes) node.startAgent()
-
-  function tell(at: SimNode): void {
-    const said = { services: new Map(at.services), settings: new Map(at.settings) }
-    at.receiveSpecs(at)
-    for (const peer of nodes) if (peer !== at) network.send(at.id, peer.id, () => peer.receiveSpecs(said))
-    at.syncedWith()
+    done.catch(() => undefined)
+    for (let rounds = 0; rounds < 10_000 && !state.isOver; rounds++) await this.clock.advance(20)
+    return done
   }
 
-  return {
-    seed,
-    random,
-    timeline,
-    network,
-    nodes,
-    settings,
-    wanted: { services, availability },
-    putService(at, name, spec) {
-      version += 1
-      const resource = serviceResource(name, serviceSpecSchema.parse({ Name: name, ...spec }), version)
-      const id = resource.id as ServiceId
-      at.services.set(id, { version, value: resource })
-      services.set(id, resource)
-      for (const listener of specListeners) listener(id)
-      tell(at)
-      return resource
-    },
-    removeService(at, name) {
-      version += 1
-      const id = resourceId('service', name, 1) as ServiceId
-      at.services.set(id, { version, value: undefined })
-      services.delete(id)
-      for (const listener of specListeners) listener(id)
-      tell(at)
-    },
-    setAvailability(at, node, state) {
-      version += 1
-      at.settings.set(node, { version, value: nodeResource(node, state, version) })
-      availability.set(node, state)
-      for (const listener of specListeners) listener(undefined)
-      tell(at)
-    },
-    onSpec: (listener) => specListeners.push(listener),
-    onContainer: (listener) => containerListeners.push(listener),
-    run: (durationMs) => timeline.advance(durationMs),
+  /** What happens to messages from one host to another. */
+  weather(from: NodeId, to: NodeId): Weather {
+    const name = `${from}>${to}`
+    let weather = this.#weather.get(name)
+    if (weather === undefined) {
+      weather = { loss: 0, slowMs: 0 }
+      this.#weather.set(name, weather)
+    }
+    return weather
+  }
+
+  /** Nothing gets from one host to the other until what this returns was called, for each call. */
+  block(from: Host, to: Host): () => void {
+    const { node: source } = from
+    const { node: target } = to
+    const name = `${source}>${target}`
+    const count = this.#blocks.get(name) ?? 0
+    this.#blocks.set(name, count + 1)
+    if (count === 0) this.network.block(source, target)
+    return () => {
+      const left = (this.#blocks.get(name) ?? 1) - 1
+      this.#blocks.set(name, left)
+      if (left === 0) this.network.unblock(source, target)
+    }
+  }
+
+  /** Something is broken for so long that makes hosts take each other for dead. */
+  disturb(forMs: number): void {
+    this.#disturbedUntilMs = Math.max(this.#disturbedUntilMs, this.nowMs + forMs + aftermathMs)
+  }
+
+  /** Nobody has had a reason for long to take anybody for dead. */
+  get isPeaceful(): boolean {
+    return this.nowMs > this.#disturbedUntilMs
+  }
+
+  /** Hosts of the cluster, by their own agents. */
+  members(): readonly Host[] {
+    return this.hosts.filter((host) => host.isMember)
+  }
+
+  /** Some stored object of this host cannot be read any more. */
+  rot(host: Host, which: number): void {
+    const objects = host.disk.objects()
+    const found = objects[which % Math.max(1, objects.length)]
+    if (found === undefined) return
+    host.disk.corrupt(found.table, found.key)
+    this.tell(`  ${found.table}/${found.key} of ${host.name} is damaged`)
+  }
+
+  /** All that happened, a line each, with its time in seconds. */
+  get story(): readonly string[] {
+    return this.events.map(({ atMs, line }) => `${(atMs / 1000).toFixed(3).padStart(8)} ${line}`)
+  }
+
+  tell(line: string): void {
+    this.events.push({ atMs: this.nowMs, line })
+  }
+
+  onContainer(listener: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void): void {
+    this.#containerListeners.push(listener)
+  }
+
+  onStop(listener: (host: Host, task: TaskId) => void): void {
+    this.#stopListeners.push(listener)
+  }
+
+  #add(name: string): Host {
+    const host = new Host({
+      name,
+      clock: this.clock,
+      network: this.network,
+      random: randomFrom(this.random.between(0, 2 ** 31)),
+      settings: this.settings,
+      behaviour: (setup) => behaviourOf(setup.spec.TaskTemplate.ContainerSpec.Image),
+      sabotage: this.#options.sabotage,
+      onContainer: (at, setup, observation) => {
+        const { state, health } = observation
+        this.tell(
+          `  ${at.name}: ${setup.service.name}.${setup.task.slot} ${state}${health === 'none' ? '' : ` ${health}`}`,
+        )
+        for (const listener of this.#containerListeners) listener(at, setup, observation)
+      },
+      onStop: (at, task) => {
+        for (const listener of this.#stopListeners) listener(at, task)
+      },
+    })
+    this.hosts.push(host)
+    return host
   }
 }
 
-function statusOfNumber(number: number): NodeStatus {
-  return statusOf({ hostname: `node-${number}`, addresses: [`10.0.0.${number}`] })
-}
-
-const still = {
-  incarnation: 1,
-  previous: undefined,
-  rolledBack: false,
-  facts: new Map(),
-  conflicts: [],
-  heads: [],
-  createdAtMs: 0,
-  updatedAtMs: 0,
-} as const
-
-function serviceResource(name: string, spec: ServiceSpec, versionIndex: number): Resource<ServiceSpec> {
-  return { ...still, kind: 'service', id: resourceId('service', name, 1), name, spec, versionIndex }
-}
-
-function nodeResource(
-  id: NodeId,
-  Availability: NodeSpec['Availability'],
-  versionIndex: number,
-): Resource<NodeSpec> {
-  const spec = nodeSpecSchema.parse({ PublicKey: 'key', Availability })
-  return { ...still, kind: 'node', id: resourceId('node', id, 1), name: id, spec, versionIndex }
+/** By the image's tag, as the test images of the real beds. */
+function behaviourOf(image: string): MemoryBehaviour {
+  const tag = image.split(':')[1] ?? ''
+  if (tag.startsWith('bad')) return { healthyAfterMs: 1_000, exitAfterMs: 300, exitCode: 1 }
+  if (tag.startsWith('sick')) return { healthyAfterMs: 'never', unhealthyAfterMs: 3_000 }
+  return { healthyAfterMs: 1_000 }
 }

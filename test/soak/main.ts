@@ -21,7 +21,7 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row>>> = {
   failovers: (hosts) => failovers(hosts, rounds || 4, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
   'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
-  simulator: async () => simulator(number('SEEDS', 1_000)),
+  simulator: () => simulator(number('SEEDS', 500), say),
 }
 
 const asked = process.argv.slice(2)

@@ -100,6 +100,11 @@ export class MemoryEngineCalls {
     this.#failures.set(call, queue)
   }
 
+  /** What was to fail and was not asked for yet succeeds. */
+  failNoMore(): void {
+    this.#failures.clear()
+  }
+
   /** None given = all. */
   hang(calls: readonly MemoryCall[]): void {
     for (const call of calls.length > 0 ? calls : memoryCalls) this.#hanging.add(call)

@@ -235,6 +235,10 @@ export class MemoryEngine implements Engine {
     this.#calls.failNext(call, error)
   }
 
+  failNoMore(): void {
+    this.#calls.failNoMore()
+  }
+
   /** Calls of these kinds (default: all) do not answer until `release()`, their signal or their time bound. */
   hang(...calls: readonly MemoryCall[]): void {
     this.#calls.hang(calls)

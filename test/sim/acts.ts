@@ -1,0 +1,223 @@
+import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
+import type { Random } from './random.ts'
+
+/**
+ * What happens in a run, all of it drawn before it begins: an act can be left out without changing any other, which is
+ * how a failing run is made small. A fault ends by itself after `forMs`.
+ */
+export type Act = Fault | Deed
+
+export type Fault = { readonly atMs: number; readonly forMs: number } & (
+  | { readonly kind: 'power off'; readonly host: number }
+  /** SIGKILL after so many halves of effects: between any two things that it does. */
+  | { readonly kind: 'kill agent'; readonly host: number; readonly afterEffects: number }
+  /** The process does nothing, like one that collects garbage or is swapped out. */
+  | { readonly kind: 'pause agent'; readonly host: number }
+  | { readonly kind: 'clock runs at'; readonly host: number; readonly rate: number }
+  | { readonly kind: 'clock jumps'; readonly host: number; readonly byMs: number }
+  | { readonly kind: 'engine down'; readonly host: number }
+  | { readonly kind: 'engine hangs'; readonly host: number; readonly call: MemoryCall }
+  | {
+      readonly kind: 'engine fails'
+      readonly host: number
+      readonly call: MemoryCall
+      readonly times: number
+    }
+  | {
+      readonly kind: 'container ends'
+      readonly host: number
+      readonly which: number
+      readonly exitCode: number
+    }
+  | { readonly kind: 'container unhealthy'; readonly host: number; readonly which: number }
+  | { readonly kind: 'container removed'; readonly host: number; readonly which: number }
+  | { readonly kind: 'partition'; readonly sides: readonly number[] }
+  /** `host` sees both sides, which do not see each other. */
+  | { readonly kind: 'bridge'; readonly host: number; readonly sides: readonly number[] }
+  | { readonly kind: 'one way'; readonly from: number; readonly to: number }
+  | { readonly kind: 'loss'; readonly from: number; readonly to: number; readonly probability: number }
+  | { readonly kind: 'slow link'; readonly from: number; readonly to: number; readonly slowMs: number }
+  | { readonly kind: 'flapping'; readonly host: number; readonly periodMs: number }
+  | { readonly kind: 'disk full'; readonly host: number }
+  | { readonly kind: 'disk slow'; readonly host: number }
+  | { readonly kind: 'bit rot'; readonly host: number; readonly which: number }
+)
+
+/** What a person does, at any host that answers. */
+export type Deed = { readonly atMs: number; readonly via: number } & (
+  | { readonly kind: 'deploy'; readonly service: string; readonly shape: Shape }
+  | { readonly kind: 'scale'; readonly service: string; readonly replicas: number }
+  | { readonly kind: 'image'; readonly service: string; readonly image: string }
+  | { readonly kind: 'rollback'; readonly service: string }
+  | { readonly kind: 'remove'; readonly service: string }
+  | { readonly kind: 'restore'; readonly service: string }
+  | { readonly kind: 'availability'; readonly host: number; readonly state: Availability }
+  /** `host` joins with a token that is asked for at `via`. */
+  | { readonly kind: 'join'; readonly host: number }
+  | { readonly kind: 'leave'; readonly host: number }
+)
+
+export type Availability = 'active' | 'pause' | 'drain'
+
+export interface Shape {
+  readonly image: string
+  readonly global: boolean
+  readonly replicas: number
+  readonly checked: boolean
+  readonly parallelism: number
+  readonly order: 'start-first' | 'stop-first'
+  readonly onFailure: 'continue' | 'pause'
+  /** Never to run twice, whatever it costs. */
+  readonly exclusive?: boolean
+}
+
+export interface Plan {
+  /** All machines; the first `founders` of them are one cluster when it begins. */
+  readonly hosts: number
+  readonly founders: number
+  readonly acts: readonly Act[]
+  /** No host is ever cut off, slow or dead. */
+  readonly wholeNetwork: boolean
+  /** No fault is under way after this. */
+  readonly calmAtMs: number
+}
+
+const serviceNames = ['api', 'db', 'web'] as const
+const engineCalls = ['prepare', 'create', 'start', 'stop', 'remove', 'list'] as const
+
+/** Three to nine hosts and so much time with all kinds of faults and people at once. */
+export function planOf(random: Random, faultsForMs: number): Plan {
+  const hosts = random.between(3, 9)
+  const acts: Act[] = []
+  for (const service of serviceNames) {
+    if (random.chance(0.8))
+      acts.push({
+        kind: 'deploy',
+        atMs: random.between(0, 5_000),
+        via: random.between(0, 8),
+        service,
+        shape: shapeOf(random, service),
+      })
+  }
+  const rottenHost = random.between(0, hosts - 1)
+  const wholeNetwork = random.chance(0.2)
+  // A write that two disks have is lost if one of them leaves and the other rots: people were told of neither.
+  const leaves = random.chance(0.3)
+  const founders = random.chance(0.3) ? random.between(2, hosts - 1) : hosts
+  for (let host = founders; host < hosts; host += 1) {
+    acts.push({ kind: 'join', atMs: random.between(6_000, faultsForMs), via: random.between(0, 8), host })
+  }
+  const deeds = random.between(5, 30)
+  for (let count = 0; count < deeds; count += 1)
+    acts.push(deedOf(random, hosts, random.between(5_000, faultsForMs), leaves))
+  const faults = random.between(5, 40)
+  for (let count = 0; count < faults; count += 1) {
+    const atMs = random.between(1_000, faultsForMs - 1_000)
+    const forMs = Math.min(
+      random.chance(0.5) ? random.between(50, 3_000) : random.between(1_000, 40_000),
+      faultsForMs - atMs,
+    )
+    const fault = faultOf(random, hosts, rottenHost)
+    if (fault.kind === 'bit rot' && leaves) continue
+    if (!wholeNetwork || isHarmless(fault)) acts.push({ atMs, forMs, ...fault })
+  }
+  return {
+    hosts,
+    founders,
+    wholeNetwork,
+    acts: acts.toSorted((a, b) => a.atMs - b.atMs),
+    calmAtMs: faultsForMs,
+  }
+}
+
+function shapeOf(random: Random, service: string): Shape {
+  return {
+    image: `${service}:1`,
+    global: random.chance(0.2),
+    replicas: random.between(0, 8),
+    checked: random.chance(0.4),
+    parallelism: random.between(0, 2),
+    order: random.chance(0.5) ? 'start-first' : 'stop-first',
+    // Fate ends containers, which would rightly pause an update; what is to come to an end goes on.
+    onFailure: 'continue',
+  }
+}
+
+function deedOf(random: Random, hosts: number, atMs: number, leaves: boolean): Deed {
+  const service = random.pick(serviceNames) ?? 'web'
+  const base = { atMs, via: random.between(0, hosts - 1) }
+  const draw = random.next()
+  if (draw < 0.25) return { ...base, kind: 'scale', service, replicas: random.between(0, 10) }
+  if (draw < 0.5) {
+    const tag = random.chance(0.15) ? random.pick(['bad', 'sick', 'missing']) : 'good'
+    return { ...base, kind: 'image', service, image: `${service}:${tag}${random.between(2, 99)}` }
+  }
+  if (draw < 0.6) return { ...base, kind: 'rollback', service }
+  if (draw < 0.68) return { ...base, kind: 'remove', service }
+  if (draw < 0.74) return { ...base, kind: 'restore', service }
+  if (draw < 0.84) return { ...base, kind: 'deploy', service, shape: shapeOf(random, service) }
+  const host = random.between(0, hosts - 1)
+  if (leaves && draw < 0.9) return { ...base, kind: random.chance(0.5) ? 'leave' : 'join', host }
+  const state = random.pick(['active', 'active', 'pause', 'drain'] as const) ?? 'active'
+  return { ...base, kind: 'availability', host, state }
+}
+
+/** Faults that leave every agent able to hear every other. */
+const harmless: ReadonlySet<Fault['kind']> = new Set([
+  'container ends',
+  'container unhealthy',
+  'container removed',
+  'clock jumps',
+])
+
+export function isHarmless({ kind }: { readonly kind: Fault['kind'] }): boolean {
+  return harmless.has(kind)
+}
+
+type Loose<T> = T extends unknown ? Omit<T, 'atMs' | 'forMs'> : never
+
+/** @param rottenHost the only one whose disk rots: a write that two disks have must survive. */
+function faultOf(random: Random, hosts: number, rottenHost: number): Loose<Fault> {
+  const host = random.between(0, hosts - 1)
+  const other = (host + random.between(1, hosts - 1)) % hosts
+  const which = random.between(0, 9)
+  const sides = Array.from({ length: hosts }, () => random.between(0, random.chance(0.2) ? 2 : 1))
+  const call = random.pick(engineCalls) ?? 'start'
+  const faults: readonly (() => Loose<Fault>)[] = [
+    () => ({ kind: 'power off', host }),
+    () => ({ kind: 'power off', host }),
+    () => ({ kind: 'kill agent', host, afterEffects: random.between(1, 40) }),
+    () => ({ kind: 'kill agent', host, afterEffects: random.between(1, 40) }),
+    () => ({ kind: 'pause agent', host }),
+    () => ({ kind: 'clock runs at', host, rate: random.pick([0.5, 0.9, 1.1, 2]) ?? 1 }),
+    () => ({ kind: 'clock jumps', host, byMs: random.between(-3_600_000, 3_600_000) }),
+    () => ({ kind: 'engine down', host }),
+    () => ({ kind: 'engine hangs', host, call }),
+    () => ({ kind: 'engine fails', host, call, times: random.between(1, 5) }),
+    () => ({ kind: 'container ends', host, which, exitCode: random.between(0, 1) }),
+    () => ({ kind: 'container ends', host, which, exitCode: 137 }),
+    () => ({ kind: 'container unhealthy', host, which }),
+    () => ({ kind: 'container removed', host, which }),
+    () => ({ kind: 'partition', sides }),
+    () => ({ kind: 'partition', sides }),
+    () => ({ kind: 'bridge', host, sides }),
+    () => ({ kind: 'one way', from: host, to: other }),
+    () => ({ kind: 'loss', from: host, to: other, probability: random.pick([0.1, 0.5, 0.8]) ?? 0.5 }),
+    () => ({ kind: 'slow link', from: host, to: other, slowMs: random.between(50, 1_500) }),
+    () => ({ kind: 'flapping', host, periodMs: random.between(200, 4_000) }),
+    () => ({ kind: 'disk full', host }),
+    () => ({ kind: 'disk slow', host }),
+    () => ({ kind: 'bit rot', host: rottenHost, which: random.between(0, 1_000) }),
+  ]
+  return faults[random.between(0, faults.length - 1)]!()
+}
+
+export function describeAct(act: Act): string {
+  const { atMs: _, kind, ...rest } = act
+  const details = Object.entries(rest).map(([name, value]) =>
+    name === 'host' || name === 'from' || name === 'to' || name === 'via'
+      ? `${name === 'host' ? '' : `${name} `}host${Number(value) + 1}`
+      : `${name} ${JSON.stringify(value)}`,
+  )
+  return `${kind}: ${details.join(', ')}`
+}

@@ -1,0 +1,203 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { Engine } from '../../packages/agent/src/ports/engine.ts'
+import type { Act, Plan } from './acts.ts'
+import type { Sabotage } from './host.ts'
+import { run } from './run.ts'
+
+/** Each promise is broken on purpose; whoever watches over it has to tell. */
+
+const shape = {
+  image: 'web:1',
+  global: false,
+  replicas: 4,
+  checked: false,
+  parallelism: 1,
+  order: 'stop-first',
+  onFailure: 'continue',
+} as const
+const deploy = { kind: 'deploy', atMs: 1_000, via: 0, service: 'web', shape } as const
+const update = { kind: 'image', atMs: 10_000, via: 1, service: 'web', image: 'web:2' } as const
+
+function planWith(acts: readonly Act[], given: Partial<Plan> = {}): Plan {
+  return { hosts: 4, founders: 4, acts: [deploy, ...acts], wholeNetwork: false, calmAtMs: 30_000, ...given }
+}
+
+const runs = async (plan: Plan, sabotage?: Sabotage): Promise<readonly string[]> =>
+  (await run({ seed: 1, plan, sabotage })).wrong
+const partition = { kind: 'partition', atMs: 8_000, forMs: 15_000, sides: [0, 0, 1, 1] } as const
+const allOff = [0, 1, 2, 3].map((host) => ({ kind: 'power off', atMs: 12_000, forMs: 5_000, host }) as const)
+
+function callsOf(engine: Engine): Engine {
+  return {
+    facts: (signal) => engine.facts(signal),
+    list: (signal) => engine.list(signal),
+    volumes: (signal) => engine.volumes(signal),
+    events: (signal) => engine.events(signal),
+    prepare: (setup, signal) => engine.prepare(setup, signal),
+    create: (setup, signal) => engine.create(setup, signal),
+    start: (container, signal) => engine.start(container, signal),
+    stop: (container, graceMs, signal) => engine.stop(container, graceMs, signal),
+    remove: (container, signal) => engine.remove(container, signal),
+    sweep: (wanted, signal) => engine.sweep(wanted, signal),
+    logs: (container, query, signal) => engine.logs(container, query, signal),
+  }
+}
+
+/** The simulator with one function of the product replaced. */
+async function runWithRule(path: string, replaced: object, plan: Plan): Promise<readonly string[]> {
+  vi.resetModules()
+  vi.doMock(path, async (original) => ({ ...(await original<object>()), ...replaced }))
+  const { run: broken } = await import('./run.ts')
+  return (await broken({ seed: 1, plan })).wrong
+}
+
+afterEach(() => {
+  vi.doUnmock('../../packages/agent/src/core/explain/explain.ts')
+  vi.doUnmock('../../packages/agent/src/core/reconcile/progress.ts')
+  vi.doUnmock('../../packages/agent/src/core/placement/last-fold.ts')
+})
+
+describe('a world in which nothing is broken', () => {
+  test.each([
+    ['deploys and updates', planWith([update])],
+    ['parts and comes together again', planWith([partition, update])],
+    ['goes dark and comes back', planWith([...allOff])],
+    ['does so on a whole network', planWith([update], { wholeNetwork: true })],
+  ])('%s, and nobody complains', async (_, plan) => {
+    expect(await runs(plan)).toEqual([])
+  })
+})
+
+describe('who watches over', () => {
+  test('convergence tells of a host that stops nothing and says it has', async () => {
+    const stopsNothing: Sabotage = {
+      engine: (engine) => ({
+        ...callsOf(engine),
+        // As long as an engine needs.
+        stop: async (_container, _graceMs, signal) => void (await engine.list(signal)),
+      }),
+    }
+    expect(await runs(planWith([update]), stopsNothing)).toContainEqual(
+      expect.stringMatching(/runs 2 times|runs an older spec/),
+    )
+  })
+
+  test('agreement tells of hosts that never hear of each other again', async () => {
+    const endless = { ...partition, forMs: 10_000_000 }
+    const wrong = await runs(planWith([endless, update]))
+    expect(wrong).toContainEqual(expect.stringMatching(/^hosts disagree on services/))
+    expect(wrong).toContainEqual(expect.stringMatching(/^node \S+ is down/))
+    expect(wrong).toContainEqual(expect.stringMatching(/runs 2 times/))
+  })
+
+  test('durability tells of an answer that was given before anything was on a disk', async () => {
+    const doesNotSync: Sabotage = {
+      storage: (storage) => ({
+        commit(writes) {
+          storage.cache(writes)
+          return Promise.resolve()
+        },
+        cache: (writes) => storage.cache(writes),
+        get: (table, key) => storage.get(table, key),
+        list: (table) => storage.list(table),
+        damaged: () => storage.damaged(),
+        close: () => storage.close(),
+      }),
+    }
+    expect(await runs(planWith(allOff), doesNotSync)).toContainEqual(
+      'write1 on web was acknowledged and is lost',
+    )
+  })
+
+  test('determinism tells of an agent that remembers what was right once', async () => {
+    const { LastFold } = await import('../../packages/agent/src/core/placement/last-fold.ts')
+    class NeverForgets extends LastFold {
+      override forget(): void {
+        // What was decided stays decided.
+      }
+    }
+    const scale = { kind: 'scale', atMs: 10_000, via: 2, service: 'web', replicas: 9 } as const
+    const drain = { kind: 'availability', atMs: 10_010, via: 2, host: 1, state: 'drain' } as const
+    const full = { kind: 'disk full', atMs: 9_000, forMs: 8_000, host: 1 } as const
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/placement/last-fold.ts',
+      { LastFold: NeverForgets },
+      planWith([full, scale, drain]),
+    )
+    expect(wrong).toContainEqual(expect.stringMatching(/otherwise than its view says/))
+  })
+
+  test('stability tells of an agent that takes healthy containers for sick ones', async () => {
+    const misreads: Sabotage = {
+      engine: (engine) => ({
+        ...callsOf(engine),
+        list: async (signal) =>
+          (await engine.list(signal)).map((each) => ({ ...each, health: 'unhealthy' as const })),
+      }),
+    }
+    const checked = { ...deploy, shape: { ...shape, checked: true } }
+    const plan = { ...planWith([], { calmAtMs: 90_000 }), acts: [checked] }
+    expect(await runs(plan, misreads)).toContainEqual(
+      expect.stringMatching(/^host\d stopped web\.\d without a cause$/),
+    )
+  })
+
+  test('updates tells of an agent that waits for nobody', async () => {
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/reconcile/progress.ts',
+      { mayBegin: () => true },
+      planWith([update], { wholeNetwork: true }),
+    )
+    expect(wrong).toContainEqual('the update of web has 2 slots down at once, of 1 allowed')
+  })
+
+  test('exclusive services tells of one that runs on both sides of a partition', async () => {
+    const wrong = await runs(
+      planWith([{ ...deploy, service: 'db', shape: { ...shape, exclusive: true } }, partition]),
+    )
+    expect(wrong).toContainEqual(expect.stringMatching(/^db\.\d is exclusive and runs twice/))
+  })
+
+  test('boundedness tells of agents that say everything a hundred times', async () => {
+    const repeatsItself: Sabotage = {
+      mesh: (mesh) => ({
+        ...mesh,
+        self: mesh.self,
+        addresses: () => mesh.addresses(),
+        peers: () => mesh.peers(),
+        setMembers: (members) => mesh.setMembers(members),
+        onPeer: (listener) => mesh.onPeer(listener),
+        start: () => mesh.start(),
+        stop: () => mesh.stop(),
+        publish: (topic, payload) => mesh.publish(topic, payload),
+        onGossip: (topic, listener) => mesh.onGossip(topic, listener),
+        request: (...given) => mesh.request(...given),
+        onRequest: (...given) => mesh.onRequest(...given),
+        openStream: (...given) => mesh.openStream(...given),
+        onStream: (...given) => mesh.onStream(...given),
+        quietMs: (node) => mesh.quietMs(node),
+        async probe(node, timeoutMs) {
+          await Promise.all(Array.from({ length: 99 }, () => mesh.probe(node, timeoutMs)))
+          return mesh.probe(node, timeoutMs)
+        },
+        join: (...given) => mesh.join(...given),
+        onJoin: (handler) => mesh.onJoin(handler),
+        onFarewell: (listener) => mesh.onFarewell(listener),
+      }),
+    }
+    expect(await runs(planWith([]), repeatsItself)).toContainEqual(
+      expect.stringMatching(/^each host sends \d+ messages a second/),
+    )
+  })
+
+  test('reasons tells of a task that waits and does not say for what', async () => {
+    const nowhere = { kind: 'availability', atMs: 500, via: 0, state: 'drain' } as const
+    const drained = [0, 1, 2, 3].map((host) => ({ ...nowhere, host }))
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/explain/explain.ts',
+      { taskError: () => '' },
+      planWith(drained),
+    )
+    expect(wrong).toContainEqual(expect.stringMatching(/is pending without a reason$/))
+  })
+})

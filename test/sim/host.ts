@@ -1,0 +1,262 @@
+import { createHash, hash } from 'node:crypto'
+import {
+  digestId,
+  type Identity,
+  memoryStorage,
+  type MemoryStorage,
+  nodeIdOf,
+  type NodeId,
+  type Storage,
+  type TaskId,
+} from '@moot/crdt-state'
+import { inject } from 'light-my-request'
+import { pino } from 'pino'
+import { type Agent, createAgent } from '../../packages/agent/src/agent.ts'
+import { type ApiServer, createApiServer } from '../../packages/agent/src/api/server.ts'
+import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
+import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { Defaults } from '../../packages/agent/src/defaults.ts'
+import type { Home } from '../../packages/agent/src/home.ts'
+import type { Engine } from '../../packages/agent/src/ports/engine.ts'
+import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
+import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
+import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
+import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
+import { type Drift, Life, processClock, processEngine, processMesh, processStorage } from './process.ts'
+import type { Random } from './random.ts'
+
+export interface HostOptions {
+  readonly name: string
+  readonly clock: MemoryClock
+  readonly network: MemoryNetwork
+  /** Its own stream of chance. */
+  readonly random: Random
+  readonly settings: Defaults
+  readonly behaviour: (setup: TaskSetup) => MemoryBehaviour
+  /** The decision rules that its agent can follow; default: all. */
+  readonly rules?: readonly Rules[]
+  readonly sabotage?: Sabotage | undefined
+  readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
+  /** The agent stops or removes a container that runs. */
+  readonly onStop: (host: Host, task: TaskId) => void
+}
+
+/** What is broken on purpose in every agent, to see that somebody tells. */
+export interface Sabotage {
+  readonly engine?: (engine: Engine) => Engine
+  readonly storage?: (storage: Storage) => Storage
+  readonly mesh?: (mesh: Mesh) => Mesh
+}
+
+export interface Answer {
+  readonly status: number
+  readonly body: unknown
+}
+
+interface Running {
+  readonly life: Life
+  readonly agent: Agent
+  readonly api: ApiServer
+}
+
+/** A machine: its power, disk and engine outlive its agents, of which it has at most one at a time. */
+export class Host {
+  readonly name: string
+  readonly engine: MemoryEngine
+  readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
+  isFull = false
+  rules: readonly Rules[]
+  readonly #options: HostOptions
+  #identity: Identity
+  #keysMade = 0
+  #disk: MemoryStorage = memoryStorage()
+  #note: string | undefined
+  #on = true
+  #running: Running | undefined
+
+  constructor(options: HostOptions) {
+    this.name = options.name
+    this.#options = options
+    this.rules = options.rules ?? knownRules
+    this.#identity = this.#newIdentity()
+    this.engine = new MemoryEngine({
+      clock: options.clock,
+      node: this.node,
+      latencyMs: { prepare: 5, create: 20, start: 170, stop: 10, remove: 10, list: 4, facts: 2, volumes: 2 },
+      behaviour: options.behaviour,
+      observed: (setup, observation) => options.onContainer(this, setup, observation),
+    })
+  }
+
+  get node(): NodeId {
+    return nodeIdOf(this.#identity.publicKey)
+  }
+
+  get isOn(): boolean {
+    return this.#on
+  }
+
+  /** Undefined while no agent runs. */
+  get agent(): Agent | undefined {
+    return this.#running?.agent
+  }
+
+  get life(): Life | undefined {
+    return this.#running?.life
+  }
+
+  get disk(): MemoryStorage {
+    return this.#disk
+  }
+
+  /** Of the cluster, by its own agent. */
+  get isMember(): boolean {
+    return this.agent?.state().kind === 'active'
+  }
+
+  /** Nothing can be written any more, or again. */
+  fillDisk(isFull: boolean): void {
+    this.isFull = isFull
+    this.#disk.fill(isFull)
+  }
+
+  /** Resolves when it has begun; it may be killed before. */
+  async startAgent(): Promise<void> {
+    if (!this.#on || this.#running !== undefined) return
+    const running = this.#boot()
+    this.#running = running
+    // A killed agent's start never ends, and nobody waits for it.
+    await running.life.effect(() => running.agent.start()).catch(() => running.life.kill())
+  }
+
+  killAgent(): void {
+    this.#running?.life.kill()
+  }
+
+  powerOff(): void {
+    if (!this.#on) return
+    this.#on = false
+    this.#options.network.cut(this.node)
+    this.killAgent()
+    this.engine.powerOff()
+  }
+
+  powerOn(): void {
+    if (this.#on) return
+    this.#on = true
+    this.#options.network.uncut(this.node)
+    this.engine.powerOn()
+    void this.startAgent()
+  }
+
+  /** Asks this host's agent, as `docker` would over its socket. Undefined: it died before it answered. */
+  async ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<Answer | undefined> {
+    const running = this.#running
+    if (running === undefined) return undefined
+    const gone = Promise.withResolvers<undefined>()
+    running.life.onKill(() => gone.resolve(undefined))
+    await running.life.awake()
+    // The HTTP stand-in goes by way of streams, which take several turns of the event loop.
+    this.#options.clock.settleRounds += 5
+    const answered = inject((req, res) => void running.api.handle(req, res), {
+      method,
+      url: path,
+      ...(body !== undefined && { payload: body }),
+    }).then(({ statusCode, payload }) => ({
+      status: statusCode,
+      body: payload === '' ? undefined : (JSON.parse(payload) as unknown),
+    }))
+    answered
+      .finally(() => {
+        this.#options.clock.settleRounds -= 5
+      })
+      .catch(() => undefined)
+    return Promise.race([gone.promise, answered])
+  }
+
+  #newIdentity(): Identity {
+    this.#keysMade += 1
+    const seed = createHash('sha256').update(`${this.#options.random.next()} ${this.#keysMade}`).digest()
+    return cheapIdentity(seed)
+  }
+
+  #randomHex(bytes: number): string {
+    const drawn = `${this.#options.random.next()}`
+    return createHash('shake256', { outputLength: bytes }).update(drawn).digest('hex')
+  }
+
+  #home(life: Life): Home {
+    const { sabotage } = this.#options
+    return {
+      identity: () => this.#identity,
+      openStorage: () => processStorage(sabotage?.storage?.(this.#disk) ?? this.#disk, life),
+      readNote: () => this.#note,
+      writeNote: (text) => {
+        if (life.alive) this.#note = text
+      },
+      damage: () => [],
+      wipe: (andKey) => {
+        if (!life.alive) return
+        if (andKey) this.#identity = this.#newIdentity()
+        this.#disk = memoryStorage()
+        this.#disk.fill(this.isFull)
+        this.#note = undefined
+      },
+    }
+  }
+
+  #boot(): Running {
+    const { clock: world, network, random, settings, sabotage } = this.#options
+    const life = new Life()
+    life.onKill(() => {
+      this.#running = undefined
+      // Whatever was under way towards the disk may have got there, without a word.
+      this.#disk = this.#disk.reopen({ landed: random.between(0, 2) })
+      this.#disk.fill(this.isFull)
+      network.vanish(this.node)
+    })
+    const logger = pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent', base: { host: this.name } })
+    const clock = processClock(world, this.drift, life)
+    const agent = createAgent({
+      home: this.#home(life),
+      engine: () =>
+        processEngine(sabotage?.engine?.(this.engine) ?? this.engine, life, (container) => {
+          const task = this.engine.taskOf(container)
+          if (task !== undefined) this.#options.onStop(this, task)
+        }),
+      mesh: ({ identity, gate }) => {
+        const mesh = network.mesh(this.node, { gate, publicKey: identity.publicKey })
+        return processMesh(sabotage?.mesh?.(mesh) ?? mesh, life)
+      },
+      clock,
+      logger,
+      settings,
+      random: () => random.next(),
+      randomHex: (bytes) => this.#randomHex(bytes),
+      newId: () => digestId(this.#randomHex(16)),
+      agentVersion: '0.0.0',
+      rules: this.rules,
+      hostname: this.name,
+    })
+    const api = createApiServer({
+      cluster: agent,
+      enginePath: () => '/nonexistent/docker.sock',
+      logger,
+      settings,
+      agentVersion: '0.0.0',
+      clock,
+    })
+    return { life, agent, api }
+  }
+}
+
+/** A key whose signatures hold for its bytes alone, at a hundredth of ed25519's cost: nobody forges anything here. */
+function cheapIdentity(publicKey: Uint8Array): Identity {
+  const tag = (key: Uint8Array, bytes: Uint8Array): Buffer =>
+    hash('sha512', Buffer.concat([key, bytes]), 'buffer')
+  return {
+    publicKey,
+    sign: (bytes) => tag(publicKey, bytes),
+    verify: (key, bytes, signature) => tag(key, bytes).equals(signature),
+  }
+}

@@ -1,0 +1,173 @@
+import type { NodeId, ServiceSpec } from '@moot/crdt-state'
+import type { Deed, Shape } from './acts.ts'
+import type { Answer, Host } from './host.ts'
+import type { NodeRow, ServiceRow } from './rows.ts'
+import type { World } from './world.ts'
+
+/** People at the hosts: what they do through any agent's API, and what they were answered. */
+export class People {
+  /** Answers that nobody should get. */
+  readonly violations: string[] = []
+  /** Labels of acknowledged writes, by the service's name or the node's id. */
+  readonly acknowledged = new Map<string, Set<string>>()
+  /** Somebody tried to remove it or to roll it back: whether an earlier write still shows is not known from outside. */
+  readonly takenBack = new Set<string>()
+  readonly #world: World
+  #written = 0
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** A person does it, at a host that answers (which is returned), and remembers what was answered. */
+  async say(deed: Deed): Promise<Host | undefined> {
+    const world = this.#world
+    const host = answering(world, deed.via)
+    if (host === undefined) return undefined
+    const answer = await this.#say(host, deed)
+    world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)
+    if (answer !== undefined && isUnexpected(answer)) {
+      this.violations.push(`${host.name} answered ${deed.kind} with ${answer.status} ${messageOf(answer)}`)
+    }
+    return host
+  }
+
+  async #say(host: Host, deed: Deed): Promise<Answer | undefined> {
+    switch (deed.kind) {
+      case 'deploy':
+        return this.#write(deed.service, (label) =>
+          host.ask('POST', '/services/create', bodyOf(deed.service, deed.shape, label)),
+        )
+      case 'scale':
+        return this.#change(host, deed.service, (spec) =>
+          spec.Mode.Replicated === undefined
+            ? spec
+            : { ...spec, Mode: { Replicated: { Replicas: deed.replicas } } },
+        )
+      case 'image':
+        return this.#change(host, deed.service, (spec) => ({
+          ...spec,
+          TaskTemplate: {
+            ...spec.TaskTemplate,
+            ContainerSpec: { ...spec.TaskTemplate.ContainerSpec, Image: deed.image },
+          },
+        }))
+      case 'rollback': {
+        const row = await this.#service(host, deed.service)
+        if (row === undefined) return undefined
+        this.takenBack.add(deed.service)
+        return host.ask(
+          'POST',
+          `/services/${row.ID}/update?version=${row.Version.Index}&rollback=previous`,
+          {},
+        )
+      }
+      case 'remove':
+        this.takenBack.add(deed.service)
+        return host.ask('DELETE', `/services/${deed.service}`)
+      case 'restore':
+        return host.ask('POST', `/moot/v1/restore/service/${deed.service}`)
+      case 'availability':
+        return this.#changeNode(host, this.#world.host(deed.host).node, deed.state)
+      case 'join': {
+        const joiner = this.#world.host(deed.host)
+        if (joiner.isMember) return undefined
+        const token = await host.ask('GET', '/swarm')
+        if (token?.status !== 200) return token
+        const { JoinTokens } = token.body as { readonly JoinTokens: { readonly Worker: string } }
+        return joiner.ask('POST', '/swarm/join', { JoinToken: JoinTokens.Worker })
+      }
+      case 'leave': {
+        const leaver = this.#world.host(deed.host)
+        this.takenBack.add(leaver.node)
+        return leaver.ask('POST', '/swarm/leave')
+      }
+    }
+  }
+
+  async #write(
+    subject: string,
+    ask: (label: string) => Promise<Answer | undefined>,
+  ): Promise<Answer | undefined> {
+    this.#written += 1
+    const label = `write${this.#written}`
+    const answer = await ask(label)
+    if (answer === undefined || answer.status >= 300) return answer
+    const { Warnings } = (answer.body ?? {}) as { readonly Warnings?: readonly string[] | null }
+    // Where it says that one disk only has it, that disk may be lost.
+    if (Warnings?.some((warning) => warning.startsWith('stored on this node only')) === true) return answer
+    const labels = this.acknowledged.get(subject) ?? new Set()
+    this.acknowledged.set(subject, labels.add(label))
+    return answer
+  }
+
+  async #service(host: Host, name: string): Promise<ServiceRow | undefined> {
+    const answer = await host.ask('GET', `/services/${name}`)
+    return answer?.status === 200 ? (answer.body as ServiceRow) : undefined
+  }
+
+  async #change(
+    host: Host,
+    name: string,
+    change: (spec: ServiceSpec) => ServiceSpec,
+  ): Promise<Answer | undefined> {
+    const row = await this.#service(host, name)
+    if (row === undefined) return undefined
+    return this.#write(name, (label) => {
+      const spec = change(row.Spec)
+      return host.ask('POST', `/services/${row.ID}/update?version=${row.Version.Index}`, {
+        ...spec,
+        Labels: { ...spec.Labels, [label]: '1' },
+      })
+    })
+  }
+
+  async #changeNode(host: Host, node: NodeId, state: string): Promise<Answer | undefined> {
+    const answer = await host.ask('GET', `/nodes/${node}`)
+    if (answer?.status !== 200) return answer
+    const row = answer.body as NodeRow
+    return this.#write(node, (label) =>
+      host.ask('POST', `/nodes/${node}/update?version=${row.Version.Index}`, {
+        ...row.Spec,
+        Availability: state,
+        Labels: { ...row.Spec.Labels, [label]: '1' },
+      }),
+    )
+  }
+}
+
+function answering(world: World, via: number): Host | undefined {
+  return world.hosts
+    .map((_, step) => world.host(via + step))
+    .find((host) => host.agent?.state().kind === 'active')
+}
+
+/** An error that the agent did not foresee, or no answer in time. All others are for people to read. */
+function isUnexpected(answer: Answer): boolean {
+  const message = messageOf(answer)
+  return message.startsWith('the agent failed at this request') || message.startsWith('no answer within')
+}
+
+function messageOf(answer: Answer | undefined): string {
+  const { message } = (answer?.body ?? {}) as { readonly message?: string }
+  return message ?? ''
+}
+
+function bodyOf(Name: string, shape: Shape, label: string): object {
+  const Healthcheck = shape.checked ? { Test: ['CMD', 'true'] } : undefined
+  return {
+    Name,
+    Labels: { [label]: '1', ...(shape.exclusive === true && { 'moot.partition': 'exclusive' }) },
+    TaskTemplate: {
+      ContainerSpec: { Image: shape.image, ...(Healthcheck && { Healthcheck }) },
+      RestartPolicy: { Condition: 'any', Delay: 3_000_000_000 },
+    },
+    Mode: shape.global ? { Global: {} } : { Replicated: { Replicas: shape.replicas } },
+    UpdateConfig: {
+      Parallelism: shape.parallelism,
+      Order: shape.order,
+      FailureAction: shape.onFailure,
+      Monitor: 1_000_000_000,
+    },
+  }
+}

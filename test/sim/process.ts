@@ -1,0 +1,181 @@
+import type { ContainerId, Storage } from '@moot/crdt-state'
+import type { ContainerObservation } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { Clock } from '../../packages/agent/src/ports/clock.ts'
+import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
+import type { Engine } from '../../packages/agent/src/ports/engine.ts'
+import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
+
+/**
+ * One life of an agent's process. All that the agent does to the world, and all that it hears back, goes through here:
+ * so it can be killed between any two effects, and stopped for a while like a process that collects garbage. What is
+ * left of a killed agent's code waits for ever and changes nothing.
+ */
+export class Life {
+  /** Effects begun so far. */
+  effects = 0
+  #alive = true
+  #held: (() => void)[] | undefined
+  #dieAt: number | undefined
+  readonly #onKill: (() => void)[] = []
+
+  get alive(): boolean {
+    return this.#alive
+  }
+
+  kill(): void {
+    if (!this.#alive) return
+    this.#alive = false
+    this.#held = undefined
+    for (const listener of this.#onKill.splice(0)) listener()
+  }
+
+  onKill(listener: () => void): void {
+    this.#onKill.push(listener)
+  }
+
+  /** Killed at the `count`th half of an effect from now: an odd one before it happens, an even one before it is told. */
+  killAt(count: number): void {
+    this.#dieAt = this.effects + count
+  }
+
+  pause(): void {
+    this.#held ??= []
+  }
+
+  resume(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const run of held) this.run(run)
+  }
+
+  /** Now, or when the process goes on; never if it does not. */
+  run(callback: () => void): void {
+    if (!this.#alive) return
+    if (this.#held === undefined) callback()
+    else this.#held.push(callback)
+  }
+
+  async effect<T>(work: () => Promise<T>): Promise<T> {
+    await this.#step()
+    try {
+      return await work()
+    } finally {
+      await this.#step()
+    }
+  }
+
+  async #step(): Promise<void> {
+    this.effects += 1
+    if (this.effects === this.#dieAt) this.kill()
+    if (!this.#alive || this.#held !== undefined) await this.awake()
+  }
+
+  awake(): Promise<void> {
+    return new Promise((resolve) => {
+      this.run(resolve)
+    })
+  }
+}
+
+/** How a host's clock differs from true time. */
+export interface Drift {
+  /** 1.1 = a tenth fast. Holds for timers that are set from now on. */
+  rate: number
+  wallOffsetMs: number
+}
+
+export function processClock(world: Clock, drift: Drift, life: Life): Clock {
+  let lastMs = world.monotonicMs()
+  let ownMs = 0
+  const after: Clock['after'] = (ms, callback) =>
+    world.after(ms / drift.rate, () => {
+      life.run(callback)
+    })
+  return {
+    monotonicMs() {
+      const nowMs = world.monotonicMs()
+      ownMs += (nowMs - lastMs) * drift.rate
+      lastMs = nowMs
+      return ownMs
+    },
+    wallMs: () => Math.floor(world.wallMs() + drift.wallOffsetMs),
+    after,
+    sleep: sleepBy(after),
+  }
+}
+
+export function processStorage(disk: Storage, life: Life): Storage {
+  return {
+    commit: (writes) => life.effect(() => disk.commit(writes)),
+    cache(writes) {
+      if (life.alive) disk.cache(writes)
+    },
+    get: (table, key) => disk.get(table, key),
+    list: (table) => disk.list(table),
+    damaged: () => disk.damaged(),
+    close: () => (life.alive ? disk.close() : Promise.resolve()),
+  }
+}
+
+/** Told when the agent itself stops or removes a container that runs. */
+export type OnStop = (container: ContainerId) => void
+
+export function processEngine(engine: Engine, life: Life, onStop: OnStop): Engine {
+  return {
+    facts: (signal) => life.effect(() => engine.facts(signal)),
+    list: (signal) => life.effect(() => engine.list(signal)),
+    volumes: (signal) => life.effect(() => engine.volumes(signal)),
+    async *events(signal) {
+      for await (const event of engine.events(signal)) {
+        await life.awake()
+        yield event
+      }
+    },
+    prepare: (setup, signal) => life.effect(() => engine.prepare(setup, signal)),
+    create: (setup, signal) => life.effect(() => engine.create(setup, signal)),
+    start: (container, signal) => life.effect(() => engine.start(container, signal)),
+    stop: (container, graceMs, signal) =>
+      life.effect((): Promise<ContainerObservation | undefined> => {
+        onStop(container)
+        return engine.stop(container, graceMs, signal)
+      }),
+    remove: (container, signal) =>
+      life.effect(() => {
+        onStop(container)
+        return engine.remove(container, signal)
+      }),
+    sweep: (wanted, signal) => life.effect(() => engine.sweep(wanted, signal)),
+    logs: (container, query, signal) => life.effect(() => engine.logs(container, query, signal)),
+  }
+}
+
+/** What comes in is held back by the network while the process is stopped; what goes out passes here. */
+export function processMesh(mesh: Mesh, life: Life): Mesh {
+  return {
+    self: mesh.self,
+    addresses: () => mesh.addresses(),
+    peers: () => mesh.peers(),
+    setMembers(members) {
+      if (life.alive) mesh.setMembers(members)
+    },
+    onPeer: (listener) =>
+      mesh.onPeer((event) => {
+        life.run(() => listener(event))
+      }),
+    start: () => life.effect(() => mesh.start()),
+    stop: () => (life.alive ? mesh.stop() : Promise.resolve()),
+    publish: (topic, payload) => life.effect(() => mesh.publish(topic, payload)),
+    onGossip: (topic, listener) => mesh.onGossip(topic, listener),
+    request: (node, protocol, payload, signal) =>
+      life.effect(() => mesh.request(node, protocol, payload, signal)),
+    onRequest: (protocol, handler) => mesh.onRequest(protocol, handler),
+    openStream: (node, protocol, signal) => life.effect(() => mesh.openStream(node, protocol, signal)),
+    onStream: (protocol, handler) => mesh.onStream(protocol, handler),
+    quietMs: (node) => mesh.quietMs(node),
+    probe: (node, timeoutMs) => life.effect(() => mesh.probe(node, timeoutMs)),
+    join: (issuer, addresses, request, signal) =>
+      life.effect(() => mesh.join(issuer, addresses, request, signal)),
+    onJoin: (handler) => mesh.onJoin(handler),
+    onFarewell: (listener) => mesh.onFarewell(listener),
+  }
+}

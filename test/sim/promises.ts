@@ -1,0 +1,212 @@
+import { isDeepStrictEqual } from 'node:util'
+import { specDigest, type ServiceSpec } from '@moot/crdt-state'
+import { place } from '../../packages/agent/src/core/placement/place.ts'
+import { commonRules, firstRules } from '../../packages/agent/src/core/rules.ts'
+import type { Host } from './host.ts'
+import type { People } from './people.ts'
+import type { NodeRow, ServiceRow, TaskRow } from './rows.ts'
+import type { World } from './world.ts'
+
+/** At rest, ms; and what one host may send in a second of it: probes both ways, their answers, a comparison. */
+const restMs = 5_000
+const messagesPerSecondMax = 40
+/** Timers of one agent at rest: one for each thing that it waits for, never one for each thing that happened. */
+const timersMax = 60
+
+/**
+ * What users were promised, checked from the outside: through any agent's API, and by what runs on the engines. Knows
+ * nothing of claims, records and facts, and nothing of what the workload meant, only what agents answered.
+ */
+export class Promises {
+  readonly #world: World
+  readonly #people: People
+
+  constructor(world: World, people: People) {
+    this.#world = world
+    this.#people = people
+  }
+
+  /** For a few seconds at rest: nothing breaks again, nothing is stopped, and hardly anything is said. */
+  async restless(): Promise<readonly string[]> {
+    const { network, hosts, clock } = this.#world
+    const before = network.carried()
+    const ids = this.#containers()
+    await this.#world.pass(restMs)
+    const perSecond = ((network.carried() - before) / hosts.length / restMs) * 1_000
+    const after = this.#containers()
+    return [
+      ...(await this.broken()),
+      ...(perSecond > messagesPerSecondMax
+        ? [`each host sends ${perSecond.toFixed()} messages a second`]
+        : []),
+      ...(clock.pending() > timersMax * hosts.length ? [`${clock.pending()} timers are set`] : []),
+      ...(after === ids ? [] : ['containers come and go at rest']),
+    ]
+  }
+
+  #containers(): string {
+    return this.#world.hosts
+      .flatMap(({ engine }) => engine.containers())
+      .filter(({ observation }) => observation.state === 'running')
+      .map(({ observation }) => observation.container)
+      .join()
+  }
+
+  /** What does not hold now of what must hold when nothing is broken any more. */
+  async broken(): Promise<readonly string[]> {
+    const silent = this.#world.hosts.filter((host) => host.agent === undefined)
+    if (silent.length > 0) return silent.map(({ name }) => `${name} has no agent`)
+    const hosts = this.#world.members()
+    const services = await this.#listed<ServiceRow>('/services')
+    const nodes = await this.#listed<NodeRow>('/nodes')
+    const [first] = hosts
+    if (first === undefined) return []
+    const wanted = services.get(first) ?? []
+    const members = nodes.get(first) ?? []
+    return [
+      ...disagreements('services', services),
+      ...disagreements('nodes', nodes),
+      ...hosts
+        .filter(({ node }) => !members.some(({ ID }) => ID === node))
+        .map(({ name }) => `${name} takes itself for a member, and is not in the list of nodes`),
+      ...members
+        .filter(({ Status }) => Status.State !== 'ready')
+        .filter(({ ID }) => hosts.some(({ node }) => node === ID))
+        .map(({ ID, Status }) => `node ${ID} is ${Status.State}`),
+      ...this.#placements(),
+      ...this.#lost(wanted, members),
+      ...this.#running(wanted),
+    ]
+  }
+
+  async #listed<Row extends { readonly ID: string }>(
+    path: string,
+  ): Promise<ReadonlyMap<Host, readonly Row[]>> {
+    const lists = new Map<Host, readonly Row[]>()
+    for (const host of this.#world.members()) {
+      const answer = await this.#world.during(host.ask('GET', path))
+      const rows = answer?.status === 200 ? (answer.body as readonly Row[]) : []
+      lists.set(
+        host,
+        rows.toSorted((a, b) => (a.ID < b.ID ? -1 : 1)),
+      )
+    }
+    return lists
+  }
+
+  /** Every agent has computed the same. */
+  #placements(): readonly string[] {
+    const told = new Set(
+      this.#world.members().map(({ agent }) => {
+        const slots = [...(agent?.placement().slots ?? [])].map(([slot, where]) =>
+          where.kind === 'held' ? `${slot} ${where.holder.node}` : `${slot} ${where.kind}`,
+        )
+        return slots.toSorted().join('\n')
+      }),
+    )
+    return told.size > 1 ? ['the agents place differently'] : []
+  }
+
+  /** What an agent has worked out step by step, as it learnt, is what follows from what it knows now. */
+  unlikeItsView({ name, agent, isMember }: Host): readonly string[] {
+    if (agent === undefined || !isMember) return []
+    const view = agent.view()
+    const nodes = new Map(
+      [...view.nodes].map(([id, settings]) => {
+        const liveness = agent.liveness().get(id) ?? { kind: 'unknown' }
+        return [id, { id, settings, record: view.records.get(id), liveness }]
+      }),
+    )
+    const anew = place({ services: view.services, nodes, rules: commonRules(view) ?? firstRules })
+    const wrong: string[] = []
+    const slots = agent.placement().slots
+    if (slots.size !== anew.slots.size) wrong.push(`${name} places ${slots.size} slots of ${anew.slots.size}`)
+    for (const [slot, where] of anew.slots) {
+      if (!isDeepStrictEqual(slots.get(slot), where)) {
+        wrong.push(`${name} places slot ${slot} otherwise than its view says`)
+      }
+    }
+    return wrong
+  }
+
+  /** An acknowledged write is nowhere to be seen. */
+  #lost(services: readonly ServiceRow[], nodes: readonly NodeRow[]): readonly string[] {
+    const wrong: string[] = []
+    for (const [subject, labels] of this.#people.acknowledged) {
+      if (this.#people.takenBack.has(subject)) continue
+      const found =
+        services.find(({ Spec }) => Spec.Name === subject)?.Spec.Labels ??
+        nodes.find(({ ID }) => ID === subject)?.Spec.Labels
+      for (const label of labels) {
+        if (found?.[label] === undefined) wrong.push(`${label} on ${subject} was acknowledged and is lost`)
+      }
+    }
+    return wrong
+  }
+
+  /** Exactly the wanted set: none missing, none twice, none of nobody's, all of the newest spec. */
+  #running(services: readonly ServiceRow[]): readonly string[] {
+    const wrong: string[] = []
+    const running = this.#world.hosts.flatMap((host) =>
+      host.engine
+        .containers()
+        .filter(({ observation }) => observation.state === 'running')
+        .map((container) => ({ host, ...container })),
+    )
+    for (const { ID, Spec } of services) {
+      const ours = running.filter(({ setup }) => setup.task.service === ID)
+      const slots = wantedSlots(this.#world, Spec)
+      for (const slot of slots) {
+        const here = ours.filter(({ setup }) => String(setup.task.slot) === slot)
+        const places = here.map(({ host }) => host.name).join(' and ')
+        if (here.length !== 1) wrong.push(`${Spec.Name}.${slot} runs ${here.length} times ${places}`)
+      }
+      for (const { host, setup, observation } of ours) {
+        const name = `${Spec.Name}.${setup.task.slot} on ${host.name}`
+        if (!slots.has(String(setup.task.slot))) wrong.push(`${name} is not wanted`)
+        if (specDigest(setup.spec) !== specDigest(Spec)) wrong.push(`${name} runs an older spec`)
+        if (observation.health === 'unhealthy') wrong.push(`${name} is unhealthy`)
+      }
+    }
+    for (const { host, setup } of running) {
+      if (!services.some(({ ID }) => ID === setup.task.service)) {
+        wrong.push(`${host.name} runs a task of a removed service`)
+      }
+    }
+    return wrong
+  }
+
+  /** Every task that waits says why. */
+  async unexplained(host: Host): Promise<readonly string[]> {
+    const answer = await host.ask('GET', '/tasks')
+    if (answer?.status !== 200) return []
+    const wrong: string[] = []
+    for (const { ServiceID, Slot, Status } of answer.body as readonly TaskRow[]) {
+      const isExplained =
+        (Status.Err ?? '') !== '' || (Status.Message ?? '').startsWith('about to be claimed')
+      if (Status.State !== 'pending' || isExplained) continue
+      wrong.push(`${host.name}: ${ServiceID}.${Slot} is pending without a reason`)
+    }
+    return wrong
+  }
+}
+
+/** By the API's own words: slots for replicas, nodes that take tasks for a global service. */
+export function wantedSlots(world: World, spec: ServiceSpec): ReadonlySet<string> {
+  if (spec.Mode.Global !== undefined) return new Set(world.members().map((host) => host.node))
+  const replicas = spec.Mode.Replicated?.Replicas ?? 1
+  return new Set(Array.from({ length: replicas }, (_, index) => String(index + 1)))
+}
+
+function disagreements<Row extends { readonly ID: string; readonly Spec: unknown }>(
+  what: string,
+  lists: ReadonlyMap<Host, readonly Row[]>,
+): readonly string[] {
+  const told = new Map<string, string[]>()
+  for (const [host, rows] of lists) {
+    const text = JSON.stringify(rows.map(({ ID, Spec }) => [ID, Spec]))
+    told.set(text, [...(told.get(text) ?? []), host.name])
+  }
+  if (told.size <= 1) return []
+  return [`hosts disagree on ${what}: ${[...told.values()].map((names) => names.join(', ')).join(' | ')}`]
+}

@@ -1,0 +1,83 @@
+import { describeAct, type Plan, planOf } from './acts.ts'
+import { fault } from './faults.ts'
+import type { Sabotage } from './host.ts'
+import { People } from './people.ts'
+import { Promises } from './promises.ts'
+import { randomFrom } from './random.ts'
+import type { Verdict } from './seeds.ts'
+import { Watchers } from './watchers.ts'
+import { World } from './world.ts'
+
+export interface RunOptions {
+  readonly seed: number
+  /** Default: drawn from the seed. */
+  readonly plan?: Plan
+  readonly sabotage?: Sabotage | undefined
+}
+
+export interface Outcome extends Verdict {
+  readonly story: readonly string[]
+}
+
+/** How long faults and people go on, and by when all must be well after the last of them. */
+const faultsForMs = 180_000
+const calmForMs = 120_000
+/** One host after the other is looked at, this often; and now and then asked about its tasks. */
+const lookEveryMs = 1_000
+const looksPerQuestion = 17
+
+/** Five virtual minutes of a cluster, most of them bad. */
+export async function run(options: RunOptions): Promise<Outcome> {
+  const { seed, sabotage } = options
+  const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs)
+  const world = await World.of({ seed, hosts: plan.hosts, founders: plan.founders, sabotage })
+  const people = new People(world)
+  const watchers = new Watchers(world, plan.wholeNetwork)
+  const promises = new Promises(world, people)
+  const wrongMeanwhile: string[] = []
+  const beganMs = world.nowMs
+  for (const act of plan.acts) {
+    world.clock.after(act.atMs, () => {
+      world.tell(describeAct(act))
+      if ('via' in act)
+        void people.say(act).then((host) => host && wrongMeanwhile.push(...promises.unlikeItsView(host)))
+      else fault(world, act)
+    })
+  }
+  for (let atMs = lookEveryMs; atMs < plan.calmAtMs; atMs += lookEveryMs) {
+    const look = atMs / lookEveryMs
+    world.clock.after(atMs, () => {
+      const host = world.host(look)
+      wrongMeanwhile.push(...promises.unlikeItsView(host))
+      if (look % looksPerQuestion !== 0) return
+      void promises.unexplained(host).then((found) => wrongMeanwhile.push(...found))
+    })
+  }
+  await world.pass(plan.calmAtMs)
+  world.tell('calm')
+  await lastWord(world, people)
+  const calmMs = world.nowMs
+  let wrong = await promises.broken()
+  while (wrong.length > 0 && world.nowMs - calmMs < calmForMs) {
+    await world.pass(1_000)
+    wrong = await promises.broken()
+  }
+  if (wrong.length === 0) wrong = await promises.restless()
+  const all = [...people.violations, ...watchers.violations, ...wrongMeanwhile, ...wrong]
+  return { seed, plan, wrong: all, story: world.story, virtualMs: world.nowMs - beganMs }
+}
+
+/** What people want in the end can run: every image is a good one, every node takes tasks. */
+async function lastWord(world: World, people: People): Promise<void> {
+  for (const host of world.hosts) if (host.agent === undefined) await world.during(host.startAgent())
+  await world.pass(10_000)
+  for (const [index, host] of world.hosts.entries()) {
+    if (!host.isMember) continue
+    await world.during(
+      people.say({ kind: 'availability', atMs: 0, via: index, host: index, state: 'active' }),
+    )
+  }
+  for (const service of ['api', 'db', 'web']) {
+    await world.during(people.say({ kind: 'image', atMs: 0, via: 0, service, image: `${service}:last` }))
+  }
+}

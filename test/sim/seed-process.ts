@@ -1,0 +1,11 @@
+import { run } from './run.ts'
+import type { Verdict } from './seeds.ts'
+
+/** Runs the seeds that its parent sends. */
+async function answer(seed: number): Promise<void> {
+  const { plan, wrong, virtualMs } = await run({ seed })
+  const verdict: Verdict = { seed, plan, wrong, virtualMs }
+  process.send?.(verdict)
+}
+
+process.on('message', (seed: number) => void answer(seed))

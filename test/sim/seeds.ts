@@ -1,0 +1,69 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Plan } from './acts.ts'
+
+/** One seed's run, as its process tells of it. */
+export interface Verdict {
+  readonly seed: number
+  readonly plan: Plan
+  /** Empty = every promise was kept. */
+  readonly wrong: readonly string[]
+  readonly virtualMs: number
+}
+
+/** A run that needs longer than this is stuck, not slow: the slowest takes a tenth of it. */
+const stuckAfterMs = 180_000
+/** Views and placements live for milliseconds: with a nursery that holds them, a run takes two thirds of the time. */
+const execArgv = ['--max-semi-space-size=64']
+
+/** Runs seeds in so many processes, and tells of each as it ends. A seed that gets stuck is a failed one. */
+export async function runSeeds(
+  seeds: Iterable<number>,
+  options: { readonly processes: number; readonly onVerdict: (verdict: Verdict) => void },
+): Promise<void> {
+  const left = seeds[Symbol.iterator]()
+  const one = async (): Promise<void> => {
+    let child = startProcess()
+    try {
+      for (let next = left.next(); next.done !== true; next = left.next()) {
+        const verdict = await ask(child, next.value)
+        options.onVerdict(verdict ?? stuck(next.value))
+        if (verdict !== undefined) continue
+        child.kill('SIGKILL')
+        child = startProcess()
+      }
+    } finally {
+      child.kill('SIGKILL')
+    }
+  }
+  await Promise.all(Array.from({ length: options.processes }, one))
+}
+
+function startProcess(): ChildProcess {
+  return fork(join(import.meta.dirname, 'seed-process.ts'), { execArgv })
+}
+
+/** Undefined: it is stuck. Rejects where the run itself throws. */
+async function ask(child: ChildProcess, seed: number): Promise<Verdict | undefined> {
+  const ended = new AbortController()
+  const onExit = (): void => ended.abort(new Error(`the process of seed ${seed} ended: see what it printed`))
+  child.once('exit', onExit)
+  const late = AbortSignal.timeout(stuckAfterMs)
+  try {
+    const told = once(child, 'message', { signal: AbortSignal.any([ended.signal, late]) })
+    child.send(seed)
+    const [verdict] = (await told) as [Verdict]
+    return verdict
+  } catch (error) {
+    if (late.aborted) return undefined
+    throw ended.signal.reason ?? error
+  } finally {
+    child.off('exit', onExit)
+  }
+}
+
+function stuck(seed: number): Verdict {
+  const plan = { hosts: 0, founders: 0, acts: [], wholeNetwork: false, calmAtMs: 0 }
+  return { seed, plan, wrong: [`still not over after ${stuckAfterMs / 1_000} s of real time`], virtualMs: 0 }
+}

@@ -1,0 +1,201 @@
+import {
+  type ServiceId,
+  type SlotId,
+  slotId,
+  specDigest,
+  type ServiceSpec,
+  type TaskId,
+} from '@moot/crdt-state'
+import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { Host } from './host.ts'
+import { wantedSlots } from './promises.ts'
+import type { World } from './world.ts'
+
+/** A task that has been well for so long is somebody's service, ms. */
+const servesAfterMs = 1_000
+
+/** What must hold at every moment, whatever is broken: watched at the engines, as things happen. */
+export class Watchers {
+  readonly violations: string[] = []
+  readonly #world: World
+  /** Slots that an update took down and has not brought back, by the host that did it. */
+  readonly #downByUpdate = new Map<SlotId, Host>()
+  /** Tasks that were asked to stop for a cause: that goes on, also where the cause is gone again. */
+  readonly #stopping = new Set<TaskId>()
+  /** Since when a task has been well, ms. */
+  readonly #wellSinceMs = new Map<TaskId, number>()
+  readonly #wholeNetwork: boolean
+
+  /** @param wholeNetwork no host is ever cut off, slow or dead: one connected side, whose updates keep to their policy. */
+  constructor(world: World, wholeNetwork: boolean) {
+    this.#world = world
+    this.#wholeNetwork = wholeNetwork
+    world.onStop((host, task) => {
+      this.#checkStop(host, task)
+      this.#checkUpdate(host, task)
+    })
+    world.onContainer((_host, setup, observation) => {
+      this.#checkExclusive(setup, observation)
+      this.#follow(setup, observation)
+      if (!isWell(observation)) this.#wellSinceMs.delete(setup.task.id)
+      else if (!this.#wellSinceMs.has(setup.task.id)) this.#wellSinceMs.set(setup.task.id, world.nowMs)
+    })
+  }
+
+  #tell(line: string): void {
+    this.#world.tell(`!! ${line}`)
+    this.violations.push(line)
+  }
+
+  /** An agent stops a container that runs: for a cause that a person would accept, by what the agent itself knows. */
+  #checkStop(host: Host, task: TaskId): void {
+    const found = host.engine.containers().find(({ observation }) => observation.task === task)
+    if (found === undefined || host.agent === undefined) return
+    // What was decided before it was up is carried out after: it has served nobody.
+    const wellSinceMs = this.#wellSinceMs.get(task)
+    if (wellSinceMs === undefined || this.#world.nowMs - wellSinceMs < servesAfterMs) return
+    const view = host.agent.view()
+    const service = view.services.get(found.setup.task.service)
+    const slot = String(found.setup.task.slot)
+    const excused =
+      service === undefined ||
+      specDigest(found.setup.spec) !== specDigest(service.spec) ||
+      !wantedSlots(this.#world, service.spec).has(slot) ||
+      view.nodes.get(host.node)?.spec.Availability !== 'active' ||
+      // Two that run at once come of hosts that took each other for dead, and of nothing else.
+      (!this.#world.isPeaceful &&
+        (this.#runsElsewhere(task, found.setup) || saidToRun(host, task, found.setup)))
+    if (excused || this.#stopping.has(task)) {
+      this.#stopping.add(task)
+      return
+    }
+    this.#tell(`${host.name} stopped ${service.name}.${slot} without a cause`)
+    for (const line of whatItKnew(
+      this.#world,
+      host,
+      slotId(service.id as ServiceId, found.setup.task.slot),
+    )) {
+      this.#world.tell(`!!   ${line}`)
+    }
+  }
+
+  #runsElsewhere(task: TaskId, { task: { service, slot } }: TaskSetup): boolean {
+    return this.#world.hosts.some(({ engine }) =>
+      engine
+        .containers()
+        .some(
+          ({ setup, observation }) =>
+            observation.task !== task &&
+            observation.state === 'running' &&
+            setup.task.service === service &&
+            setup.task.slot === slot,
+        ),
+    )
+  }
+
+  /** An update takes a replica down: never more of them at a time than its policy says. */
+  #checkUpdate(host: Host, task: TaskId): void {
+    const found = host.engine.containers().find(({ observation }) => observation.task === task)
+    const service = found && host.agent?.view().services.get(found.setup.task.service)
+    if (found === undefined || service === undefined || found.observation.state !== 'running') return
+    const { setup } = found
+    const slot = slotId(setup.task.service, setup.task.slot)
+    const parallelism = parallelismOf(service.spec)
+    const isUpdate =
+      specDigest(setup.spec) !== specDigest(service.spec) &&
+      wantedSlots(this.#world, service.spec).has(String(setup.task.slot))
+    if (!this.#wholeNetwork || !isUpdate || parallelism === 0 || service.spec.Mode.Global !== undefined)
+      return
+    if (this.#isUp(slot, task)) return
+    this.#downByUpdate.set(slot, host)
+    const down = [...this.#downByUpdate.keys()].filter((each) => each.startsWith(`${service.id}.`))
+    if (down.length > parallelism) {
+      this.#tell(
+        `the update of ${service.name} has ${down.length} slots down at once, of ${parallelism} allowed`,
+      )
+    }
+  }
+
+  /** Runs some other task of this slot, and is it well? */
+  #isUp(slot: SlotId, except: TaskId): boolean {
+    return this.#world.hosts.some(({ engine }) =>
+      engine
+        .containers()
+        .some(
+          ({ setup, observation }) =>
+            observation.task !== except &&
+            isWell(observation) &&
+            slotId(setup.task.service, setup.task.slot) === slot,
+        ),
+    )
+  }
+
+  /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
+  #follow(setup: TaskSetup, observation: ContainerObservation): void {
+    const { state, health, exitCode } = observation
+    const hasFailed = health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
+    if (isWell(observation) || hasFailed)
+      this.#downByUpdate.delete(slotId(setup.task.service, setup.task.slot))
+  }
+
+  /** What must never run twice, anywhere, on any side of any partition. */
+  #checkExclusive(setup: TaskSetup, { state, task }: ContainerObservation): void {
+    if (state !== 'running' || !isExclusive(setup.spec)) return
+    const twice = this.#world.hosts.some(({ engine }) =>
+      engine
+        .containers()
+        .some(
+          (other) =>
+            other.observation.task !== task &&
+            other.observation.state === 'running' &&
+            other.setup.task.service === setup.task.service &&
+            other.setup.task.slot === setup.task.slot,
+        ),
+    )
+    if (twice) this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
+  }
+}
+
+function isWell({ state, health }: ContainerObservation): boolean {
+  return state === 'running' && (health === 'none' || health === 'healthy')
+}
+
+/** Replicas that may be down at a time; 0 = all, as in Docker. */
+function parallelismOf(spec: ServiceSpec): number {
+  return spec.UpdateConfig?.Parallelism ?? 1
+}
+
+function isExclusive(spec: ServiceSpec): boolean {
+  return spec.Labels['moot.partition'] === 'exclusive'
+}
+
+/** For a person who reads the story: what the agent had read in everybody's record about the slot. */
+function whatItKnew(world: World, host: Host, slot: SlotId): readonly string[] {
+  const { agent } = host
+  if (agent === undefined) return []
+  const where = agent.placement().slots.get(slot)
+  const lines = [`${host.name} places it: ${where?.kind ?? 'nowhere'}`]
+  for (const [node, record] of agent.view().records) {
+    const name = world.hosts.find((other) => other.node === node)?.name ?? node
+    for (const task of record.tasks.values()) {
+      if (slotId(task.service, task.slot) !== slot) continue
+      const seen = task.seenEpoch === record.epoch ? '' : ', not seen since its restart'
+      lines.push(
+        `${name} (${agent.liveness().get(node)?.kind}): attempt ${task.attempt} ${task.state} → ${task.desired}${seen}`,
+      )
+    }
+  }
+  return lines
+}
+
+/** A host that answers, or whose agent alone is dead, said so last: what it cannot tell any more, nobody can know. */
+function saidToRun({ agent }: Host, id: TaskId, { task: { service, slot } }: TaskSetup): boolean {
+  return [...(agent?.view().records ?? [])].some(
+    ([node, record]) =>
+      ['alive', 'agent-down'].includes(agent?.liveness().get(node)?.kind ?? '') &&
+      [...record.tasks.values()].some(
+        (task) =>
+          task.id !== id && task.service === service && task.slot === slot && task.state === 'running',
+      ),
+  )
+}
