@@ -17,6 +17,7 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: 'clock jumps'; readonly host: number; readonly byMs: number }
   | { readonly kind: 'engine down'; readonly host: number }
   | { readonly kind: 'engine hangs'; readonly host: number; readonly call: MemoryCall }
+  | { readonly kind: 'engine slow'; readonly host: number; readonly factor: number }
   | {
       readonly kind: 'engine fails'
       readonly host: number
@@ -36,10 +37,13 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: 'bridge'; readonly host: number; readonly sides: readonly number[] }
   | { readonly kind: 'one way'; readonly from: number; readonly to: number }
   | { readonly kind: 'loss'; readonly from: number; readonly to: number; readonly probability: number }
+  | { readonly kind: 'duplication'; readonly from: number; readonly to: number; readonly probability: number }
   | { readonly kind: 'slow link'; readonly from: number; readonly to: number; readonly slowMs: number }
   | { readonly kind: 'flapping'; readonly host: number; readonly periodMs: number }
   | { readonly kind: 'disk full'; readonly host: number }
   | { readonly kind: 'disk slow'; readonly host: number }
+  /** The power fails in the middle of a write, and half of it is on the disk. */
+  | { readonly kind: 'torn write'; readonly host: number }
   | { readonly kind: 'bit rot'; readonly host: number; readonly which: number }
 )
 
@@ -118,7 +122,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
       faultsForMs - atMs,
     )
     const fault = faultOf(random, hosts, rottenHost)
-    if (fault.kind === 'bit rot' && leaves) continue
+    if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
     if (!wholeNetwork || isHarmless(fault)) acts.push({ atMs, forMs, ...fault })
   }
   return {
@@ -193,6 +197,7 @@ function faultOf(random: Random, hosts: number, rottenHost: number): Loose<Fault
     () => ({ kind: 'clock jumps', host, byMs: random.between(-3_600_000, 3_600_000) }),
     () => ({ kind: 'engine down', host }),
     () => ({ kind: 'engine hangs', host, call }),
+    () => ({ kind: 'engine slow', host, factor: random.pick([3, 20, 60]) ?? 3 }),
     () => ({ kind: 'engine fails', host, call, times: random.between(1, 5) }),
     () => ({ kind: 'container ends', host, which, exitCode: random.between(0, 1) }),
     () => ({ kind: 'container ends', host, which, exitCode: 137 }),
@@ -203,10 +208,12 @@ function faultOf(random: Random, hosts: number, rottenHost: number): Loose<Fault
     () => ({ kind: 'bridge', host, sides }),
     () => ({ kind: 'one way', from: host, to: other }),
     () => ({ kind: 'loss', from: host, to: other, probability: random.pick([0.1, 0.5, 0.8]) ?? 0.5 }),
+    () => ({ kind: 'duplication', from: host, to: other, probability: random.pick([0.3, 1]) ?? 1 }),
     () => ({ kind: 'slow link', from: host, to: other, slowMs: random.between(50, 1_500) }),
     () => ({ kind: 'flapping', host, periodMs: random.between(200, 4_000) }),
     () => ({ kind: 'disk full', host }),
     () => ({ kind: 'disk slow', host }),
+    () => ({ kind: 'torn write', host: rottenHost }),
     () => ({ kind: 'bit rot', host: rottenHost, which: random.between(0, 1_000) }),
   ]
   return faults[random.between(0, faults.length - 1)]!()

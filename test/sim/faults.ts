@@ -63,6 +63,11 @@ export function fault(world: World, act: Fault): void {
       engine.hang(act.call)
       return end(() => engine.release())
     }
+    case 'engine slow': {
+      const host = world.host(act.host)
+      host.slowEngine(act.factor)
+      return end(() => host.slowEngine(1))
+    }
     case 'engine fails': {
       const { engine } = world.host(act.host)
       for (let time = 0; time < act.times; time += 1) engine.failNext(act.call)
@@ -87,6 +92,13 @@ export function fault(world: World, act: Fault): void {
         weather.loss = 0
       })
     }
+    case 'duplication': {
+      const weather = world.weather(world.host(act.from).node, world.host(act.to).node)
+      weather.repeat = act.probability
+      return end(() => {
+        weather.repeat = 0
+      })
+    }
     case 'slow link': {
       const weather = world.weather(world.host(act.from).node, world.host(act.to).node)
       weather.slowMs = act.slowMs
@@ -104,6 +116,12 @@ export function fault(world: World, act: Fault): void {
     case 'disk slow': {
       const release = world.host(act.host).disk.holdSync()
       return end(release)
+    }
+    case 'torn write': {
+      const host = world.host(act.host)
+      if (!host.isOn) return
+      host.powerOff({ torn: true })
+      return end(() => host.powerOn())
     }
     case 'bit rot':
       world.rot(world.host(act.host), act.which)

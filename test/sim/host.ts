@@ -20,6 +20,7 @@ import type { Home } from '../../packages/agent/src/home.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
+import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import { type Drift, Life, processClock, processEngine, processMesh, processStorage } from './process.ts'
@@ -53,6 +54,18 @@ export interface Answer {
   readonly body: unknown
 }
 
+/** Of an engine on two cores that does nothing else, ms. */
+const latencyMs = {
+  prepare: 5,
+  create: 20,
+  start: 170,
+  stop: 10,
+  remove: 10,
+  list: 4,
+  facts: 2,
+  volumes: 2,
+} as const satisfies Partial<Record<MemoryCall, number>>
+
 interface Running {
   readonly life: Life
   readonly agent: Agent
@@ -69,6 +82,8 @@ export class Host {
   readonly #options: HostOptions
   #identity: Identity
   #keysMade = 0
+  #tears = false
+  readonly #latencyMs: Partial<Record<MemoryCall, number>> = { ...latencyMs }
   #disk: MemoryStorage = memoryStorage()
   #note: string | undefined
   #on = true
@@ -82,7 +97,7 @@ export class Host {
     this.engine = new MemoryEngine({
       clock: options.clock,
       node: this.node,
-      latencyMs: { prepare: 5, create: 20, start: 170, stop: 10, remove: 10, list: 4, facts: 2, volumes: 2 },
+      latencyMs: this.#latencyMs,
       behaviour: options.behaviour,
       observed: (setup, observation) => options.onContainer(this, setup, observation),
     })
@@ -133,8 +148,15 @@ export class Host {
     this.#running?.life.kill()
   }
 
-  powerOff(): void {
+  /** Its calls take so many times as long as they should. */
+  slowEngine(factor: number): void {
+    for (const [call, ms] of Object.entries(latencyMs)) this.#latencyMs[call as MemoryCall] = ms * factor
+  }
+
+  /** `torn`: of what was on its way to the disk, some has got there in part. */
+  powerOff({ torn } = { torn: false }): void {
     if (!this.#on) return
+    this.#tears = torn
     this.#on = false
     this.#options.network.cut(this.node)
     this.killAgent()
@@ -211,7 +233,8 @@ export class Host {
     life.onKill(() => {
       this.#running = undefined
       // Whatever was under way towards the disk may have got there, without a word.
-      this.#disk = this.#disk.reopen({ landed: random.between(0, 2) })
+      this.#disk = this.#disk.reopen({ landed: this.#tears ? 1 : random.between(0, 2), torn: this.#tears })
+      this.#tears = false
       this.#disk.fill(this.isFull)
       network.vanish(this.node)
     })

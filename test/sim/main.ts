@@ -36,6 +36,7 @@ async function many(): Promise<boolean> {
   const failed: Verdict[] = []
   let done = 0
   let virtualMs = 0
+  const visibleMs: number[] = []
   const progress = (): void => {
     const seconds = (performance.now() - begunAt) / 1_000
     const speed = Math.round(virtualMs / 1_000 / seconds)
@@ -52,6 +53,7 @@ async function many(): Promise<boolean> {
       onVerdict(verdict) {
         done += 1
         virtualMs += verdict.virtualMs
+        visibleMs.push(...verdict.visibleMs)
         if (verdict.wrong.length === 0) return
         failed.push(verdict)
         tell(verdict)
@@ -60,6 +62,10 @@ async function many(): Promise<boolean> {
   )
   clearInterval(timer)
   progress()
+  const [median, p99, worst] = [0.5, 0.99, 1].map((share) => percentile(visibleMs, share))
+  console.log(
+    `${visibleMs.length} undisturbed writes were seen everywhere after ${median} ms (median), ${p99} (p99), ${worst} (worst)`,
+  )
   for (const verdict of failed.slice(0, toldMax)) await tellSmaller(await run({ seed: verdict.seed }))
   return failed.length === 0
 }
@@ -67,6 +73,10 @@ async function many(): Promise<boolean> {
 function tell({ seed: which, wrong }: Verdict): void {
   console.log(`\nseed ${which} failed (make sim SEED=${which}):`)
   for (const line of wrong) console.log(`  ${line}`)
+}
+
+function percentile(values: readonly number[], share: number): number | undefined {
+  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)]
 }
 
 async function tellSmaller(failed: Outcome): Promise<void> {

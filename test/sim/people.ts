@@ -14,9 +14,14 @@ export class People {
   readonly takenBack = new Set<string>()
   readonly #world: World
   #written = 0
+  readonly #listeners: ((subject: string, label: string) => void)[] = []
 
   constructor(world: World) {
     this.#world = world
+  }
+
+  onAcknowledged(listener: (subject: string, label: string) => void): void {
+    this.#listeners.push(listener)
   }
 
   /** A person does it, at a host that answers (which is returned), and remembers what was answered. */
@@ -98,6 +103,7 @@ export class People {
     if (Warnings?.some((warning) => warning.startsWith('stored on this node only')) === true) return answer
     const labels = this.acknowledged.get(subject) ?? new Set()
     this.acknowledged.set(subject, labels.add(label))
+    for (const listener of this.#listeners) listener(subject, label)
     return answer
   }
 

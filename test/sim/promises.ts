@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import { specDigest, type ServiceSpec } from '@moot/crdt-state'
+import { type NodeId, slotId, specDigest, type ServiceSpec } from '@moot/crdt-state'
+import type { Agent } from '../../packages/agent/src/agent.ts'
+import { defaults } from '../../packages/agent/src/defaults.ts'
 import { place } from '../../packages/agent/src/core/placement/place.ts'
 import { commonRules, firstRules } from '../../packages/agent/src/core/rules.ts'
 import type { Host } from './host.ts'
@@ -7,8 +9,12 @@ import type { People } from './people.ts'
 import type { NodeRow, ServiceRow, TaskRow } from './rows.ts'
 import type { World } from './world.ts'
 
-/** At rest, ms; and what one host may send in a second of it: probes both ways, their answers, a comparison. */
-const restMs = 5_000
+/** On a network that loses nothing, an acknowledged write is seen at every host within this time, ms; asked this often. */
+const visibleWithinMs = 2_000
+const lookEveryMs = 20
+/** What one host may send in a second of rest: probes both ways, their answers, a comparison. */
+const talkForMs = 2_000
+const messagesPerChangeMax = 30
 const messagesPerSecondMax = 40
 /** Timers of one agent at rest: one for each thing that it waits for, never one for each thing that happened. */
 const timersMax = 60
@@ -18,16 +24,20 @@ const timersMax = 60
  * nothing of claims, records and facts, and nothing of what the workload meant, only what agents answered.
  */
 export class Promises {
+  readonly violations: string[] = []
+  /** After how long acknowledged writes were seen everywhere, where nothing stood in their way, ms. */
+  readonly visibleMs: number[] = []
   readonly #world: World
   readonly #people: People
 
   constructor(world: World, people: People) {
     this.#world = world
     this.#people = people
+    people.onAcknowledged((subject, label) => this.#follow(subject, label))
   }
 
-  /** For a few seconds at rest: nothing breaks again, nothing is stopped, and hardly anything is said. */
-  async restless(): Promise<readonly string[]> {
+  /** At rest nothing breaks again, nothing is stopped, hardly anything is said, and nothing piles up. */
+  async restless(restMs: number): Promise<readonly string[]> {
     const { network, hosts, clock } = this.#world
     const before = network.carried()
     const ids = this.#containers()
@@ -41,7 +51,42 @@ export class Promises {
         : []),
       ...(clock.pending() > timersMax * hosts.length ? [`${clock.pending()} timers are set`] : []),
       ...(after === ids ? [] : ['containers come and go at rest']),
+      ...this.#heaps(),
+      ...(await this.#talkative(perSecond)),
     ]
+  }
+
+  /** What is over is forgotten: of each slot a node tells of so many tasks at most, of removed services of none. */
+  #heaps(): readonly string[] {
+    const wrong: string[] = []
+    for (const { name, agent } of this.#world.members()) {
+      const { records, services } = agent!.view()
+      for (const { tasks } of records.values()) {
+        const slots = Map.groupBy(tasks.values(), ({ service, slot }) => slotId(service, slot))
+        for (const [slot, told] of slots) {
+          if (told.length > defaults.taskHistoryLimit + 2)
+            wrong.push(`${name} knows ${told.length} tasks of slot ${slot}`)
+          if (!services.has(told[0]!.service)) wrong.push(`${name} knows a task of a removed service`)
+        }
+      }
+    }
+    return wrong
+  }
+
+  /** One small change is told to everybody, and not much more. */
+  async #talkative(restPerSecond: number): Promise<readonly string[]> {
+    const { network, clock } = this.#world
+    const members = this.#world.members()
+    const beganMs = clock.monotonicMs()
+    const before = network.carried()
+    await this.#world.during(
+      this.#people.say({ kind: 'availability', atMs: 0, via: 0, host: 0, state: 'active' }),
+    )
+    await this.#world.pass(talkForMs)
+    const forMs = clock.monotonicMs() - beganMs
+    const sent = network.carried() - before - (restPerSecond * members.length * forMs) / 1_000
+    const perHost = Math.round(sent / members.length)
+    return perHost > messagesPerChangeMax ? [`each host sends ${perHost} messages for one change`] : []
   }
 
   #containers(): string {
@@ -176,6 +221,22 @@ export class Promises {
     return wrong
   }
 
+  /** Follows an acknowledged write until every host shows it. */
+  #follow(subject: string, label: string): void {
+    const { clock } = this.#world
+    const sinceMs = this.#world.nowMs
+    const look = (): void => {
+      // Removed, rolled back or cut off meanwhile: whether it should be seen is not known from outside.
+      if (!this.#world.isPeaceful || this.#people.takenBack.has(subject)) return
+      const afterMs = this.#world.nowMs - sinceMs
+      if (this.#world.members().every(({ agent }) => agent !== undefined && shows(agent, subject, label))) {
+        this.visibleMs.push(afterMs)
+      } else if (afterMs < visibleWithinMs) clock.after(lookEveryMs, look)
+      else this.violations.push(`${label} on ${subject} is not seen everywhere after ${afterMs} ms`)
+    }
+    look()
+  }
+
   /** Every task that waits says why. */
   async unexplained(host: Host): Promise<readonly string[]> {
     const answer = await host.ask('GET', '/tasks')
@@ -189,6 +250,14 @@ export class Promises {
     }
     return wrong
   }
+}
+
+function shows(agent: Agent, subject: string, label: string): boolean {
+  if (agent.state().kind !== 'active') return false
+  const { services, nodes } = agent.view()
+  const service = [...services.values()].find(({ name }) => name === subject)
+  const labels = service?.spec.Labels ?? nodes.get(subject as NodeId)?.spec.Labels
+  return labels?.[label] !== undefined
 }
 
 /** By the API's own words: slots for replicas, nodes that take tasks for a global service. */

@@ -19,9 +19,11 @@ export interface Outcome extends Verdict {
   readonly story: readonly string[]
 }
 
-/** How long faults and people go on, and by when all must be well after the last of them. */
+/** A run as a whole; how long faults and people go on in it; by when all must be well after that; and then rest. */
+const wholeMs = 300_000
 const faultsForMs = 180_000
 const calmForMs = 120_000
+const restMs = 5_000
 /** One host after the other is looked at, this often; and now and then asked about its tasks. */
 const lookEveryMs = 1_000
 const looksPerQuestion = 17
@@ -62,9 +64,21 @@ export async function run(options: RunOptions): Promise<Outcome> {
     await world.pass(1_000)
     wrong = await promises.broken()
   }
-  if (wrong.length === 0) wrong = await promises.restless()
-  const all = [...people.violations, ...watchers.violations, ...wrongMeanwhile, ...wrong]
-  return { seed, plan, wrong: all, story: world.story, virtualMs: world.nowMs - beganMs }
+  if (wrong.length === 0) wrong = await promises.restless(Math.max(restMs, beganMs + wholeMs - world.nowMs))
+  return {
+    seed,
+    plan,
+    wrong: [
+      ...people.violations,
+      ...watchers.violations,
+      ...promises.violations,
+      ...wrongMeanwhile,
+      ...wrong,
+    ],
+    story: world.story,
+    virtualMs: world.nowMs - beganMs,
+    visibleMs: promises.visibleMs,
+  }
 }
 
 /** What people want in the end can run: every image is a good one, every node takes tasks. */

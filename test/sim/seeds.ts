@@ -10,6 +10,8 @@ export interface Verdict {
   /** Empty = every promise was kept. */
   readonly wrong: readonly string[]
   readonly virtualMs: number
+  /** After how long acknowledged writes were seen at every host, where nothing stood in their way, ms. */
+  readonly visibleMs: readonly number[]
 }
 
 /** A run that needs longer than this is stuck, not slow: the slowest takes a tenth of it. */
@@ -65,5 +67,11 @@ async function ask(child: ChildProcess, seed: number): Promise<Verdict | undefin
 
 function stuck(seed: number): Verdict {
   const plan = { hosts: 0, founders: 0, acts: [], wholeNetwork: false, calmAtMs: 0 }
-  return { seed, plan, wrong: [`still not over after ${stuckAfterMs / 1_000} s of real time`], virtualMs: 0 }
+  return {
+    seed,
+    plan,
+    wrong: [`still not over after ${stuckAfterMs / 1_000} s of real time`],
+    virtualMs: 0,
+    visibleMs: [],
+  }
 }

@@ -97,7 +97,8 @@ export class Watchers {
   #checkUpdate(host: Host, task: TaskId): void {
     const found = host.engine.containers().find(({ observation }) => observation.task === task)
     const service = found && host.agent?.view().services.get(found.setup.task.service)
-    if (found === undefined || service === undefined || found.observation.state !== 'running') return
+    // What was not up is not taken down.
+    if (found === undefined || service === undefined || !this.#wellSinceMs.has(task)) return
     const { setup } = found
     const slot = slotId(setup.task.service, setup.task.slot)
     const parallelism = parallelismOf(service.spec)

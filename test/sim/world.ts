@@ -10,6 +10,8 @@ import { randomFrom, type Random } from './random.ts'
 /** What a link does to each message in one direction, beside being cut. */
 interface Weather {
   loss: number
+  /** How much of the gossip is heard twice. */
+  repeat: number
   /** Added to the network's own delay. */
   slowMs: number
 }
@@ -57,6 +59,10 @@ export class World {
     this.network = memoryNetwork({ clock: this.clock })
     this.network.drop(
       (from, to) => this.weather(from, to).loss,
+      () => chance.next(),
+    )
+    this.network.duplicate(
+      (from, to) => this.weather(from, to).repeat,
       () => chance.next(),
     )
     this.network.delay((from, to) => chance.between(1, 4) + this.weather(from, to).slowMs * chance.next())
@@ -108,7 +114,7 @@ export class World {
     const name = `${from}>${to}`
     let weather = this.#weather.get(name)
     if (weather === undefined) {
-      weather = { loss: 0, slowMs: 0 }
+      weather = { loss: 0, repeat: 0, slowMs: 0 }
       this.#weather.set(name, weather)
     }
     return weather

@@ -1,18 +1,24 @@
 import { StorageFailedError, StoreClosedError } from './errors.ts'
 import type { DamagedObject, Storage, StorageWrite, StoredObject, Table } from './storage.ts'
 
+interface Landed {
+  readonly landed: number
+  readonly torn?: boolean
+}
+
 /** The in-memory twin of the sqlite storage, with the faults that a disk has. */
 export interface MemoryStorage extends Storage {
   /**
    * Power off: what was not committed is lost, pending commits reject. The same object is the disk afterwards. The first
-   * `landed` of them are on the disk all the same: a write may get there, and its answer not back.
+   * `landed` of them are on the disk all the same: a write may get there, and its answer not back. `torn`: of the last
+   * of those, only a part did.
    */
-  crash(options?: { readonly landed: number }): void
+  crash(options?: Landed): void
   /**
    * Another handle on the same disk, after a crash or a close: this one is dead from now on (its commits reject), so
    * that what is left of a stopped agent writes nothing behind its successor's back.
    */
-  reopen(options?: { readonly landed: number }): MemoryStorage
+  reopen(options?: Landed): MemoryStorage
   /** The next commit fails with this error and changes nothing. */
   failNext(error: Error): void
   /** From now on every commit fails for want of room, or no longer. */
@@ -133,18 +139,20 @@ class MemoryStorageTwin implements MemoryStorage {
     return [...this.#damaged]
   }
 
-  crash({ landed } = { landed: 0 }): void {
+  crash({ landed, torn = false }: Landed = { landed: 0 }): void {
     this.#generation += 1
     this.#flushing = undefined
     this.#held = undefined
     this.#cached = []
     for (const [index, { writes, reject }] of this.#pending.splice(0).entries()) {
       if (index < landed) for (const write of writes) this.#apply(write)
+      const last = writes.at(-1)
+      if (torn && index === landed - 1 && last?.kind === 'put') this.corrupt(last.table, last.key)
       reject(new StorageFailedError(describeWrites(writes), new Error('the power went off')))
     }
   }
 
-  reopen(options?: { readonly landed: number }): MemoryStorage {
+  reopen(options?: Landed): MemoryStorage {
     this.crash(options)
     this.#dead = true
     return new MemoryStorageTwin(this.#disk)

@@ -21,6 +21,8 @@ export interface Wire {
   reaches(from: NodeId, to: NodeId): boolean
   /** After the delay calls `arrived`, or `lost` when a fault took the message. */
   carry(from: NodeId, to: NodeId, arrived: () => void, lost: () => void): void
+  /** Is a gossiped message heard once more on this way? Streams repeat nothing. */
+  repeats(from: NodeId, to: NodeId): boolean
   /** Connections are made and broken to fit what is possible now. */
   settle(): void
 }
@@ -169,6 +171,9 @@ export class MemoryMesh implements Mesh {
           // Lost on this way, another neighbour may still bring it.
           () => seen.delete(node),
         )
+        if (!this.#wire.repeats(via.self, node)) continue
+        const again = (): void => peer.#hear(topic, via.self, payload)
+        this.#wire.carry(via.self, node, again, () => undefined)
       }
     }
     forward(this)

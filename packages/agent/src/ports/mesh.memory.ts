@@ -47,6 +47,8 @@ export interface MemoryNetwork {
   heal(node?: NodeId): void
   /** Each message is lost with this probability, drawn from `random`. */
   drop(probability: number | ((from: NodeId, to: NodeId) => number), random: () => number): void
+  /** Gossip is heard twice with this probability, drawn from `random`. */
+  duplicate(probability: (from: NodeId, to: NodeId) => number, random: () => number): void
   /** Messages sent so far, lost ones too. */
   carried(): number
   /** How long a message takes; needs a clock. Unequal delays reorder gossip, never one stream. */
@@ -63,6 +65,7 @@ class Network implements MemoryNetwork, Wire {
   readonly #stalled = new Map<NodeId, (() => void)[]>()
   #carried = 0
   #lost: (from: NodeId, to: NodeId) => boolean = () => false
+  #repeats: (from: NodeId, to: NodeId) => boolean = () => false
   #delayMs: (from: NodeId, to: NodeId) => number = () => 0
 
   constructor(options: MemoryNetworkOptions) {
@@ -148,6 +151,16 @@ class Network implements MemoryNetwork, Wire {
   delay(delayMs: (from: NodeId, to: NodeId) => number): void {
     if (this.clock === undefined) throw new Error('a delay needs a network with a clock')
     this.#delayMs = delayMs
+  }
+
+  duplicate(probability: (from: NodeId, to: NodeId) => number, random: () => number): void {
+    this.#repeats = (from, to) => {
+      const likely = probability(from, to)
+      return likely > 0 && random() < likely
+    }
+  }
+  repeats(from: NodeId, to: NodeId): boolean {
+    return this.#repeats(from, to)
   }
 
   carried(): number {
