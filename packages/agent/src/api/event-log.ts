@@ -8,6 +8,7 @@ import type {
   SpecChange,
 } from '@moot/crdt-state'
 import type { Cluster, ClusterEvent } from '../cluster.ts'
+import type { Clock } from '../ports/clock.ts'
 import { nodeDisplayName } from './docker/node-shape.ts'
 import type { Filters } from './filters.ts'
 
@@ -34,11 +35,14 @@ export function createEventLog(
   cluster: Cluster,
   options: {
     readonly backlog: number
-    readonly nowMs: () => number
+    readonly clock: Pick<Clock, 'wallMs' | 'after'>
+    /** What changes within this time is looked at together, ms. */
+    readonly batchMs: number
     /** The state of a service's update, or undefined: an event tells when it changes. */
     readonly updateState: (service: ServiceId) => string | undefined
   },
 ): EventLog {
+  const { clock } = options
   const past: DockerEvent[] = []
   const listeners = new Set<(event: DockerEvent) => void>()
   const updateStates = new Map<ServiceId, string>()
@@ -93,15 +97,15 @@ export function createEventLog(
    * for all that is told together.
    */
   const touched = new Set<ServiceId>()
-  let looking: NodeJS.Immediate | undefined
+  let stopLooking: (() => void) | undefined
   const lookSoon = (id: ServiceId): void => {
     touched.add(id)
-    looking ??= setImmediate(() => {
-      looking = undefined
+    stopLooking ??= clock.after(options.batchMs, () => {
+      stopLooking = undefined
       const ids = [...touched]
       touched.clear()
       if (cluster.state().kind !== 'active') return
-      for (const service of ids) onService(service, options.nowMs())
+      for (const service of ids) onService(service, clock.wallMs())
     })
   }
 
@@ -136,7 +140,7 @@ export function createEventLog(
     },
     stop() {
       stop()
-      clearImmediate(looking)
+      stopLooking?.()
       listeners.clear()
     },
   }

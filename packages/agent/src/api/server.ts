@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Cluster } from '../cluster.ts'
-import { updateStatus } from '../core/reconcile/progress.ts'
+import { progressOf, updateStateOf } from '../core/reconcile/progress.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Api } from './call.ts'
@@ -31,7 +31,7 @@ export interface ApiServerOptions {
   readonly logger: Logger
   readonly settings: Defaults
   readonly agentVersion: string
-  readonly clock: Pick<Clock, 'wallMs'>
+  readonly clock: Pick<Clock, 'wallMs' | 'after'>
 }
 
 /**
@@ -91,11 +91,12 @@ function createApi({ cluster, enginePath, logger, settings, agentVersion, clock 
     }),
     events: createEventLog(cluster, {
       backlog: settings.apiEventBacklog,
-      nowMs: () => clock.wallMs(),
+      clock,
+      batchMs: settings.recordBatchMs,
       updateState: (id) => {
         const service = cluster.view().services.get(id)
         if (service === undefined) return undefined
-        return updateStatus(cluster.view(), service, cluster.liveness())?.State
+        return updateStateOf(service, progressOf(cluster.view(), cluster.liveness(), service))
       },
     }),
     joinTokens: createTokenKeeper(cluster, settings.joinTokenTtlMs, () => clock.wallMs()),

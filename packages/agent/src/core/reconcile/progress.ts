@@ -205,22 +205,38 @@ export function updateStatus(
   liveness?: LivenessMap,
 ): UpdateStatus | undefined {
   const progress = progressOf(view, liveness, service)
-  if (progress.positions.length === 0) return undefined
+  const State = updateStateOf(service, progress)
+  if (State === undefined) return undefined
   const times = progress.positions.flatMap((position) => (position.atMs === undefined ? [] : [position.atMs]))
   const started = startedAtMs(view, service, progress) ?? service.updatedAtMs
   const StartedAt = new Date(started).toISOString()
-  if (progress.paused) {
-    const State = service.rolledBack ? 'rollback_paused' : 'paused'
-    return { State, StartedAt, Message: pausedMessage(view, service, progress) }
+  switch (State) {
+    case 'paused':
+    case 'rollback_paused':
+      return { State, StartedAt, Message: pausedMessage(view, service, progress) }
+    case 'completed':
+    case 'rollback_completed': {
+      const CompletedAt = new Date(Math.max(...times)).toISOString()
+      return { State, StartedAt, CompletedAt, Message: `${nounOf(service)} completed` }
+    }
+    case 'rollback_started':
+      return { State, StartedAt, Message: 'manually requested rollback' }
+    case 'updating':
+      return { State, StartedAt, Message: 'update in progress' }
   }
-  if (progress.positions.every((position) => position.state === 'ok' || position.state === 'failed')) {
-    const CompletedAt = new Date(Math.max(...times)).toISOString()
-    const State = service.rolledBack ? 'rollback_completed' : 'completed'
-    return { State, StartedAt, CompletedAt, Message: `${nounOf(service)} completed` }
-  }
-  if (service.rolledBack)
-    return { State: 'rollback_started', StartedAt, Message: 'manually requested rollback' }
-  return { State: 'updating', StartedAt, Message: 'update in progress' }
+}
+
+/** `updateStatus` without its words and times, at half the cost. Undefined: nothing was ever updated. */
+export function updateStateOf(
+  service: Resource<ServiceSpec>,
+  { positions, paused }: Progress,
+): UpdateStatus['State'] | undefined {
+  if (positions.length === 0) return undefined
+  const { rolledBack } = service
+  if (paused) return rolledBack ? 'rollback_paused' : 'paused'
+  const isOver = positions.every(({ state }) => state === 'ok' || state === 'failed')
+  if (isOver) return rolledBack ? 'rollback_completed' : 'completed'
+  return rolledBack ? 'rollback_started' : 'updating'
 }
 
 function nounOf(service: Resource<ServiceSpec>): string {
