@@ -2,10 +2,12 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-for (const bench of ['placement.ts', 'decisions.ts', 'scale.ts', 'cluster.ts']) {
+for (const bench of ['placement.ts', 'decisions.ts', 'scale.ts', 'simulator.ts', 'cluster.ts']) {
   process.stdout.write(`\n${bench}\n`)
   const path = fileURLToPath(new URL(bench, import.meta.url))
   const options = bench === 'cluster.ts' ? process.argv.slice(2) : []
-  const { status } = spawnSync(process.execPath, [path, ...options], { stdio: 'inherit' })
+  // As `make sim` does.
+  const flags = bench === 'simulator.ts' ? ['--max-semi-space-size=64'] : []
+  const { status } = spawnSync(process.execPath, [...flags, path, ...options], { stdio: 'inherit' })
   if (status !== 0) process.exitCode = 1
 }

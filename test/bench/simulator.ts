@@ -21,7 +21,9 @@ async function speedOf(hosts: number, everyMs: number, virtualMs: number): Promi
     say({ kind: 'deploy', atMs: 0, via: 0, service: 'web', shape: { ...shape, replicas: 3 * hosts } }),
   )
   await world.pass(30_000)
-  for (let atMs = everyMs, turn = 0; everyMs > 0 && atMs < virtualMs; atMs += everyMs, turn += 1) {
+  const turns = everyMs === 0 ? 0 : Math.floor(virtualMs / everyMs)
+  for (let turn = 0; turn < turns; turn += 1) {
+    const atMs = turn * everyMs
     world.clock.after(atMs, () => {
       if (turn % 3 === 0) {
         void say({ kind: 'scale', atMs, via: turn, service: 'web', replicas: 3 * hosts + (turn % 2) })

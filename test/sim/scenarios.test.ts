@@ -31,7 +31,7 @@ async function running(seed: number, hosts: number, given: Partial<Shape> = {}):
   const people = new People(world)
   const promises = new Promises(world, people)
   const say = (deed: DistributiveOmit<Deed, 'atMs'>): Promise<unknown> =>
-    world.during(people.say({ ...deed, atMs: 0 } as Deed))
+    world.during(people.say({ ...deed, atMs: 0 }))
   await say({ kind: 'deploy', via: seed, service: 'web', shape: { ...shape, ...given } })
   await world.pass(15_000)
   const wrong = async (): Promise<readonly string[]> => [...(await promises.broken()), ...people.violations]
