@@ -160,6 +160,12 @@ function messageOf(answer: Answer | undefined): string {
 }
 
 function bodyOf(Name: string, shape: Shape, label: string): object {
+  const config = {
+    Parallelism: shape.parallelism,
+    Order: shape.order,
+    FailureAction: shape.onFailure,
+    Monitor: 1_000_000_000,
+  }
   const Healthcheck = shape.checked ? { Test: ['CMD', 'true'] } : undefined
   return {
     Name,
@@ -169,11 +175,7 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
       RestartPolicy: { Condition: 'any', Delay: 3_000_000_000 },
     },
     Mode: shape.global ? { Global: {} } : { Replicated: { Replicas: shape.replicas } },
-    UpdateConfig: {
-      Parallelism: shape.parallelism,
-      Order: shape.order,
-      FailureAction: shape.onFailure,
-      Monitor: 1_000_000_000,
-    },
+    UpdateConfig: config,
+    RollbackConfig: config,
   }
 }
