@@ -122,6 +122,20 @@ describe('agents', () => {
     await world.runs(3)
   })
 
+  it('a join that is not answered in time says so, and the same token can be tried again', async () => {
+    world = await World.of(1)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    const joiner = await world.add()
+    world.network.delay(() => 20_000)
+    await expect(world.during(joiner.agent.join(token, { author }))).rejects.toThrow(
+      /did not answer in time: .* try the same token again/,
+    )
+    expect(joiner.agent.state()).toEqual({ kind: 'inactive' })
+    world.network.delay(() => 1)
+    await world.during(joiner.agent.join(token, { author }))
+    expect(nth(0).agent.view().nodes.size).toBe(2)
+  })
+
   it('a token works once, and not after its time', async () => {
     world = await World.of(1)
     const { token } = await nth(0).agent.createToken({ ttlMs: 1_000 })

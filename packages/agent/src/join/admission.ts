@@ -99,7 +99,9 @@ export async function joinThrough(
   signal: AbortSignal,
 ): Promise<void> {
   const request = encode({ token: token.id, secret: token.secret, addresses: mesh.addresses() })
-  const answer = joinAnswerOf(await mesh.join(token.issuer, token.addresses, request, signal))
+  const answer = joinAnswerOf(
+    await asked(mesh.join(token.issuer, token.addresses, request, signal), token, signal),
+  )
   if (answer.clusterId !== token.clusterId) {
     throw new JoinFailedError(
       `the issuer is in cluster ${answer.clusterId}, the token in ${token.clusterId}: ask for a new token`,
@@ -109,6 +111,22 @@ export async function joinThrough(
   if (specs.byName('node', self) === undefined) {
     throw new JoinFailedError(
       "the issuer accepted the token and did not send this node's membership: try the same token again",
+    )
+  }
+}
+
+async function asked(
+  answer: Promise<Uint8Array>,
+  token: JoinTokenContent,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  try {
+    return await answer
+  } catch (error) {
+    if (!(signal.aborted && signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError'))
+      throw error
+    throw new JoinFailedError(
+      `node ${token.issuer} (${token.addresses.join(', ')}) did not answer in time: check that its agent runs and is not overloaded, then try the same token again`,
     )
   }
 }
