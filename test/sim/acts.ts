@@ -123,7 +123,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     )
     const fault = faultOf(random, hosts, rottenHost)
     if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
-    if (!wholeNetwork || isHarmless(fault)) acts.push({ atMs, forMs, ...fault })
+    if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }
   return {
     hosts,
@@ -172,10 +172,28 @@ const harmless: ReadonlySet<Fault['kind']> = new Set([
   'container unhealthy',
   'container removed',
   'clock jumps',
+  'engine slow',
+  'disk slow',
+  'duplication',
 ])
 
-export function isHarmless({ kind }: { readonly kind: Fault['kind'] }): boolean {
-  return harmless.has(kind)
+/** Faults that may make hosts take each other for dead. */
+const disturbing: ReadonlySet<Fault['kind']> = new Set([
+  'power off',
+  'torn write',
+  'kill agent',
+  'pause agent',
+  'clock runs at',
+  'partition',
+  'bridge',
+  'one way',
+  'loss',
+  'slow link',
+  'flapping',
+])
+
+export function isDisturbing({ kind }: { readonly kind: Fault['kind'] }): boolean {
+  return disturbing.has(kind)
 }
 
 type Loose<T> = T extends unknown ? Omit<T, 'atMs' | 'forMs'> : never
@@ -186,6 +204,8 @@ function faultOf(random: Random, hosts: number, rottenHost: number): Loose<Fault
   const other = (host + random.between(1, hosts - 1)) % hosts
   const which = random.between(0, 9)
   const sides = Array.from({ length: hosts }, () => random.between(0, random.chance(0.2) ? 2 : 1))
+  // Somebody is on another side than the first.
+  sides[other] = sides[host] === 0 ? 1 : 0
   const call = random.pick(engineCalls) ?? 'start'
   const faults: readonly (() => Loose<Fault>)[] = [
     () => ({ kind: 'power off', host }),

@@ -151,6 +151,24 @@ describe('who watches over', () => {
     expect(wrong).toContainEqual('the update of web has 2 slots down at once, of 1 allowed')
   })
 
+  test('turns tells of an agent that tries a spec everywhere before it has proved itself', async () => {
+    const startFirst = { ...deploy, shape: { ...shape, checked: true, order: 'start-first' as const } }
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [startFirst, update] }
+    expect(await runs(plan)).toEqual([])
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/reconcile/progress.ts',
+      { mayBegin: () => true },
+      plan,
+    )
+    expect(wrong).toContainEqual('the update of web tries a spec in 2 slots at once, of 1 allowed')
+  })
+
+  test('islands tells of a host that sees nobody and runs the world', async () => {
+    const island = { ...partition, sides: [0, 0, 0, 1] }
+    const { wrong } = await run({ seed: 1, plan: planWith([island]), islandRule: true })
+    expect(wrong).toContainEqual(expect.stringMatching(/^host4 sees nobody and takes over web\.\d$/))
+  })
+
   test('exclusive services tells of one that runs on both sides of a partition', async () => {
     const wrong = await runs(
       planWith([{ ...deploy, service: 'db', shape: { ...shape, exclusive: true } }, partition]),

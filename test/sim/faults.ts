@@ -1,130 +1,138 @@
 import type { TaskId } from '@moot/crdt-state'
-import { type Fault, isHarmless } from './acts.ts'
+import { type Fault, isDisturbing } from './acts.ts'
 import type { Host } from './host.ts'
 import type { World } from './world.ts'
 
-/** Breaks something, and mends it when its time is over. */
+type Of<Kind extends Fault['kind']> = Extract<Fault, { kind: Kind }>
+type Fix = () => void
+
+/** How each kind of fault is done; what it returns ends it. Undefined: nothing is left to end. */
+const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) => Fix | undefined } = {
+  'power off': (world, { host }) => powerOff(world.host(host), false),
+  'torn write': (world, { host }) => powerOff(world.host(host), true),
+  'kill agent'(world, { host: index, afterEffects }) {
+    const host = world.host(index)
+    host.life?.killAt(afterEffects)
+    return () => {
+      host.killAgent()
+      host.startAgentSoon()
+    }
+  },
+  'pause agent'(world, { host: index }) {
+    const host = world.host(index)
+    const { life, node } = host
+    if (life === undefined) return undefined
+    life.pause()
+    world.network.stall(node)
+    return () => {
+      life.resume()
+      if (life.alive) world.network.resume(node)
+    }
+  },
+  'clock runs at'(world, { host, rate }) {
+    const { drift } = world.host(host)
+    drift.rate = rate
+    return () => {
+      drift.rate = 1
+    }
+  },
+  'clock jumps'(world, { host, byMs }) {
+    world.host(host).drift.wallOffsetMs += byMs
+    return undefined
+  },
+  'engine down'(world, { host: index }) {
+    const host = world.host(index)
+    host.engine.down()
+    return () => {
+      if (host.isOn) host.engine.up()
+    }
+  },
+  'engine hangs'(world, { host, call }) {
+    const { engine } = world.host(host)
+    engine.hang(call)
+    return () => engine.release()
+  },
+  'engine slow'(world, { host: index, factor }) {
+    const host = world.host(index)
+    host.slowEngine(factor)
+    return () => host.slowEngine(1)
+  },
+  'engine fails'(world, { host, call, times }) {
+    const { engine } = world.host(host)
+    for (let time = 0; time < times; time += 1) engine.failNext(call)
+    return () => engine.failNoMore()
+  },
+  'container ends': (world, { host, which, exitCode }) =>
+    onTask(world.host(host), which, (engine, task) => engine.crash(task, exitCode)),
+  'container unhealthy': (world, { host, which }) =>
+    onTask(world.host(host), which, (engine, task) => engine.setHealth(task, 'unhealthy')),
+  'container removed': (world, { host, which }) =>
+    onTask(world.host(host), which, (engine, task) => engine.removeBehindBack(task)),
+  partition: (world, { sides }) => blocked(world, crossing(world, sides, undefined)),
+  bridge: (world, { sides, host }) => blocked(world, crossing(world, sides, world.host(host))),
+  'one way': (world, { from, to }) => blocked(world, [[world.host(from), world.host(to)]]),
+  loss(world, { from, to, probability }) {
+    const weather = world.weather(world.host(from).node, world.host(to).node)
+    weather.loss = probability
+    return () => {
+      weather.loss = 0
+    }
+  },
+  duplication(world, { from, to, probability }) {
+    const weather = world.weather(world.host(from).node, world.host(to).node)
+    weather.repeat = probability
+    return () => {
+      weather.repeat = 0
+    }
+  },
+  'slow link'(world, { from, to, slowMs }) {
+    const weather = world.weather(world.host(from).node, world.host(to).node)
+    weather.slowMs = slowMs
+    return () => {
+      weather.slowMs = 0
+    }
+  },
+  flapping: (world, act) => flap(world, act),
+  'disk full'(world, { host: index }) {
+    const host = world.host(index)
+    host.fillDisk(true)
+    return () => host.fillDisk(false)
+  },
+  'disk slow': (world, { host }) => world.host(host).holdDisk(),
+  'bit rot'(world, { host, which }) {
+    world.rot(world.host(host), which)
+    return undefined
+  },
+}
+
+/** Breaks something, and mends it when its time is over: of faults of one kind at one place, with the last of them. */
 export function fault(world: World, act: Fault): void {
-  const end = (undo: () => void): void => {
-    world.clock.after(act.forMs, undo)
-  }
-  const links = (blocked: readonly (readonly [Host, Host])[]): void => {
-    const undo = blocked.map(([from, to]) => world.block(from, to))
-    end(() => {
-      for (const unblock of undo) unblock()
-    })
-  }
-  if (!isHarmless(act)) world.disturb(act.forMs)
-  switch (act.kind) {
-    case 'power off': {
-      const host = world.host(act.host)
-      if (!host.isOn) return
-      host.powerOff()
-      return end(() => host.powerOn())
-    }
-    case 'kill agent': {
-      const host = world.host(act.host)
-      host.life?.killAt(act.afterEffects)
-      return end(() => {
-        host.killAgent()
-        void host.startAgent()
-      })
-    }
-    case 'pause agent': {
-      const host = world.host(act.host)
-      const { life } = host
-      if (life === undefined) return
-      life.pause()
-      world.network.stall(host.node)
-      return end(() => {
-        life.resume()
-        if (life.alive) world.network.resume(host.node)
-      })
-    }
-    case 'clock runs at': {
-      const { drift } = world.host(act.host)
-      drift.rate = act.rate
-      return end(() => {
-        drift.rate = 1
-      })
-    }
-    case 'clock jumps':
-      world.host(act.host).drift.wallOffsetMs += act.byMs
-      return
-    case 'engine down': {
-      const host = world.host(act.host)
-      host.engine.down()
-      return end(() => {
-        if (host.isOn) host.engine.up()
-      })
-    }
-    case 'engine hangs': {
-      const { engine } = world.host(act.host)
-      engine.hang(act.call)
-      return end(() => engine.release())
-    }
-    case 'engine slow': {
-      const host = world.host(act.host)
-      host.slowEngine(act.factor)
-      return end(() => host.slowEngine(1))
-    }
-    case 'engine fails': {
-      const { engine } = world.host(act.host)
-      for (let time = 0; time < act.times; time += 1) engine.failNext(act.call)
-      return end(() => engine.failNoMore())
-    }
-    case 'container ends':
-      return onTask(world.host(act.host), act.which, (engine, task) => engine.crash(task, act.exitCode))
-    case 'container unhealthy':
-      return onTask(world.host(act.host), act.which, (engine, task) => engine.setHealth(task, 'unhealthy'))
-    case 'container removed':
-      return onTask(world.host(act.host), act.which, (engine, task) => engine.removeBehindBack(task))
-    case 'partition':
-      return links(crossing(world, act.sides, undefined))
-    case 'bridge':
-      return links(crossing(world, act.sides, world.host(act.host)))
-    case 'one way':
-      return links([[world.host(act.from), world.host(act.to)]])
-    case 'loss': {
-      const weather = world.weather(world.host(act.from).node, world.host(act.to).node)
-      weather.loss = act.probability
-      return end(() => {
-        weather.loss = 0
-      })
-    }
-    case 'duplication': {
-      const weather = world.weather(world.host(act.from).node, world.host(act.to).node)
-      weather.repeat = act.probability
-      return end(() => {
-        weather.repeat = 0
-      })
-    }
-    case 'slow link': {
-      const weather = world.weather(world.host(act.from).node, world.host(act.to).node)
-      weather.slowMs = act.slowMs
-      return end(() => {
-        weather.slowMs = 0
-      })
-    }
-    case 'flapping':
-      return flap(world, act)
-    case 'disk full': {
-      const host = world.host(act.host)
-      host.fillDisk(true)
-      return end(() => host.fillDisk(false))
-    }
-    case 'disk slow': {
-      const release = world.host(act.host).disk.holdSync()
-      return end(release)
-    }
-    case 'torn write': {
-      const host = world.host(act.host)
-      if (!host.isOn) return
-      host.powerOff({ torn: true })
-      return end(() => host.powerOn())
-    }
-    case 'bit rot':
-      world.rot(world.host(act.host), act.which)
+  if (isDisturbing(act)) world.disturb(act.forMs)
+  if (act.kind.startsWith('disk')) world.impair(act.forMs)
+  // The table has for each kind what does that kind.
+  const doing = doings[act.kind] as (world: World, act: Fault) => Fix | undefined
+  const fix = doing(world, act)
+  if (fix !== undefined) world.endAfter(act.forMs, placeOf(act), fix)
+}
+
+function placeOf(act: Fault): string | undefined {
+  // Each of these ends what it began itself.
+  if (['partition', 'bridge', 'one way', 'flapping', 'disk slow', 'pause agent'].includes(act.kind))
+    return undefined
+  const { kind, host, from, to } = { host: undefined, from: undefined, to: undefined, ...act }
+  return `${kind} ${host ?? `${from} ${to}`}`
+}
+
+function powerOff(host: Host, torn: boolean): Fix | undefined {
+  if (!host.isOn) return undefined
+  host.powerOff({ torn })
+  return () => host.powerOn()
+}
+
+function blocked(world: World, links: readonly (readonly [Host, Host])[]): Fix {
+  const undo = links.map(([from, to]) => world.block(from, to))
+  return () => {
+    for (const unblock of undo) unblock()
   }
 }
 
@@ -141,22 +149,31 @@ function crossing(
 }
 
 /** The host's cable has a loose contact. */
-function flap(world: World, act: Extract<Fault, { kind: 'flapping' }>): void {
-  const host = world.host(act.host)
-  const endMs = world.nowMs + act.forMs
+function flap(world: World, { host: index, forMs, periodMs }: Of<'flapping'>): Fix {
+  const host = world.host(index)
   const others = world.hosts.filter((other) => other !== host)
+  const endMs = world.nowMs + forMs
+  let mend: Fix = () => undefined
   const loose = (): void => {
     if (world.nowMs >= endMs) return
-    const undo = others.map((other) => world.block(host, other))
-    world.clock.after(act.periodMs, () => {
-      for (const unblock of undo) unblock()
-      world.clock.after(act.periodMs, loose)
+    mend = blocked(
+      world,
+      others.map((other) => [host, other]),
+    )
+    world.clock.after(periodMs, () => {
+      mend()
+      mend = () => undefined
+      world.clock.after(periodMs, loose)
     })
   }
   loose()
+  return () => {
+    mend()
+    mend = () => undefined
+  }
 }
 
-function onTask(host: Host, which: number, act: (engine: Host['engine'], task: TaskId) => void): void {
+function onTask(host: Host, which: number, act: (engine: Host['engine'], task: TaskId) => void): undefined {
   const running = host.engine.containers().filter(({ observation }) => observation.state === 'running')
   const found = running[which % Math.max(1, running.length)]
   if (found !== undefined) act(host.engine, found.observation.task)

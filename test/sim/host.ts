@@ -37,6 +37,8 @@ export interface HostOptions {
   /** The decision rules that its agent can follow; default: all. */
   readonly rules?: readonly Rules[]
   readonly sabotage?: Sabotage | undefined
+  /** The agent could not start; it is tried again. */
+  readonly onFailedStart: (host: Host, error: unknown) => void
   readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
   /** The agent stops or removes a container that runs. */
   readonly onStop: (host: Host, task: TaskId) => void
@@ -53,6 +55,9 @@ export interface Answer {
   readonly status: number
   readonly body: unknown
 }
+
+/** Between a failed start and the next, ms. */
+const restartDelayMs = 2_000
 
 /** Of an engine on two cores that does nothing else, ms. */
 const latencyMs = {
@@ -84,7 +89,9 @@ export class Host {
   #keysMade = 0
   #tears = false
   readonly #latencyMs: Partial<Record<MemoryCall, number>> = { ...latencyMs }
-  #disk: MemoryStorage = memoryStorage()
+  #disk: MemoryStorage
+  /** What holds its disk up. */
+  readonly #holds = new Set<Promise<void>>()
   #note: string | undefined
   #on = true
   #running: Running | undefined
@@ -94,6 +101,7 @@ export class Host {
     this.#options = options
     this.rules = options.rules ?? knownRules
     this.#identity = this.#newIdentity()
+    this.#disk = this.#fitted(memoryStorage())
     this.engine = new MemoryEngine({
       clock: options.clock,
       node: this.node,
@@ -135,13 +143,46 @@ export class Host {
     this.#disk.fill(isFull)
   }
 
+  /** Nothing gets onto the disk until what this returns is called. */
+  holdDisk(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#holds.add(promise)
+    return () => {
+      this.#holds.delete(promise)
+      resolve()
+    }
+  }
+
+  /** A disk as this host's are: what is written is on its way for a while. */
+  #fitted(disk: MemoryStorage): MemoryStorage {
+    const { clock, random } = this.#options
+    disk.fill(this.isFull)
+    disk.syncTakes(async () => {
+      await new Promise<void>((resolve) => clock.after(random.between(1, 4), resolve))
+      for (let held = [...this.#holds]; held.length > 0; held = [...this.#holds]) await Promise.all(held)
+    })
+    return disk
+  }
+
   /** Resolves when it has begun; it may be killed before. */
   async startAgent(): Promise<void> {
     if (!this.#on || this.#running !== undefined) return
     const running = this.#boot()
     this.#running = running
     // A killed agent's start never ends, and nobody waits for it.
-    await running.life.effect(() => running.agent.start()).catch(() => running.life.kill())
+    await running.life
+      .effect(() => running.agent.start())
+      .catch((error: unknown) => {
+        this.#options.onFailedStart(this, error)
+        running.life.kill()
+        this.#options.clock.after(restartDelayMs, () => this.startAgentSoon())
+      })
+  }
+
+  /** As the service manager of a real host does. */
+  startAgentSoon(): void {
+    // It ends by itself: it never rejects, and is tried again where it fails.
+    void this.startAgent()
   }
 
   killAgent(): void {
@@ -168,7 +209,7 @@ export class Host {
     this.#on = true
     this.#options.network.uncut(this.node)
     this.engine.powerOn()
-    void this.startAgent()
+    this.startAgentSoon()
   }
 
   /** Asks this host's agent, as `docker` would over its socket. Undefined: it died before it answered. */
@@ -179,7 +220,8 @@ export class Host {
     running.life.onKill(() => gone.resolve(undefined))
     await running.life.awake()
     // The HTTP stand-in goes by way of streams, which take several turns of the event loop.
-    this.#options.clock.settleRounds += 5
+    const { clock } = this.#options
+    clock.settleRounds += 5
     const answered = inject((req, res) => void running.api.handle(req, res), {
       method,
       url: path,
@@ -188,12 +230,11 @@ export class Host {
       status: statusCode,
       body: payload === '' ? undefined : (JSON.parse(payload) as unknown),
     }))
-    answered
-      .finally(() => {
-        this.#options.clock.settleRounds -= 5
-      })
-      .catch(() => undefined)
-    return Promise.race([gone.promise, answered])
+    try {
+      return await Promise.race([gone.promise, answered])
+    } finally {
+      clock.settleRounds -= 5
+    }
   }
 
   #newIdentity(): Identity {
@@ -220,8 +261,7 @@ export class Host {
       wipe: (andKey) => {
         if (!life.alive) return
         if (andKey) this.#identity = this.#newIdentity()
-        this.#disk = memoryStorage()
-        this.#disk.fill(this.isFull)
+        this.#disk = this.#fitted(memoryStorage())
         this.#note = undefined
       },
     }
@@ -233,9 +273,9 @@ export class Host {
     life.onKill(() => {
       this.#running = undefined
       // Whatever was under way towards the disk may have got there, without a word.
-      this.#disk = this.#disk.reopen({ landed: this.#tears ? 1 : random.between(0, 2), torn: this.#tears })
+      const landed = this.#tears ? 1 : random.between(0, 2)
+      this.#disk = this.#fitted(this.#disk.reopen({ landed, torn: this.#tears }))
       this.#tears = false
-      this.#disk.fill(this.isFull)
       network.vanish(this.node)
     })
     const logger = pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent', base: { host: this.name } })

@@ -4,20 +4,26 @@ import type { Answer, Host } from './host.ts'
 import type { NodeRow, ServiceRow } from './rows.ts'
 import type { World } from './world.ts'
 
+/** Where nothing is broken, everybody knows of a change within this time, ms. */
+const spreadWithinMs = 5_000
+
 /** People at the hosts: what they do through any agent's API, and what they were answered. */
 export class People {
   /** Answers that nobody should get. */
   readonly violations: string[] = []
   /** Labels of acknowledged writes, by the service's name or the node's id. */
   readonly acknowledged = new Map<string, Set<string>>()
-  /** Somebody tried to remove it or to roll it back: whether an earlier write still shows is not known from outside. */
-  readonly takenBack = new Set<string>()
+  /** Joined, or founded the cluster, and never asked to leave. */
+  readonly members: Set<Host>
+  /** When somebody last tried to remove it or to roll it back: what was written before may be gone, and may be not. */
+  readonly #takenBackMs = new Map<string, number>()
   readonly #world: World
   #written = 0
   readonly #listeners: ((subject: string, label: string) => void)[] = []
 
   constructor(world: World) {
     this.#world = world
+    this.members = new Set(world.members())
   }
 
   onAcknowledged(listener: (subject: string, label: string) => void): void {
@@ -60,7 +66,7 @@ export class People {
       case 'rollback': {
         const row = await this.#service(host, deed.service)
         if (row === undefined) return undefined
-        this.takenBack.add(deed.service)
+        this.#takeBack(deed.service)
         return host.ask(
           'POST',
           `/services/${row.ID}/update?version=${row.Version.Index}&rollback=previous`,
@@ -68,7 +74,7 @@ export class People {
         )
       }
       case 'remove':
-        this.takenBack.add(deed.service)
+        this.#takeBack(deed.service)
         return host.ask('DELETE', `/services/${deed.service}`)
       case 'restore':
         return host.ask('POST', `/moot/v1/restore/service/${deed.service}`)
@@ -80,11 +86,14 @@ export class People {
         const token = await host.ask('GET', '/swarm')
         if (token?.status !== 200) return token
         const { JoinTokens } = token.body as { readonly JoinTokens: { readonly Worker: string } }
-        return joiner.ask('POST', '/swarm/join', { JoinToken: JoinTokens.Worker })
+        const answer = await joiner.ask('POST', '/swarm/join', { JoinToken: JoinTokens.Worker })
+        if (answer?.status === 200) this.members.add(joiner)
+        return answer
       }
       case 'leave': {
         const leaver = this.#world.host(deed.host)
-        this.takenBack.add(leaver.node)
+        this.#takeBack(leaver.node)
+        this.members.delete(leaver)
         return leaver.ask('POST', '/swarm/leave')
       }
     }
@@ -101,10 +110,22 @@ export class People {
     const { Warnings } = (answer.body ?? {}) as { readonly Warnings?: readonly string[] | null }
     // Where it says that one disk only has it, that disk may be lost.
     if (Warnings?.some((warning) => warning.startsWith('stored on this node only')) === true) return answer
+    if (!this.#counts(subject)) return answer
     const labels = this.acknowledged.get(subject) ?? new Set()
     this.acknowledged.set(subject, labels.add(label))
     for (const listener of this.#listeners) listener(subject, label)
     return answer
+  }
+
+  #takeBack(subject: string): void {
+    this.acknowledged.delete(subject)
+    this.#takenBackMs.set(subject, this.#world.nowMs)
+  }
+
+  /** A write that may not have known of a removal loses against it, as people are told. */
+  #counts(subject: string): boolean {
+    const sinceMs = this.#takenBackMs.get(subject)
+    return sinceMs === undefined || (this.#world.isPeaceful && this.#world.nowMs - sinceMs > spreadWithinMs)
   }
 
   async #service(host: Host, name: string): Promise<ServiceRow | undefined> {

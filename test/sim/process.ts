@@ -87,10 +87,19 @@ export interface Drift {
 export function processClock(world: Clock, drift: Drift, life: Life): Clock {
   let lastMs = world.monotonicMs()
   let ownMs = 0
-  const after: Clock['after'] = (ms, callback) =>
-    world.after(ms / drift.rate, () => {
-      life.run(callback)
+  const after: Clock['after'] = (ms, callback) => {
+    // A timer that fell due while the process stood still can be cancelled before it runs.
+    let isCancelled = false
+    const cancel = world.after(ms / drift.rate, () => {
+      life.run(() => {
+        if (!isCancelled) callback()
+      })
     })
+    return () => {
+      isCancelled = true
+      cancel()
+    }
+  }
   return {
     monotonicMs() {
       const nowMs = world.monotonicMs()

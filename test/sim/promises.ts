@@ -78,9 +78,10 @@ export class Promises {
     const { network, clock } = this.#world
     const members = this.#world.members()
     const beganMs = clock.monotonicMs()
+    const via = this.#world.hosts.indexOf(members[0]!)
     const before = network.carried()
     await this.#world.during(
-      this.#people.say({ kind: 'availability', atMs: 0, via: 0, host: 0, state: 'active' }),
+      this.#people.say({ kind: 'availability', atMs: 0, via, host: via, state: 'active' }),
     )
     await this.#world.pass(talkForMs)
     const forMs = clock.monotonicMs() - beganMs
@@ -102,6 +103,8 @@ export class Promises {
     const silent = this.#world.hosts.filter((host) => host.agent === undefined)
     if (silent.length > 0) return silent.map(({ name }) => `${name} has no agent`)
     const hosts = this.#world.members()
+    const missing = [...this.#people.members].filter((host) => !host.isMember)
+    if (missing.length > 0) return missing.map(({ name }) => `${name} has lost its membership`)
     const services = await this.#listed<ServiceRow>('/services')
     const nodes = await this.#listed<NodeRow>('/nodes')
     const [first] = hosts
@@ -141,15 +144,21 @@ export class Promises {
 
   /** Every agent has computed the same. */
   #placements(): readonly string[] {
-    const told = new Set(
-      this.#world.members().map(({ agent }) => {
-        const slots = [...(agent?.placement().slots ?? [])].map(([slot, where]) =>
-          where.kind === 'held' ? `${slot} ${where.holder.node}` : `${slot} ${where.kind}`,
-        )
-        return slots.toSorted().join('\n')
-      }),
-    )
-    return told.size > 1 ? ['the agents place differently'] : []
+    const told = new Map<string, Map<string, string[]>>()
+    for (const { name, agent } of this.#world.members()) {
+      for (const [slot, where] of agent?.placement().slots ?? []) {
+        const place = where.kind === 'held' ? this.#world.nameOf(where.holder.node) : where.kind
+        const places = told.get(slot) ?? new Map<string, string[]>()
+        places.set(place, [...(places.get(place) ?? []), name])
+        told.set(slot, places)
+      }
+    }
+    const members = this.#world.members().length
+    return [...told].flatMap(([slot, places]) => {
+      const isSame = places.size === 1 && [...places.values()].flat().length === members
+      const words = [...places].map(([place, names]) => `${place} by ${names.join(' and ')}`)
+      return isSame ? [] : [`slot ${slot} is placed differently: ${words.join(', ')}`]
+    })
   }
 
   /** What an agent has worked out step by step, as it learnt, is what follows from what it knows now. */
@@ -178,7 +187,6 @@ export class Promises {
   #lost(services: readonly ServiceRow[], nodes: readonly NodeRow[]): readonly string[] {
     const wrong: string[] = []
     for (const [subject, labels] of this.#people.acknowledged) {
-      if (this.#people.takenBack.has(subject)) continue
       const found =
         services.find(({ Spec }) => Spec.Name === subject)?.Spec.Labels ??
         nodes.find(({ ID }) => ID === subject)?.Spec.Labels
@@ -227,7 +235,7 @@ export class Promises {
     const sinceMs = this.#world.nowMs
     const look = (): void => {
       // Removed, rolled back or cut off meanwhile: whether it should be seen is not known from outside.
-      if (!this.#world.isPeaceful || this.#people.takenBack.has(subject)) return
+      if (!this.#world.isOpen || this.#people.acknowledged.get(subject)?.has(label) !== true) return
       const afterMs = this.#world.nowMs - sinceMs
       if (this.#world.members().every(({ agent }) => agent !== undefined && shows(agent, subject, label))) {
         this.visibleMs.push(afterMs)

@@ -13,6 +13,8 @@ export interface RunOptions {
   /** Default: drawn from the seed. */
   readonly plan?: Plan
   readonly sabotage?: Sabotage | undefined
+  /** Also watch over what agents do not keep to yet. */
+  readonly islandRule?: boolean
 }
 
 export interface Outcome extends Verdict {
@@ -34,7 +36,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
   const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs)
   const world = await World.of({ seed, hosts: plan.hosts, founders: plan.founders, sabotage })
   const people = new People(world)
-  const watchers = new Watchers(world, plan.wholeNetwork)
+  const watchers = new Watchers(world, { wholeNetwork: plan.wholeNetwork, islandRule: options.islandRule })
   const promises = new Promises(world, people)
   const wrongMeanwhile: string[] = []
   const beganMs = world.nowMs
@@ -86,14 +88,15 @@ export async function run(options: RunOptions): Promise<Outcome> {
  * run is left alone: it has to come about by itself.
  */
 async function lastWord(world: World, people: People): Promise<void> {
-  for (const host of world.hosts) if (host.agent === undefined) await world.during(host.startAgent())
   await world.pass(10_000)
   for (const [index, host] of world.hosts.entries()) {
-    if (!host.isMember) continue
+    const own = host.agent?.state().kind === 'active' ? host.agent.view().nodes.get(host.node) : undefined
+    if (own === undefined || own.spec.Availability === 'active') continue
     await world.during(
       people.say({ kind: 'availability', atMs: 0, via: index, host: index, state: 'active' }),
     )
   }
+  await removeGhosts(world)
   for (const service of ['api', 'db', 'web']) {
     const found = [...(world.members()[0]?.agent?.view().services.values() ?? [])].find(
       ({ name }) => name === service,
@@ -101,5 +104,15 @@ async function lastWord(world: World, people: People): Promise<void> {
     const image = found?.spec.TaskTemplate.ContainerSpec.Image ?? ''
     if (!/:(?:bad|sick|missing)/.test(image)) continue
     await world.during(people.say({ kind: 'image', atMs: 0, via: 0, service, image: `${service}:last` }))
+  }
+}
+
+/** A node that left while nobody heard it is dead to the others. The person who reads so in the list removes it. */
+async function removeGhosts(world: World): Promise<void> {
+  const [first] = world.members()
+  for (const node of first?.agent?.view().nodes.keys() ?? []) {
+    if (world.hosts.some((host) => host.node === node)) continue
+    world.tell(`${node} is nobody's any more: removed`)
+    await world.during(first!.ask('DELETE', `/nodes/${node}?force=true`))
   }
 }

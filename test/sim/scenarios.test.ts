@@ -83,7 +83,7 @@ describe.each(seeds)('with seed %i', (seed) => {
     await world.pass(seed * 40)
     for (const host of world.hosts) host.killAgent()
     await world.pass(2_000)
-    for (const host of world.hosts) void host.startAgent()
+    for (const host of world.hosts) host.startAgentSoon()
     await world.pass(30_000)
     expect(all(world)).toEqual(expect.arrayContaining([...before]))
     expect(await wrong()).toEqual([])

@@ -12,6 +12,8 @@ export interface Verdict {
   readonly virtualMs: number
   /** After how long acknowledged writes were seen at every host, where nothing stood in their way, ms. */
   readonly visibleMs: readonly number[]
+  /** It got stuck, or its process ended: nothing more is known of it. */
+  readonly isLost?: boolean
 }
 
 /** A run that needs longer than this is stuck, not slow: the slowest takes a tenth of it. */
@@ -30,8 +32,8 @@ export async function runSeeds(
     try {
       for (let next = left.next(); next.done !== true; next = left.next()) {
         const verdict = await ask(child, next.value)
-        options.onVerdict(verdict ?? stuck(next.value))
-        if (verdict !== undefined) continue
+        options.onVerdict(verdict)
+        if (child.connected && !verdict.isLost) continue
         child.kill('SIGKILL')
         child = startProcess()
       }
@@ -46,10 +48,9 @@ function startProcess(): ChildProcess {
   return fork(join(import.meta.dirname, 'seed-process.ts'), { execArgv })
 }
 
-/** Undefined: it is stuck. Rejects where the run itself throws. */
-async function ask(child: ChildProcess, seed: number): Promise<Verdict | undefined> {
+async function ask(child: ChildProcess, seed: number): Promise<Verdict> {
   const ended = new AbortController()
-  const onExit = (): void => ended.abort(new Error(`the process of seed ${seed} ended: see what it printed`))
+  const onExit = (): void => ended.abort()
   child.once('exit', onExit)
   const late = AbortSignal.timeout(stuckAfterMs)
   try {
@@ -57,21 +58,17 @@ async function ask(child: ChildProcess, seed: number): Promise<Verdict | undefin
     child.send(seed)
     const [verdict] = (await told) as [Verdict]
     return verdict
-  } catch (error) {
-    if (late.aborted) return undefined
-    throw ended.signal.reason ?? error
+  } catch {
+    const why = late.aborted
+      ? `is still not over after ${stuckAfterMs / 1_000} s of real time`
+      : 'ended its process'
+    return lost(seed, why)
   } finally {
     child.off('exit', onExit)
   }
 }
 
-function stuck(seed: number): Verdict {
+function lost(seed: number, why: string): Verdict {
   const plan = { hosts: 0, founders: 0, acts: [], wholeNetwork: false, calmAtMs: 0 }
-  return {
-    seed,
-    plan,
-    wrong: [`still not over after ${stuckAfterMs / 1_000} s of real time`],
-    virtualMs: 0,
-    visibleMs: [],
-  }
+  return { seed, plan, wrong: [`the run ${why}`], virtualMs: 0, visibleMs: [], isLost: true }
 }

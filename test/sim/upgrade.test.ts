@@ -26,7 +26,7 @@ async function upgraded(
 ) {
   const world = await World.of({ seed, hosts })
   const people = new People(world)
-  const watchers = new Watchers(world, false)
+  const watchers = new Watchers(world, { wholeNetwork: false })
   const promises = new Promises(world, people)
   await world.during(people.say({ kind: 'deploy', atMs: 0, via: 0, service: 'web', shape }))
   await world.pass(10_000)
@@ -35,7 +35,7 @@ async function upgraded(
     host.killAgent()
     await world.pass(500)
     host.rules = [firstRules, nextRules]
-    await host.startAgent()
+    await world.during(host.startAgent())
     await world.pass(2_000)
     await each((deed) => world.during(people.say(deed)), at)
     await world.pass(10_000)
@@ -89,7 +89,7 @@ describe('an upgrade to agents that know newer rules, one host after the other',
         host.killAgent()
         await world.pass(100)
         host.rules = index === 0 ? rules : all
-        await host.startAgent()
+        await world.during(host.startAgent())
         await world.pass(3_000)
       }
       await world.pass(5_000)

@@ -4,12 +4,20 @@ import {
   slotId,
   specDigest,
   type ServiceSpec,
+  type SpecDigest,
   type TaskId,
 } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
 import { wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
+
+export interface WatchOptions {
+  /** No host is ever cut off or dead: one connected side, whose updates keep to their policy. */
+  readonly wholeNetwork: boolean
+  /** An isolated host takes nothing over. Agents do not keep to it yet: it comes with membership's island rule. */
+  readonly islandRule?: boolean | undefined
+}
 
 /** A task that has been well for so long is somebody's service, ms. */
 const servesAfterMs = 1_000
@@ -24,18 +32,23 @@ export class Watchers {
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
   readonly #wellSinceMs = new Map<TaskId, number>()
-  readonly #wholeNetwork: boolean
+  /** Specs that were well in a slot. */
+  readonly #proven = new Map<SlotId, Set<SpecDigest>>()
+  /** Slots that an update has put on a spec which was not well there yet. */
+  readonly #trying = new Map<SlotId, SpecDigest>()
+  readonly #options: WatchOptions
 
-  /** @param wholeNetwork no host is ever cut off, slow or dead: one connected side, whose updates keep to their policy. */
-  constructor(world: World, wholeNetwork: boolean) {
+  constructor(world: World, options: WatchOptions) {
     this.#world = world
-    this.#wholeNetwork = wholeNetwork
+    this.#options = options
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkUpdate(host, task)
     })
-    world.onContainer((_host, setup, observation) => {
+    world.onContainer((host, setup, observation) => {
       this.#checkExclusive(setup, observation)
+      this.#checkTurn(setup, observation)
+      if (observation.state === 'created') this.#checkIsland(host, setup)
       this.#follow(setup, observation)
       if (!isWell(observation)) this.#wellSinceMs.delete(setup.task.id)
       else if (!this.#wellSinceMs.has(setup.task.id)) this.#wellSinceMs.set(setup.task.id, world.nowMs)
@@ -105,7 +118,12 @@ export class Watchers {
     const isUpdate =
       specDigest(setup.spec) !== specDigest(service.spec) &&
       wantedSlots(this.#world, service.spec).has(String(setup.task.slot))
-    if (!this.#wholeNetwork || !isUpdate || parallelism === 0 || service.spec.Mode.Global !== undefined)
+    if (
+      !this.#options.wholeNetwork ||
+      !isUpdate ||
+      parallelism === 0 ||
+      service.spec.Mode.Global !== undefined
+    )
       return
     if (this.#isUp(slot, task)) return
     this.#downByUpdate.set(slot, host)
@@ -115,6 +133,39 @@ export class Watchers {
         `the update of ${service.name} has ${down.length} slots down at once, of ${parallelism} allowed`,
       )
     }
+  }
+
+  /** An update goes on where the spec has proved itself: so many slots at a time have a spec that has not. */
+  #checkTurn({ task, spec, service }: TaskSetup, observation: ContainerObservation): void {
+    const slot = slotId(task.service, task.slot)
+    const digest = specDigest(spec)
+    const proven = this.#proven.get(slot) ?? new Set()
+    if (isWell(observation)) this.#proven.set(slot, proven.add(digest))
+    const isTried =
+      observation.state === 'created' || (observation.state === 'running' && !isWell(observation))
+    if (!isTried || observation.health === 'unhealthy' || proven.size === 0 || proven.has(digest)) {
+      if (this.#trying.get(slot) === digest) this.#trying.delete(slot)
+      return
+    }
+    this.#trying.set(slot, digest)
+    const parallelism = parallelismOf(spec)
+    if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
+    const tried = [...this.#trying].filter(
+      ([other, its]) => its === digest && other.startsWith(`${task.service}.`),
+    )
+    if (tried.length <= parallelism) return
+    this.#tell(
+      `the update of ${service.name} tries a spec in ${tried.length} slots at once, of ${parallelism} allowed`,
+    )
+  }
+
+  /** Who sees nobody of three or more cannot tell an outage from being cut off: it takes nothing over. */
+  #checkIsland(host: Host, { task, service }: TaskSetup): void {
+    if (this.#options.islandRule !== true) return
+    const members = this.#world.members()
+    const seesSomebody = members.some((other) => other !== host && this.#world.reaches(host, other))
+    if (seesSomebody || members.length < 3 || typeof task.slot === 'string') return
+    this.#tell(`${host.name} sees nobody and takes over ${service.name}.${task.slot}`)
   }
 
   /** Runs some other task of this slot, and is it well? */

@@ -26,6 +26,9 @@ export interface WorldOptions {
   readonly sabotage?: Sabotage | undefined
 }
 
+/** What a disk did not take is taken with the next comparison, ms. */
+const catchUpMs = 10_000
+
 /** After a fault has ended, its consequences are undone within this time, ms. */
 const aftermathMs = 60_000
 
@@ -41,7 +44,9 @@ export class World {
   readonly #options: WorldOptions
   readonly #weather = new Map<string, Weather>()
   readonly #blocks = new Map<string, number>()
+  readonly #broken = new Map<string, number>()
   #disturbedUntilMs = 0
+  #impairedUntilMs = 0
   readonly #containerListeners: ((
     host: Host,
     setup: TaskSetup,
@@ -54,7 +59,8 @@ export class World {
     this.#options = options
     this.clock.settleRounds = 1
     this.settings = { ...defaults, ...options.settings }
-    this.random = randomFrom(options.seed)
+    // Not the plan's stream: what is left out of a plan must not change what happens to hosts.
+    this.random = randomFrom(options.seed ^ 0x3a1e)
     const chance = randomFrom(options.seed ^ 0x5eed)
     this.network = memoryNetwork({ clock: this.clock })
     this.network.drop(
@@ -72,12 +78,12 @@ export class World {
   /** A cluster of so many hosts, formed with tokens. */
   static async of(options: WorldOptions): Promise<World> {
     const world = new World(options)
-    for (const host of world.hosts) await host.startAgent()
+    for (const host of world.hosts) await world.during(host.startAgent())
     const [first, ...others] = world.hosts.slice(0, options.founders)
     const author = { node: 'sim', client: 'sim', atMs: 0 }
     await world.during(first!.agent!.init({ author }))
     for (const host of others) {
-      const { token } = await first!.agent!.createToken({ ttlMs: 60_000 })
+      const { token } = await world.during(first!.agent!.createToken({ ttlMs: 60_000 }))
       await world.during(host.agent!.join(token, { author }))
     }
     await world.pass(2_000)
@@ -88,6 +94,10 @@ export class World {
     const host = this.hosts[index % this.hosts.length]
     if (host === undefined) throw new Error('a world without hosts')
     return host
+  }
+
+  nameOf(node: NodeId): string {
+    return this.hosts.find((host) => host.node === node)?.name ?? node
   }
 
   get nowMs(): number {
@@ -135,9 +145,39 @@ export class World {
     }
   }
 
+  /** Nothing stands between these two hosts, in either direction, and both are on. */
+  reaches(from: Host, to: Host): boolean {
+    const isOpen = (a: Host, b: Host): boolean => (this.#blocks.get(`${a.node}>${b.node}`) ?? 0) === 0
+    return from.isOn && to.isOn && isOpen(from, to) && isOpen(to, from)
+  }
+
+  /** Calls `fix` then; of several that are under way at one place, with the last of them. */
+  endAfter(forMs: number, place: string | undefined, fix: () => void): void {
+    if (place === undefined) {
+      this.clock.after(forMs, fix)
+      return
+    }
+    this.#broken.set(place, (this.#broken.get(place) ?? 0) + 1)
+    this.clock.after(forMs, () => {
+      const left = (this.#broken.get(place) ?? 1) - 1
+      this.#broken.set(place, left)
+      if (left === 0) fix()
+    })
+  }
+
   /** Something is broken for so long that makes hosts take each other for dead. */
   disturb(forMs: number): void {
     this.#disturbedUntilMs = Math.max(this.#disturbedUntilMs, this.nowMs + forMs + aftermathMs)
+  }
+
+  /** Some disk takes nothing for so long: what others write does not get onto it. */
+  impair(forMs: number): void {
+    this.#impairedUntilMs = Math.max(this.#impairedUntilMs, this.nowMs + forMs + catchUpMs)
+  }
+
+  /** Nothing stands in the way of what is written. */
+  get isOpen(): boolean {
+    return this.isPeaceful && this.nowMs > this.#impairedUntilMs
   }
 
   /** Nobody has had a reason for long to take anybody for dead. */
@@ -191,6 +231,11 @@ export class World {
           `  ${at.name}: ${setup.service.name}.${setup.task.slot} ${state}${health === 'none' ? '' : ` ${health}`}`,
         )
         for (const listener of this.#containerListeners) listener(at, setup, observation)
+      },
+      onFailedStart: (at, error) => {
+        this.tell(
+          `  the agent of ${at.name} cannot start: ${error instanceof Error ? error.message : String(error)}`,
+        )
       },
       onStop: (at, task) => {
         for (const listener of this.#stopListeners) listener(at, task)

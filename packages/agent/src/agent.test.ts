@@ -2,7 +2,7 @@ import type { MemoryStorage } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
 import { firstRules, type Rules } from './core/rules.ts'
-import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
+import { AlreadyInClusterError, CutOffError, LastNodeError, NotInClusterError } from './errors.ts'
 
 const secondRules: Rules = { ...firstRules, version: 2 }
 
@@ -108,6 +108,17 @@ describe('agents', () => {
     ).toEqual([])
     await world.until('two members are left', () => nth(0).agent.view().nodes.size === 2)
     await world.runs(3)
+  })
+
+  it('a member that nobody would hear leave stays, unless it is forced', async () => {
+    world = await World.of(3)
+    world.network.partition([[nth(0).agent.self, nth(1).agent.self], [nth(2).agent.self]])
+    await world.pass(1_000)
+    await expect(nth(2).agent.leave({ force: false, author })).rejects.toThrow(CutOffError)
+    expect(nth(2).agent.state()).toMatchObject({ kind: 'active' })
+    expect(nth(2).agent.view().nodes.size).toBe(3)
+    await world.during(nth(2).agent.leave({ force: true, author }))
+    expect(nth(2).agent.state()).toEqual({ kind: 'inactive' })
   })
 
   it('a member that is removed stops its tasks and says by whom it was removed', async () => {

@@ -14,7 +14,7 @@ import type { Logger } from 'pino'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
 import type { Rules } from './core/rules.ts'
 import type { Defaults } from './defaults.ts'
-import { AlreadyInClusterError, LastNodeError, NotInClusterError } from './errors.ts'
+import { AlreadyInClusterError, CutOffError, LastNodeError, NotInClusterError } from './errors.ts'
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
 import { type Admission, admitJoiners, joinThrough, nodeSpec } from './join/admission.ts'
@@ -306,6 +306,7 @@ export function createAgent(options: AgentOptions): Agent {
         if (state.kind === 'removed') return forget()
         const part = active()
         if (part.view().nodes.size <= 1 && !force) throw new LastNodeError()
+        if (part.mesh.peers().size === 0 && !force) throw new CutOffError()
         const own = part.specs.byName('node', self)
         // `removed` is told as well; it finds nothing left to do once this transition is over.
         if (own !== undefined) await spread(await part.specs.remove('node', own.id, author))

@@ -28,6 +28,16 @@ export class LastNodeError extends Error {
   }
 }
 
+export class CutOffError extends Error {
+  readonly code = 'ERR_CUT_OFF'
+  override name = 'CutOffError'
+  constructor() {
+    super(
+      'No other node can be reached now: nobody would hear that this one leaves, and what was written here alone would be lost. Reconnect it first; or use --force here, and remove it at another node (docker node rm --force).',
+    )
+  }
+}
+
 export class JoinFailedError extends Error {
   readonly code = 'ERR_JOIN_FAILED'
   override name = 'JoinFailedError'

@@ -27,6 +27,8 @@ export interface MemoryStorage extends Storage {
   objects(): readonly { readonly table: Table; readonly key: string }[]
   /** Damages a stored object; the next read sets it aside. */
   corrupt(table: Table, key: string): void
+  /** From now on each fsync takes as long as what this returns. */
+  syncTakes(wait: () => Promise<void>): void
   /** Commits wait (a slow fsync) until the returned function is called. */
   holdSync(): () => void
   /** How many times the disk was synced: group commits make it fewer than the commits. */
@@ -58,6 +60,7 @@ class MemoryStorageTwin implements MemoryStorage {
   #damaged: DamagedObject[] = []
   #failures: Error[] = []
   #full = false
+  #wait: (() => Promise<void>) | undefined
   #held: Promise<void> | undefined
   #flushing: Promise<void> | undefined
   #generation = 0
@@ -82,6 +85,7 @@ class MemoryStorageTwin implements MemoryStorage {
       // One turn later, so that commits made together become one, as in the real adapter.
       await Promise.resolve()
       if (this.#held !== undefined) await this.#held
+      if (this.#wait !== undefined) await this.#wait()
       if (generation !== this.#generation) return
       this.#sync(this.#pending.splice(0))
     }
@@ -90,7 +94,7 @@ class MemoryStorageTwin implements MemoryStorage {
 
   #sync(batch: readonly PendingCommit[]): void {
     this.#syncs += 1
-    for (const write of this.#cached.splice(0)) this.#apply(write)
+    if (!this.#full) for (const write of this.#cached.splice(0)) this.#apply(write)
     for (const { writes, resolve, reject } of batch) {
       const failure = this.#full ? new Error('database or disk is full') : this.#failures.shift()
       if (failure !== undefined) {
@@ -164,6 +168,10 @@ class MemoryStorageTwin implements MemoryStorage {
 
   fill(full: boolean): void {
     this.#full = full
+  }
+
+  syncTakes(wait: () => Promise<void>): void {
+    this.#wait = wait
   }
 
   objects(): readonly { readonly table: Table; readonly key: string }[] {

@@ -8,15 +8,20 @@ export async function readBody(api: Api, call: Call): Promise<Buffer> {
   const tooLarge = (): ApiError =>
     new ApiError(413, `the request body is larger than ${limit} bytes, the most that is accepted here`)
   if (Number(call.req.headers['content-length'] ?? 0) > limit) throw tooLarge()
-  const late = AbortSignal.timeout(api.settings.apiBodyTimeoutMs)
+  const late = new AbortController()
+  const cancel = api.clock.after(api.settings.apiBodyTimeoutMs, () => late.abort())
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of chunksOf(call.req, late)) {
-    size += chunk.length
-    if (size > limit) throw tooLarge()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of chunksOf(call.req, late.signal)) {
+      size += chunk.length
+      if (size > limit) throw tooLarge()
+      chunks.push(chunk)
+    }
+  } finally {
+    cancel()
   }
-  if (late.aborted) throw new ApiError(408, 'the request body did not arrive in time: send it again')
+  if (late.signal.aborted) throw new ApiError(408, 'the request body did not arrive in time: send it again')
   return Buffer.concat(chunks)
 }
 

@@ -18,7 +18,7 @@ export interface Api {
   readonly logger: Logger
   readonly settings: Defaults
   readonly agentVersion: string
-  readonly clock: Pick<Clock, 'wallMs'>
+  readonly clock: Pick<Clock, 'wallMs' | 'after'>
 }
 
 /** One request. */

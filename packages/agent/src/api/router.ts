@@ -82,7 +82,7 @@ export function createRouter(api: Api, closing: AbortSignal): Router {
       try {
         await dispatch(call)
       } catch (error) {
-        await answerError(call, error, api.settings.apiLingerMs)
+        await answerError(api, call, error)
       }
       const ms = Math.round(performance.now() - startedMs)
       call.log.debug({ method: req.method, path: call.path, status: res.statusCode, ms }, 'answered')
@@ -90,10 +90,10 @@ export function createRouter(api: Api, closing: AbortSignal): Router {
   }
 }
 
-async function answerError(call: Omit<Call, 'params'>, error: unknown, lingerMs: number): Promise<void> {
+async function answerError(api: Api, call: Omit<Call, 'params'>, error: unknown): Promise<void> {
   // What is left of a body is read and dropped first: a connection that is closed with bytes unread takes the answer
   // with it.
-  await dropBody(call.req, lingerMs)
+  await dropBody(api, call.req)
   const known = answerFor(error)
   if (known !== undefined) {
     if (known.status === 413) call.res.shouldKeepAlive = false
@@ -109,14 +109,14 @@ async function answerError(call: Omit<Call, 'params'>, error: unknown, lingerMs:
 }
 
 /** Until the body has ended, or its sender has had its time. */
-function dropBody(req: IncomingMessage, lingerMs: number): Promise<void> {
+function dropBody({ clock, settings }: Api, req: IncomingMessage): Promise<void> {
   if (req.complete || req.readableEnded || req.destroyed) return Promise.resolve()
   return new Promise((resolve) => {
     const done = (): void => {
-      clearTimeout(timer)
+      cancel()
       resolve()
     }
-    const timer = setTimeout(done, lingerMs)
+    const cancel = clock.after(settings.apiLingerMs, done)
     req.once('end', done)
     req.once('close', done)
     req.resume()
@@ -126,14 +126,14 @@ function dropBody(req: IncomingMessage, lingerMs: number): Promise<void> {
 /** A handler that hangs must not hold its client for ever. What it still does then goes on in the background. */
 async function withinTime(api: Api, call: Call, route: Route): Promise<void> {
   const limitMs = api.settings.apiRequestTimeoutMs
-  const timer = setTimeout(() => {
+  const cancel = api.clock.after(limitMs, () => {
     call.log.error({ path: call.path, limitMs }, 'a request took too long')
     sendError(call.res, 503, `no answer within ${limitMs} ms: look at the result before you try again`)
-  }, limitMs)
+  })
   try {
     await route.handler(api, call)
   } finally {
-    clearTimeout(timer)
+    cancel()
   }
 }
 
