@@ -21,7 +21,8 @@ const timersMax = 60
 
 /**
  * What users were promised, checked from the outside: through any agent's API, and by what runs on the engines. Knows
- * nothing of claims, records and facts, and nothing of what the workload meant, only what agents answered.
+ * nothing of what the workload meant, only what agents answered; of their insides, that the same view leads to the same
+ * placement, and that what is over is forgotten.
  */
 export class Promises {
   readonly violations: string[] = []

@@ -218,9 +218,12 @@ export class MemoryEngine implements Engine {
 
   /** Somebody removes this task's container behind our back (`docker rm -f`). */
   removeBehindBack(task: TaskId): void {
-    const container = this.#boxOf(task).observation.container
+    const box = this.#boxOf(task)
+    const { container } = box.observation
+    for (const cancel of box.timers.splice(0)) cancel()
     this.#boxes.delete(container)
     this.#byTask.delete(task)
+    this.#options.observed?.(box.setup, { ...box.observation, state: 'exited', exitCode: 137 })
     this.#emit({ kind: 'removed', task, container })
   }
 
