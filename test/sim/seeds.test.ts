@@ -7,7 +7,7 @@ const processes = availableParallelism()
 /** Always the same, so that a change which breaks one of them is seen to be its cause. */
 const fixed = 40
 /** New each time. Each is printed where it fails: `make sim SEED=…` replays it. */
-const fresh = 40
+const fresh = 16
 
 async function failuresOf(seeds: readonly number[]): Promise<readonly string[]> {
   const failed: Verdict[] = []

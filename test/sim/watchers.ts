@@ -32,8 +32,8 @@ export class Watchers {
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
   readonly #wellSinceMs = new Map<TaskId, number>()
-  /** Specs that were well in a slot. */
-  readonly #proven = new Map<SlotId, Set<SpecDigest>>()
+  /** Specs that were well in a slot, or failed there: the update has gone on, and what is tried again is no step of it. */
+  readonly #tried = new Map<SlotId, Set<SpecDigest>>()
   /** Slots that an update has put on a spec which was not well there yet. */
   readonly #trying = new Map<SlotId, SpecDigest>()
   readonly #options: WatchOptions
@@ -72,6 +72,8 @@ export class Watchers {
     const slot = String(found.setup.task.slot)
     const excused =
       service === undefined ||
+      // What was decided before, a disk that was slow or full has only now let happen.
+      this.#world.isImpaired ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
@@ -117,7 +119,8 @@ export class Watchers {
     const parallelism = parallelismOf(service.spec)
     const isUpdate =
       specDigest(setup.spec) !== specDigest(service.spec) &&
-      wantedSlots(this.#world, service.spec).has(String(setup.task.slot))
+      wantedSlots(this.#world, service.spec).has(String(setup.task.slot)) &&
+      host.agent?.view().nodes.get(host.node)?.spec.Availability === 'active'
     if (
       !this.#options.wholeNetwork ||
       !isUpdate ||
@@ -139,23 +142,25 @@ export class Watchers {
   #checkTurn({ task, spec, service }: TaskSetup, observation: ContainerObservation): void {
     const slot = slotId(task.service, task.slot)
     const digest = specDigest(spec)
-    const proven = this.#proven.get(slot) ?? new Set()
-    if (isWell(observation)) this.#proven.set(slot, proven.add(digest))
-    const isTried =
-      observation.state === 'created' || (observation.state === 'running' && !isWell(observation))
-    if (!isTried || observation.health === 'unhealthy' || proven.size === 0 || proven.has(digest)) {
+    const tried = this.#tried.get(slot) ?? new Set()
+    const { state, health } = observation
+    const isOver = isWell(observation) || health === 'unhealthy' || state === 'exited'
+    if (isOver) this.#tried.set(slot, tried.add(digest))
+    // A slot that nobody fills is filled at once, whatever is being updated.
+    const isStep = this.#downByUpdate.has(slot) || this.#isUp(slot, task.id)
+    if (isOver || tried.has(digest) || !isStep) {
       if (this.#trying.get(slot) === digest) this.#trying.delete(slot)
       return
     }
     this.#trying.set(slot, digest)
     const parallelism = parallelismOf(spec)
     if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
-    const tried = [...this.#trying].filter(
+    const others = [...this.#trying].filter(
       ([other, its]) => its === digest && other.startsWith(`${task.service}.`),
     )
-    if (tried.length <= parallelism) return
+    if (others.length <= parallelism) return
     this.#tell(
-      `the update of ${service.name} tries a spec in ${tried.length} slots at once, of ${parallelism} allowed`,
+      `the update of ${service.name} tries a spec in ${others.length} slots at once, of ${parallelism} allowed`,
     )
   }
 

@@ -177,7 +177,12 @@ export class World {
 
   /** Nothing stands in the way of what is written. */
   get isOpen(): boolean {
-    return this.isPeaceful && this.nowMs > this.#impairedUntilMs
+    return this.isPeaceful && !this.isImpaired
+  }
+
+  /** Some disk takes nothing, or has not for long again. */
+  get isImpaired(): boolean {
+    return this.nowMs <= this.#impairedUntilMs
   }
 
   /** Nobody has had a reason for long to take anybody for dead. */
