@@ -42,14 +42,17 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: 'flapping'; readonly host: number; readonly periodMs: number }
   | { readonly kind: 'disk full'; readonly host: number }
   | { readonly kind: 'disk slow'; readonly host: number }
-  /** The power fails in the middle of a write, and half of it is on the disk. */
+  /** The power fails in the middle of the next write, and half of that is on the disk. */
   | { readonly kind: 'torn write'; readonly host: number }
+  /** Seen when the agent starts again, after `forMs`. */
   | { readonly kind: 'bit rot'; readonly host: number; readonly which: number }
 )
 
 /** What a person does, at any host that answers. */
 export type Deed = { readonly atMs: number; readonly via: number } & (
   | { readonly kind: 'deploy'; readonly service: string; readonly shape: Shape }
+  /** The same again, as it is tried after a pause. */
+  | { readonly kind: 'force'; readonly service: string }
   | { readonly kind: 'scale'; readonly service: string; readonly replicas: number }
   | { readonly kind: 'image'; readonly service: string; readonly image: string }
   | { readonly kind: 'rollback'; readonly service: string }
@@ -142,8 +145,7 @@ function shapeOf(random: Random, service: string): Shape {
     checked: random.chance(0.4),
     parallelism: random.between(0, 2),
     order: random.chance(0.5) ? 'start-first' : 'stop-first',
-    // Fate ends containers, which would rightly pause an update; what is to come to an end goes on.
-    onFailure: 'continue',
+    onFailure: random.chance(0.3) ? 'pause' : 'continue',
   }
 }
 
@@ -151,9 +153,10 @@ function deedOf(random: Random, hosts: number, atMs: number, leaves: boolean): D
   const service = random.pick(serviceNames) ?? 'web'
   const base = { atMs, via: random.between(0, hosts - 1) }
   const draw = random.next()
+  if (draw < 0.03) return { ...base, kind: 'force', service }
   if (draw < 0.25) return { ...base, kind: 'scale', service, replicas: random.between(0, 10) }
   if (draw < 0.5) {
-    const tag = random.chance(0.15) ? random.pick(['bad', 'sick', 'missing']) : 'good'
+    const tag = random.chance(0.2) ? random.pick(['bad', 'sick', 'stuck', 'missing']) : 'good'
     return { ...base, kind: 'image', service, image: `${service}:${tag}${random.between(2, 99)}` }
   }
   if (draw < 0.6) return { ...base, kind: 'rollback', service }
@@ -168,6 +171,10 @@ function deedOf(random: Random, hosts: number, atMs: number, leaves: boolean): D
 
 /** Faults that leave every agent able to hear every other. */
 const harmless: ReadonlySet<Fault['kind']> = new Set([
+  'engine down',
+  'engine hangs',
+  'engine fails',
+  'disk full',
   'container ends',
   'container unhealthy',
   'container removed',
@@ -181,6 +188,7 @@ const harmless: ReadonlySet<Fault['kind']> = new Set([
 const disturbing: ReadonlySet<Fault['kind']> = new Set([
   'power off',
   'torn write',
+  'bit rot',
   'kill agent',
   'pause agent',
   'clock runs at',

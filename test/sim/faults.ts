@@ -4,12 +4,17 @@ import type { Host } from './host.ts'
 import type { World } from './world.ts'
 
 type Of<Kind extends Fault['kind']> = Extract<Fault, { kind: Kind }>
+type OnContainer = Of<'container ends' | 'container unhealthy' | 'container removed'>
 type Fix = () => void
 
 /** How each kind of fault is done; what it returns ends it. Undefined: nothing is left to end. */
 const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) => Fix | undefined } = {
-  'power off': (world, { host }) => powerOff(world.host(host), false),
-  'torn write': (world, { host }) => powerOff(world.host(host), true),
+  'power off': (world, { host }) => powerOff(world.host(host)),
+  'torn write'(world, { host: index }) {
+    const host = world.host(index)
+    host.tearNextWrite()
+    return () => host.powerOn()
+  },
   'kill agent'(world, { host: index, afterEffects }) {
     const host = world.host(index)
     host.life?.killAt(afterEffects)
@@ -50,7 +55,7 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
   'engine hangs'(world, { host, call }) {
     const { engine } = world.host(host)
     engine.hang(call)
-    return () => engine.release()
+    return () => engine.release(call)
   },
   'engine slow'(world, { host: index, factor }) {
     const host = world.host(index)
@@ -60,14 +65,12 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
   'engine fails'(world, { host, call, times }) {
     const { engine } = world.host(host)
     for (let time = 0; time < times; time += 1) engine.failNext(call)
-    return () => engine.failNoMore()
+    return () => engine.failNoMore(call)
   },
-  'container ends': (world, { host, which, exitCode }) =>
-    onTask(world.host(host), which, (engine, task) => engine.crash(task, exitCode)),
-  'container unhealthy': (world, { host, which }) =>
-    onTask(world.host(host), which, (engine, task) => engine.setHealth(task, 'unhealthy')),
-  'container removed': (world, { host, which }) =>
-    onTask(world.host(host), which, (engine, task) => engine.removeBehindBack(task)),
+  'container ends': (world, act) => onTask(world, act, (engine, task) => engine.crash(task, act.exitCode)),
+  'container unhealthy': (world, act) =>
+    onTask(world, act, (engine, task) => engine.setHealth(task, 'unhealthy')),
+  'container removed': (world, act) => onTask(world, act, (engine, task) => engine.removeBehindBack(task)),
   partition: (world, { sides }) => blocked(world, crossing(world, sides, undefined)),
   bridge: (world, { sides, host }) => blocked(world, crossing(world, sides, world.host(host))),
   'one way': (world, { from, to }) => blocked(world, [[world.host(from), world.host(to)]]),
@@ -99,11 +102,26 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
     return () => host.fillDisk(false)
   },
   'disk slow': (world, { host }) => world.host(host).holdDisk(),
-  'bit rot'(world, { host, which }) {
-    world.rot(world.host(host), which)
-    return undefined
+  'bit rot'(world, { host: index, which }) {
+    const host = world.host(index)
+    world.rot(host, which)
+    return () => {
+      host.killAgent()
+      host.startAgentSoon()
+    }
   },
 }
+
+/** Whether these come to anything depends on what runs, or is written. */
+const tellsItself: ReadonlySet<Fault['kind']> = new Set([
+  'torn write',
+  'bit rot',
+  'container ends',
+  'container unhealthy',
+  'container removed',
+])
+
+export const faultKinds = Object.keys(doings) as readonly Fault['kind'][]
 
 /** Breaks something, and mends it when its time is over: of faults of one kind at one place, with the last of them. */
 export function fault(world: World, act: Fault): void {
@@ -111,21 +129,24 @@ export function fault(world: World, act: Fault): void {
   if (act.kind.startsWith('disk')) world.impair(act.forMs)
   // The table has for each kind what does that kind.
   const doing = doings[act.kind] as (world: World, act: Fault) => Fix | undefined
+  if (!tellsItself.has(act.kind)) world.met.add(act.kind)
   const fix = doing(world, act)
   if (fix !== undefined) world.endAfter(act.forMs, placeOf(act), fix)
 }
 
 function placeOf(act: Fault): string | undefined {
   // Each of these ends what it began itself.
-  if (['partition', 'bridge', 'one way', 'flapping', 'disk slow', 'pause agent'].includes(act.kind))
+  if (
+    ['partition', 'bridge', 'one way', 'flapping', 'disk slow', 'pause agent', 'bit rot'].includes(act.kind)
+  )
     return undefined
   const { kind, host, from, to } = { host: undefined, from: undefined, to: undefined, ...act }
   return `${kind} ${host ?? `${from} ${to}`}`
 }
 
-function powerOff(host: Host, torn: boolean): Fix | undefined {
+function powerOff(host: Host): Fix | undefined {
   if (!host.isOn) return undefined
-  host.powerOff({ torn })
+  host.powerOff()
   return () => host.powerOn()
 }
 
@@ -173,8 +194,15 @@ function flap(world: World, { host: index, forMs, periodMs }: Of<'flapping'>): F
   }
 }
 
-function onTask(host: Host, which: number, act: (engine: Host['engine'], task: TaskId) => void): undefined {
-  const running = host.engine.containers().filter(({ observation }) => observation.state === 'running')
+function onTask(
+  world: World,
+  { kind, host: index, which }: OnContainer,
+  act: (engine: Host['engine'], task: TaskId) => void,
+): undefined {
+  const { engine } = world.host(index)
+  const running = engine.containers().filter(({ observation }) => observation.state === 'running')
   const found = running[which % Math.max(1, running.length)]
-  if (found !== undefined) act(host.engine, found.observation.task)
+  if (found === undefined) return
+  world.met.add(kind)
+  act(engine, found.observation.task)
 }

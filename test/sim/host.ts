@@ -37,9 +37,13 @@ export interface HostOptions {
   /** The decision rules that its agent can follow; default: all. */
   readonly rules?: readonly Rules[]
   readonly sabotage?: Sabotage | undefined
+  /** It is another node from now on. */
+  readonly onNewKey: (host: Host, before: NodeId) => void
   /** The agent could not start; it is tried again. */
   readonly onFailedStart: (host: Host, error: unknown) => void
   readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
+  /** The power fails in the middle of a write. */
+  readonly onTear: (host: Host) => void
   /** The agent stops or removes a container that runs. */
   readonly onStop: (host: Host, task: TaskId) => void
 }
@@ -87,7 +91,8 @@ export class Host {
   readonly #options: HostOptions
   #identity: Identity
   #keysMade = 0
-  #tears = false
+  /** The power fails in the middle of the next write; or does so now. */
+  #tears: 'next write' | 'now' | undefined
   readonly #latencyMs: Partial<Record<MemoryCall, number>> = { ...latencyMs }
   #disk: MemoryStorage
   /** What holds its disk up. */
@@ -164,6 +169,26 @@ export class Host {
     return disk
   }
 
+  /** What is committed is on its way to the disk while the power fails. */
+  #torn(disk: Storage): Storage {
+    return {
+      commit: (writes) => {
+        const done = disk.commit(writes)
+        if (this.#tears === 'next write') {
+          this.#tears = 'now'
+          this.#options.onTear(this)
+          this.powerOff()
+        }
+        return done
+      },
+      cache: (writes) => disk.cache(writes),
+      get: (table, key) => disk.get(table, key),
+      list: (table) => disk.list(table),
+      damaged: () => disk.damaged(),
+      close: () => disk.close(),
+    }
+  }
+
   /** Resolves when it has begun; it may be killed before. */
   async startAgent(): Promise<void> {
     if (!this.#on || this.#running !== undefined) return
@@ -194,10 +219,13 @@ export class Host {
     for (const [call, ms] of Object.entries(latencyMs)) this.#latencyMs[call as MemoryCall] = ms * factor
   }
 
-  /** `torn`: of what was on its way to the disk, some has got there in part. */
-  powerOff({ torn } = { torn: false }): void {
+  /** The power fails in the middle of the next write, of which a part gets onto the disk. */
+  tearNextWrite(): void {
+    this.#tears = 'next write'
+  }
+
+  powerOff(): void {
     if (!this.#on) return
-    this.#tears = torn
     this.#on = false
     this.#options.network.cut(this.node)
     this.killAgent()
@@ -205,6 +233,7 @@ export class Host {
   }
 
   powerOn(): void {
+    this.#tears = undefined
     if (this.#on) return
     this.#on = true
     this.#options.network.uncut(this.node)
@@ -252,7 +281,7 @@ export class Host {
     const { sabotage } = this.#options
     return {
       identity: () => this.#identity,
-      openStorage: () => processStorage(sabotage?.storage?.(this.#disk) ?? this.#disk, life),
+      openStorage: () => processStorage(this.#torn(sabotage?.storage?.(this.#disk) ?? this.#disk), life),
       readNote: () => this.#note,
       writeNote: (text) => {
         if (life.alive) this.#note = text
@@ -260,7 +289,11 @@ export class Host {
       damage: () => [],
       wipe: (andKey) => {
         if (!life.alive) return
-        if (andKey) this.#identity = this.#newIdentity()
+        if (andKey) {
+          const before = this.node
+          this.#identity = this.#newIdentity()
+          this.#options.onNewKey(this, before)
+        }
         this.#disk = this.#fitted(memoryStorage())
         this.#note = undefined
       },
@@ -273,9 +306,9 @@ export class Host {
     life.onKill(() => {
       this.#running = undefined
       // Whatever was under way towards the disk may have got there, without a word.
-      const landed = this.#tears ? 1 : random.between(0, 2)
-      this.#disk = this.#fitted(this.#disk.reopen({ landed, torn: this.#tears }))
-      this.#tears = false
+      const torn = this.#tears === 'now'
+      this.#disk = this.#fitted(this.#disk.reopen({ landed: torn ? 1 : random.between(0, 2), torn }))
+      this.#tears = undefined
       network.vanish(this.node)
     })
     const logger = pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent', base: { host: this.name } })

@@ -37,6 +37,7 @@ export class People {
     if (host === undefined) return undefined
     const answer = await this.#say(host, deed)
     world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)
+    if (answer !== undefined && answer.status < 300) world.met.add(deed.kind)
     if (answer !== undefined && isUnexpected(answer)) {
       this.violations.push(`${host.name} answered ${deed.kind} with ${answer.status} ${messageOf(answer)}`)
     }
@@ -61,6 +62,14 @@ export class People {
           TaskTemplate: {
             ...spec.TaskTemplate,
             ContainerSpec: { ...spec.TaskTemplate.ContainerSpec, Image: deed.image },
+          },
+        }))
+      case 'force':
+        return this.#change(host, deed.service, (spec) => ({
+          ...spec,
+          TaskTemplate: {
+            ...spec.TaskTemplate,
+            ForceUpdate: (spec.TaskTemplate.ForceUpdate ?? 0) + 1,
           },
         }))
       case 'rollback': {

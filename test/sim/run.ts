@@ -1,9 +1,11 @@
+import { hash } from 'node:crypto'
 import { describeAct, type Plan, planOf } from './acts.ts'
 import { fault } from './faults.ts'
 import type { Sabotage } from './host.ts'
 import { People } from './people.ts'
 import { Promises } from './promises.ts'
 import { randomFrom } from './random.ts'
+import type { ServiceRow } from './rows.ts'
 import type { Verdict } from './seeds.ts'
 import { Watchers } from './watchers.ts'
 import { World } from './world.ts'
@@ -80,12 +82,14 @@ export async function run(options: RunOptions): Promise<Outcome> {
     story: world.story,
     virtualMs: world.nowMs - beganMs,
     visibleMs: promises.visibleMs,
+    met: [...world.met],
+    storyHash: hash('sha256', world.story.join('\n')),
   }
 }
 
 /**
- * What people want in the end can run: every image is a good one, every node takes tasks. What was wanted before and can
- * run is left alone: it has to come about by itself.
+ * What people want in the end can run: every image is a good one, every node takes tasks, an update that paused is tried
+ * again. What was wanted before and can run is left alone: it has to come about by itself.
  */
 async function lastWord(world: World, people: People): Promise<void> {
   await world.pass(10_000)
@@ -97,14 +101,18 @@ async function lastWord(world: World, people: People): Promise<void> {
     )
   }
   await removeGhosts(world)
-  for (const service of ['api', 'db', 'web']) {
-    const found = [...(world.members()[0]?.agent?.view().services.values() ?? [])].find(
-      ({ name }) => name === service,
-    )
-    const image = found?.spec.TaskTemplate.ContainerSpec.Image ?? ''
-    if (!/:(?:bad|sick|missing)/.test(image)) continue
-    await world.during(people.say({ kind: 'image', atMs: 0, via: 0, service, image: `${service}:last` }))
+  for (const { Spec, UpdateStatus } of await servicesOf(world)) {
+    const base = { atMs: 0, via: 0, service: Spec.Name }
+    if (/:(?:bad|sick|stuck|missing)/.test(Spec.TaskTemplate.ContainerSpec.Image))
+      await world.during(people.say({ ...base, kind: 'image', image: `${Spec.Name}:last` }))
+    else if (UpdateStatus?.State.endsWith('paused') === true)
+      await world.during(people.say({ ...base, kind: 'force' }))
   }
+}
+
+async function servicesOf(world: World): Promise<readonly ServiceRow[]> {
+  const answer = await world.during(world.members()[0]?.ask('GET', '/services') ?? Promise.resolve(undefined))
+  return answer?.status === 200 ? (answer.body as readonly ServiceRow[]) : []
 }
 
 /** A node that left while nobody heard it is dead to the others. The person who reads so in the list removes it. */

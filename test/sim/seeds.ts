@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import type { Plan } from './acts.ts'
+import type { Act, Plan } from './acts.ts'
 
 /** One seed's run, as its process tells of it. */
 export interface Verdict {
@@ -12,6 +12,10 @@ export interface Verdict {
   readonly virtualMs: number
   /** After how long acknowledged writes were seen at every host, where nothing stood in their way, ms. */
   readonly visibleMs: readonly number[]
+  /** Kinds of faults and deeds that came to something. */
+  readonly met: readonly Act['kind'][]
+  /** Two runs with the same one went alike, event by event. */
+  readonly storyHash: string
   /** It got stuck, or its process ended: nothing more is known of it. */
   readonly isLost?: boolean
 }
@@ -70,5 +74,6 @@ async function ask(child: ChildProcess, seed: number): Promise<Verdict> {
 
 function lost(seed: number, why: string): Verdict {
   const plan = { hosts: 0, founders: 0, acts: [], wholeNetwork: false, calmAtMs: 0 }
-  return { seed, plan, wrong: [`the run ${why}`], virtualMs: 0, visibleMs: [], isLost: true }
+  const wrong = [`the run ${why}`]
+  return { seed, plan, wrong, virtualMs: 0, visibleMs: [], met: [], storyHash: '', isLost: true }
 }

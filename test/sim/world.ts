@@ -4,6 +4,7 @@ import { defaults, type Defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryClock, type MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryBehaviour } from '../../packages/agent/src/ports/engine.memory.ts'
 import { memoryNetwork, type MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
+import type { Act } from './acts.ts'
 import { Host, type Sabotage } from './host.ts'
 import { randomFrom, type Random } from './random.ts'
 
@@ -40,10 +41,13 @@ export class World {
   readonly hosts: Host[] = []
   readonly settings: Defaults
   readonly random: Random
+  /** Kinds of faults and deeds that came to something. */
+  readonly met = new Set<Act['kind']>()
   readonly events: { readonly atMs: number; readonly line: string }[] = []
   readonly #options: WorldOptions
   readonly #weather = new Map<string, Weather>()
-  readonly #blocks = new Map<string, number>()
+  /** What does not get from a host to others; as often as it is blocked. */
+  readonly #blocks = new Map<Host, readonly Host[]>()
   readonly #broken = new Map<string, number>()
   #disturbedUntilMs = 0
   #impairedUntilMs = 0
@@ -132,22 +136,28 @@ export class World {
 
   /** Nothing gets from one host to the other until what this returns was called, for each call. */
   block(from: Host, to: Host): () => void {
-    const { node: source } = from
-    const { node: target } = to
-    const name = `${source}>${target}`
-    const count = this.#blocks.get(name) ?? 0
-    this.#blocks.set(name, count + 1)
-    if (count === 0) this.network.block(source, target)
+    const blocked = this.#blocks.get(from) ?? []
+    this.#blocks.set(from, [...blocked, to])
+    this.network.block(from.node, to.node)
     return () => {
-      const left = (this.#blocks.get(name) ?? 1) - 1
-      this.#blocks.set(name, left)
-      if (left === 0) this.network.unblock(source, target)
+      const left = [...(this.#blocks.get(from) ?? [])]
+      left.splice(left.indexOf(to), 1)
+      this.#blocks.set(from, left)
+      if (!left.includes(to)) this.network.unblock(from.node, to.node)
     }
+  }
+
+  /** Its cables are the same as before. */
+  #rewire(host: Host, before: NodeId): void {
+    for (const [from, blocked] of this.#blocks) {
+      for (const to of blocked) if (from === host || to === host) this.network.block(from.node, to.node)
+    }
+    for (const [name, weather] of this.#weather) this.#weather.set(name.replace(before, host.node), weather)
   }
 
   /** Nothing stands between these two hosts, in either direction, and both are on. */
   reaches(from: Host, to: Host): boolean {
-    const isOpen = (a: Host, b: Host): boolean => (this.#blocks.get(`${a.node}>${b.node}`) ?? 0) === 0
+    const isOpen = (a: Host, b: Host): boolean => this.#blocks.get(a)?.includes(b) !== true
     return from.isOn && to.isOn && isOpen(from, to) && isOpen(to, from)
   }
 
@@ -201,6 +211,7 @@ export class World {
     const found = objects[which % Math.max(1, objects.length)]
     if (found === undefined) return
     host.disk.corrupt(found.table, found.key)
+    this.met.add('bit rot')
     this.tell(`  ${found.table}/${found.key} of ${host.name} is damaged`)
   }
 
@@ -242,6 +253,11 @@ export class World {
           `  the agent of ${at.name} cannot start: ${error instanceof Error ? error.message : String(error)}`,
         )
       },
+      onNewKey: (at, before) => this.#rewire(at, before),
+      onTear: (at) => {
+        this.met.add('torn write')
+        this.tell(`  the power of ${at.name} fails in the middle of a write`)
+      },
       onStop: (at, task) => {
         for (const listener of this.#stopListeners) listener(at, task)
       },
@@ -255,6 +271,7 @@ export class World {
 function behaviourOf(image: string): MemoryBehaviour {
   const tag = image.split(':')[1] ?? ''
   if (tag.startsWith('bad')) return { healthyAfterMs: 1_000, exitAfterMs: 300, exitCode: 1 }
+  if (tag.startsWith('stuck')) return { healthyAfterMs: 'never', unhealthyAfterMs: 45_000 }
   if (tag.startsWith('sick')) return { healthyAfterMs: 'never', unhealthyAfterMs: 3_000 }
   return { healthyAfterMs: 1_000 }
 }

@@ -18,6 +18,7 @@ const memoryCalls = [
 export type MemoryCall = (typeof memoryCalls)[number]
 
 interface Pending {
+  readonly call: MemoryCall
   run(): void
   fail(error: Error): void
 }
@@ -55,6 +56,7 @@ export class MemoryEngineCalls {
     if (this.#downBecause !== undefined) throw new EngineUnavailableError(this.#downBecause)
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     const pending: Pending = {
+      call,
       run: () => {
         this.#forget(pending)
         const injected = this.#failures.get(call)?.shift()
@@ -101,18 +103,18 @@ export class MemoryEngineCalls {
   }
 
   /** What was to fail and was not asked for yet succeeds. */
-  failNoMore(): void {
-    this.#failures.clear()
+  failNoMore(call: MemoryCall): void {
+    this.#failures.delete(call)
   }
 
-  /** None given = all. */
+  /** None given = all; so for `release`. */
   hang(calls: readonly MemoryCall[]): void {
     for (const call of calls.length > 0 ? calls : memoryCalls) this.#hanging.add(call)
   }
 
-  release(): void {
-    this.#hanging.clear()
-    for (const pending of this.#hung) pending.run()
+  release(calls: readonly MemoryCall[]): void {
+    for (const call of calls.length > 0 ? calls : memoryCalls) this.#hanging.delete(call)
+    for (const pending of this.#hung) if (!this.#hanging.has(pending.call)) pending.run()
   }
 
   /** Calls under way are lost: neither carried out nor answered. */

@@ -238,8 +238,9 @@ export class MemoryEngine implements Engine {
     this.#calls.failNext(call, error)
   }
 
-  failNoMore(): void {
-    this.#calls.failNoMore()
+  /** What was to fail and was not asked for yet succeeds. */
+  failNoMore(call: MemoryCall): void {
+    this.#calls.failNoMore(call)
   }
 
   /** Calls of these kinds (default: all) do not answer until `release()`, their signal or their time bound. */
@@ -247,9 +248,9 @@ export class MemoryEngine implements Engine {
     this.#calls.hang(calls)
   }
 
-  /** What hung is carried out now, in order. */
-  release(): void {
-    this.#calls.release()
+  /** What hung of these kinds (default: all) is carried out now, in order. */
+  release(...calls: readonly MemoryCall[]): void {
+    this.#calls.release(calls)
   }
 
   /** The engine stops answering; containers run on, and what happens to them meanwhile is seen only by listing again. */

@@ -122,8 +122,9 @@ class Network implements MemoryNetwork, Wire {
     for (const deliver of held) deliver()
   }
   vanish(node: NodeId): void {
-    this.#stalled.delete(node)
     this.#meshes.get(node)?.vanish()
+    // What was held back for it breaks with its connections.
+    this.resume(node)
   }
   refuse(node: NodeId): void {
     this.#refused.add(node)
