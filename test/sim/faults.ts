@@ -140,8 +140,9 @@ function placeOf(act: Fault): string | undefined {
     ['partition', 'bridge', 'one way', 'flapping', 'disk slow', 'pause agent', 'bit rot'].includes(act.kind)
   )
     return undefined
-  const { kind, host, from, to } = { host: undefined, from: undefined, to: undefined, ...act }
-  return `${kind} ${host ?? `${from} ${to}`}`
+  const none = { host: undefined, from: undefined, to: undefined, call: '' }
+  const { kind, host, from, to, call } = { ...none, ...act }
+  return `${kind} ${host ?? `${from} ${to}`} ${call}`
 }
 
 function powerOff(host: Host): Fix | undefined {
