@@ -215,6 +215,45 @@ describe('settling', () => {
   })
 })
 
+describe('a newer spec finds a step begun', () => {
+  const newest = withImage(old, 'web:3')
+  const find = (old1: Partial<TaskEntry>, next: Partial<TaskEntry>) => {
+    const old2 = runningTask(old, { slot: 2 })
+    const before = runningTask(old, old1)
+    const begun = taskOf(to(), { attempt: 2, ...next })
+    return run({
+      services: [{ ...newest, spec: { ...newest.spec, UpdateConfig: { Parallelism: 1 } } }],
+      history: [old, to()],
+      tasks: [before, old2, begun],
+      facts: [factsOf(to(), { 1: 'begun' })],
+      containers: [
+        ...up([before, old2]),
+        ...(begun.state === 'starting' ? [containerFor(begun, 'running')] : []),
+      ],
+      others: [
+        recordOf(other, {
+          tasks: [runningTask(newest, { slot: 3 })],
+          facts: [factsOf(newest, { 3: 'begun' })],
+        }),
+      ],
+    })
+  }
+
+  test('where all is still as it was, the slot waits for its turn again', () => {
+    const next = { desired: 'ready', state: 'preparing' } as const
+    const { changes } = find({}, next)
+    const forgotten = [`task/${taskOf(to(), { attempt: 2, ...next }).id}`, `update/${id}`]
+    expect(changes).toEqual(new Map(forgotten.map((key) => [key, undefined])))
+  })
+
+  test.each([
+    ['the old task is being stopped', { desired: 'shutdown' }, { desired: 'ready', state: 'ready' }],
+    ['the new task has been started', {}, { desired: 'running', state: 'starting' }],
+  ] as const)('where %s, it goes on', (_, before, next) => {
+    expect(begunIn(find(before, next))).toEqual([slot(1)])
+  })
+})
+
 describe('the update status', () => {
   const status = (
     service: Resource<ServiceSpec>,

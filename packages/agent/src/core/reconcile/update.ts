@@ -10,7 +10,7 @@ import {
   type TaskEntry,
   type UpdateFacts,
 } from '@moot/crdt-state'
-import { isDue, putFacts, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
+import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
 import { isWatched, mayBegin, progressOf, updateConfigOf, type Progress } from './progress.ts'
 import { nextAttempt } from './restart.ts'
@@ -36,7 +36,7 @@ export function latchFacts(draft: Draft): void {
 
 /**
  * A newer digest starts over. A slot whose step was under way may be down already: it goes on towards the newer one
- * as begun, so that every node keeps counting it.
+ * as begun, so that every node keeps counting it. One that is still as it was waits for its turn again.
  */
 function carryOver(
   draft: Draft,
@@ -46,13 +46,21 @@ function carryOver(
   const id = service.id as ServiceId
   const slots: Record<string, SlotFact> = {}
   for (const [slot, fact] of Object.entries(facts.slots)) {
-    const live = tasksOfSlot(draft, slot as SlotId).some((task) => isClaim(task))
-    if (fact.state === 'begun' && live) slots[slot] = fact
+    const live = tasksOfSlot(draft, slot as SlotId).filter((task) => isClaim(task))
+    if (fact.state !== 'begun' || live.length === 0) continue
+    const started = live.filter(wasStarted)
+    const isAsBefore = started.some(isServing) && started.every((task) => task.digest !== facts.digest)
+    if (!isAsBefore) slots[slot] = fact
+    else for (const task of live) if (!wasStarted(task)) want(draft, task, 'remove')
   }
   const next =
     Object.keys(slots).length === 0 ? undefined : { service: id, digest: specDigest(service.spec), slots }
   putFacts(draft, id, next)
   return next
+}
+
+function isServing(task: TaskEntry): boolean {
+  return task.state === 'running' && task.desired === 'running'
 }
 
 function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts): void {
