@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Act, Plan } from './acts.ts'
 import type { Sabotage } from './host.ts'
@@ -43,6 +44,29 @@ function callsOf(engine: Engine): Engine {
   }
 }
 
+function callsOfMesh(mesh: Mesh): Mesh {
+  return {
+    self: mesh.self,
+    addresses: () => mesh.addresses(),
+    peers: () => mesh.peers(),
+    setMembers: (members) => mesh.setMembers(members),
+    onPeer: (listener) => mesh.onPeer(listener),
+    start: () => mesh.start(),
+    stop: () => mesh.stop(),
+    publish: (topic, payload) => mesh.publish(topic, payload),
+    onGossip: (topic, listener) => mesh.onGossip(topic, listener),
+    request: (...given) => mesh.request(...given),
+    onRequest: (...given) => mesh.onRequest(...given),
+    openStream: (...given) => mesh.openStream(...given),
+    onStream: (...given) => mesh.onStream(...given),
+    quietMs: (node) => mesh.quietMs(node),
+    probe: (...given) => mesh.probe(...given),
+    join: (...given) => mesh.join(...given),
+    onJoin: (handler) => mesh.onJoin(handler),
+    onFarewell: (listener) => mesh.onFarewell(listener),
+  }
+}
+
 /** The simulator with one function of the product replaced. */
 async function runWithRule(path: string, replaced: object, plan: Plan): Promise<readonly string[]> {
   vi.resetModules()
@@ -54,6 +78,7 @@ async function runWithRule(path: string, replaced: object, plan: Plan): Promise<
 afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/explain/explain.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/progress.ts')
+  vi.doUnmock('../../packages/agent/src/core/reconcile/tidy.ts')
   vi.doUnmock('../../packages/agent/src/core/placement/last-fold.ts')
 })
 
@@ -87,6 +112,7 @@ describe('who watches over', () => {
     const wrong = await runs(planWith([endless, update]))
     expect(wrong).toContainEqual(expect.stringMatching(/^hosts disagree on services/))
     expect(wrong).toContainEqual(expect.stringMatching(/^node \S+ is down/))
+    expect(wrong).toContainEqual(expect.stringMatching(/^slot \S+ is placed differently/))
     expect(wrong).toContainEqual(expect.stringMatching(/runs 2 times/))
   })
 
@@ -179,32 +205,79 @@ describe('who watches over', () => {
   test('boundedness tells of agents that say everything a hundred times', async () => {
     const repeatsItself: Sabotage = {
       mesh: (mesh) => ({
-        ...mesh,
-        self: mesh.self,
-        addresses: () => mesh.addresses(),
-        peers: () => mesh.peers(),
-        setMembers: (members) => mesh.setMembers(members),
-        onPeer: (listener) => mesh.onPeer(listener),
-        start: () => mesh.start(),
-        stop: () => mesh.stop(),
-        publish: (topic, payload) => mesh.publish(topic, payload),
-        onGossip: (topic, listener) => mesh.onGossip(topic, listener),
-        request: (...given) => mesh.request(...given),
-        onRequest: (...given) => mesh.onRequest(...given),
-        openStream: (...given) => mesh.openStream(...given),
-        onStream: (...given) => mesh.onStream(...given),
-        quietMs: (node) => mesh.quietMs(node),
+        ...callsOfMesh(mesh),
         async probe(node, timeoutMs) {
           await Promise.all(Array.from({ length: 99 }, () => mesh.probe(node, timeoutMs)))
           return mesh.probe(node, timeoutMs)
         },
-        join: (...given) => mesh.join(...given),
-        onJoin: (handler) => mesh.onJoin(handler),
-        onFarewell: (listener) => mesh.onFarewell(listener),
       }),
     }
     expect(await runs(planWith([]), repeatsItself)).toContainEqual(
       expect.stringMatching(/^each host sends \d+ messages a second/),
+    )
+  })
+
+  test('boundedness tells of agents that say one change a hundred times', async () => {
+    const insists: Sabotage = {
+      mesh: (mesh) => ({
+        ...callsOfMesh(mesh),
+        async publish(topic, payload) {
+          for (let time = 0; time < 100; time += 1) await mesh.publish(topic, payload)
+        },
+      }),
+    }
+    expect(await runs(planWith([]), insists)).toContainEqual(
+      expect.stringMatching(/^each host sends \d+ messages for one change/),
+    )
+  })
+
+  test('boundedness tells of timers that nobody cancels', async () => {
+    const forgetsTimers: Sabotage = {
+      clock: (clock) => ({
+        monotonicMs: () => clock.monotonicMs(),
+        wallMs: () => clock.wallMs(),
+        sleep: (...given) => clock.sleep(...given),
+        after(ms, callback) {
+          clock.after(3_600_000, () => undefined)
+          return clock.after(ms, callback)
+        },
+      }),
+    }
+    expect(await runs(planWith([]), forgetsTimers)).toContainEqual(
+      expect.stringMatching(/^\d+ timers are set$/),
+    )
+  })
+
+  test('boundedness tells of agents that remember every task', async () => {
+    const crashes = Array.from({ length: 12 }, (_, index) => ({
+      kind: 'container ends' as const,
+      atMs: 5_000 + index * 4_000,
+      forMs: 0,
+      host: 0,
+      which: 0,
+      exitCode: 1,
+    }))
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/reconcile/tidy.ts',
+      { trimHistory: () => undefined },
+      planWith(crashes, { calmAtMs: 60_000 }),
+    )
+    expect(wrong).toContainEqual(expect.stringMatching(/^host\d knows \d+ tasks of slot /))
+  })
+
+  test('visibility tells of a write that is told to nobody', async () => {
+    const saysNothing: Sabotage = {
+      mesh: (mesh) => ({ ...callsOfMesh(mesh), publish: () => Promise.resolve() }),
+    }
+    expect(await runs(planWith([update]), saysNothing)).toContainEqual(
+      expect.stringMatching(/^write\d+ on web is not seen everywhere after \d+ ms$/),
+    )
+  })
+
+  test('rest tells of containers that come and go', async () => {
+    const late = { kind: 'container ends', atMs: 200_000, forMs: 0, host: 0, which: 0, exitCode: 1 } as const
+    expect(await runs(planWith([late]))).toContainEqual(
+      expect.stringMatching(/^\d+ containers come or go at rest$/),
     )
   })
 

@@ -17,6 +17,7 @@ import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Defaults } from '../../packages/agent/src/defaults.ts'
 import type { Home } from '../../packages/agent/src/home.ts'
+import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
@@ -53,6 +54,7 @@ export interface Sabotage {
   readonly engine?: (engine: Engine) => Engine
   readonly storage?: (storage: Storage) => Storage
   readonly mesh?: (mesh: Mesh) => Mesh
+  readonly clock?: (clock: Clock) => Clock
 }
 
 export interface Answer {
@@ -312,7 +314,7 @@ export class Host {
       network.vanish(this.node)
     })
     const logger = pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent', base: { host: this.name } })
-    const clock = processClock(world, this.drift, life)
+    const clock = processClock(sabotage?.clock?.(world) ?? world, this.drift, life)
     const agent = createAgent({
       home: this.#home(life),
       engine: () =>
