@@ -1,4 +1,5 @@
 import {
+  parseSlotId,
   type ServiceId,
   type SlotId,
   slotId,
@@ -47,7 +48,7 @@ export class Watchers {
     })
     world.onContainer((host, setup, observation) => {
       this.#checkExclusive(setup, observation)
-      this.#checkTurn(setup, observation)
+      this.#checkTurn(host, setup, observation)
       if (observation.state === 'created') this.#checkIsland(host, setup)
       this.#follow(setup, observation)
       if (!isWell(observation)) this.#wellSinceMs.delete(setup.task.id)
@@ -130,7 +131,7 @@ export class Watchers {
       return
     if (this.#isUp(slot, task)) return
     this.#downByUpdate.set(slot, host)
-    const down = [...this.#downByUpdate.keys()].filter((each) => each.startsWith(`${service.id}.`))
+    const down = [...this.#downByUpdate.keys()].filter((each) => isWanted(this.#world, each, service))
     if (down.length > parallelism) {
       this.#tell(
         `the update of ${service.name} has ${down.length} slots down at once, of ${parallelism} allowed`,
@@ -139,7 +140,7 @@ export class Watchers {
   }
 
   /** An update goes on where the spec has proved itself: so many slots at a time have a spec that has not. */
-  #checkTurn({ task, spec, service }: TaskSetup, observation: ContainerObservation): void {
+  #checkTurn(host: Host, { task, spec, service }: TaskSetup, observation: ContainerObservation): void {
     const slot = slotId(task.service, task.slot)
     const digest = specDigest(spec)
     const tried = this.#tried.get(slot) ?? new Set()
@@ -155,8 +156,9 @@ export class Watchers {
     this.#trying.set(slot, digest)
     const parallelism = parallelismOf(spec)
     if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
+    const now = host.agent?.view().services.get(task.service)?.spec ?? spec
     const others = [...this.#trying].filter(
-      ([other, its]) => its === digest && other.startsWith(`${task.service}.`),
+      ([other, its]) => its === digest && isWanted(this.#world, other, { id: task.service, spec: now }),
     )
     if (others.length <= parallelism) return
     this.#tell(
@@ -211,6 +213,16 @@ export class Watchers {
     )
     if (twice) this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
   }
+}
+
+/** A slot of this service that was not scaled away meanwhile. */
+function isWanted(
+  world: World,
+  which: SlotId,
+  { id, spec }: { readonly id: string; readonly spec: ServiceSpec },
+): boolean {
+  const { service, slot } = parseSlotId(which)
+  return service === id && wantedSlots(world, spec).has(String(slot))
 }
 
 function isWell({ state, health }: ContainerObservation): boolean {
