@@ -1,8 +1,18 @@
-import type { NodeId } from '@moot/crdt-state'
+import { generateIdentity, type NodeId } from '@moot/crdt-state'
+import {
+  encodeIntroduction,
+  type Introduction,
+  parseIntroduction,
+  type Standing,
+  vouches,
+} from '../../packages/agent/src/join/introduction.ts'
 import type { Gate, Mesh, Topic } from '../../packages/agent/src/ports/mesh.ts'
 
 /** Bounds used by the suite; the adapters are made with these. */
 export const suiteMaxMessageBytes = 64 * 1024
+
+export const suiteCluster = 'suite'
+const anyIdentity = generateIdentity().identity
 
 /** One adapter's way to make nodes that can reach each other. */
 export interface MeshBed {
@@ -12,6 +22,7 @@ export interface MeshBed {
 }
 export interface SuiteNode {
   readonly mesh: Mesh
+  readonly publicKey: Uint8Array
   /** The same node after a restart of its agent, on another address; the old mesh must be stopped. Not started. */
   restarted(gate: Gate): Promise<SuiteNode>
   /** The process vanishes, its host stays. */
@@ -22,11 +33,25 @@ export interface SuiteNode {
 export class List implements Gate {
   readonly members = new Set<NodeId>()
   readonly removed = new Map<NodeId, Uint8Array>()
+  /** What this node shows. */
+  shows: Introduction = []
+  /** Who may introduce others. */
+  readonly trusted = new Set<NodeId>()
   member(node: NodeId): boolean {
     return this.members.has(node)
   }
   farewell(node: NodeId): Uint8Array | undefined {
     return this.removed.get(node)
+  }
+  introduction(): Uint8Array | undefined {
+    return encodeIntroduction(this.shows)
+  }
+  introduced(node: NodeId, publicKey: Uint8Array, shown: Uint8Array): boolean {
+    const standingOf = (signer: NodeId): Standing => (this.trusted.has(signer) ? 'trusted' : 'unknown')
+    const introduction = parseIntroduction(shown) ?? []
+    if (!vouches(introduction, publicKey, suiteCluster, standingOf, anyIdentity)) return false
+    this.members.add(node)
+    return true
   }
 }
 

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { NodeId } from '@moot/crdt-state'
+import { generateIdentity, type NodeId, nodeIdOf } from '@moot/crdt-state'
+import { type Introduction, signAdmission } from '../../packages/agent/src/join/introduction.ts'
 import {
   bytes,
   connected,
@@ -8,6 +9,7 @@ import {
   List,
   readAll,
   soon,
+  suiteCluster,
   suiteMaxMessageBytes,
   text,
 } from './mesh.bed.ts'
@@ -54,6 +56,24 @@ export function meshSuite(adapter: string, makeBed: () => Promise<MeshBed>): voi
     const [a, b] = await cluster(2)
     return { a: a!, b: b!, gateA: gates[0]!, gateB: gates[1]! }
   }
+
+  /** A member, and a node that believes to be one too and shows this. */
+  async function unheardOf(shown: (newcomer: SuiteNode) => Introduction) {
+    const [member] = await cluster(1)
+    member!.mesh.onRequest('echo', (_, payload) => Promise.resolve(payload))
+    const gate = new List()
+    const newcomer = await bed.node(gate)
+    gates[0]!.trusted.add(nodeIdOf(issuer.publicKey))
+    gate.shows = shown(newcomer)
+    gate.members.add(member!.mesh.self)
+    await newcomer.mesh.start()
+    newcomer.mesh.setMembers(new Map([[member!.mesh.self, member!.mesh.addresses()]]))
+    return { member: member!, newcomer }
+  }
+  const issuer = generateIdentity().identity
+  const admitted = (publicKey: Uint8Array, by = issuer, clusterId = suiteCluster): Introduction => [
+    signAdmission(by, clusterId, publicKey),
+  ]
 
   describe(`the mesh port: ${adapter}`, () => {
     afterEach(async () => {
@@ -286,6 +306,31 @@ export function meshSuite(adapter: string, makeBed: () => Promise<MeshBed>): voi
       expect(stranger.mesh.peers().size).toBe(0)
     })
 
+    test('a member that was never heard of is let in on its introduction', async () => {
+      const { member, newcomer } = await unheardOf(({ publicKey }) => admitted(publicKey))
+      await Promise.all([
+        connected(newcomer.mesh, member.mesh.self),
+        connected(member.mesh, newcomer.mesh.self),
+      ])
+      const answer = await newcomer.mesh.request(member.mesh.self, 'echo', bytes('hello'), soon())
+      expect(text(answer)).toBe('hello')
+      await heard(member.mesh, newcomer.mesh, 'specs', 'welcome')
+    })
+
+    test.each<[string, (newcomer: SuiteNode) => Introduction]>([
+      ['none', () => []],
+      ['one that a stranger signed', ({ publicKey }) => admitted(publicKey, generateIdentity().identity)],
+      ["another node's", () => admitted(generateIdentity().identity.publicKey)],
+      ['one to another cluster', ({ publicKey }) => admitted(publicKey, issuer, 'other')],
+    ])('a node that shows %s as its introduction is not let in', async (_, shown) => {
+      const { member, newcomer } = await unheardOf(shown)
+      await expect(newcomer.mesh.request(member.mesh.self, 'echo', bytes(''), soon())).rejects.toMatchObject({
+        code: 'ERR_PEER_REFUSED',
+      })
+      expect(member.mesh.peers().size).toBe(0)
+      expect(newcomer.mesh.peers().size).toBe(0)
+    })
+
     test('while a joiner is awaited a stranger may join and nothing else', async () => {
       const { a } = await pair()
       const gate = new List()
@@ -334,7 +379,10 @@ export function meshSuite(adapter: string, makeBed: () => Promise<MeshBed>): voi
       // The other member awaits nobody.
       await expect(
         stranger.mesh.join(b.mesh.self, b.mesh.addresses(), bytes(''), soon()),
-      ).rejects.toMatchObject({ code: 'ERR_PEER_REFUSED' })
+      ).rejects.toMatchObject({
+        code: 'ERR_PEER_REFUSED',
+        words: expect.stringMatching(/^no join token is outstanding/) as string,
+      })
     })
 
     test('a joiner that finds nobody, or somebody else, at the addresses says which it tried', async () => {

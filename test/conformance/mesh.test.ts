@@ -6,7 +6,7 @@ import { createLibp2pMesh } from '../../packages/agent/src/adapters/libp2p/mesh.
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import type { Gate, Mesh } from '../../packages/agent/src/ports/mesh.ts'
-import { suiteMaxMessageBytes } from './mesh.bed.ts'
+import { suiteCluster, suiteMaxMessageBytes } from './mesh.bed.ts'
 import type { MeshBed, SuiteNode } from './mesh.bed.ts'
 import { meshSuite } from './mesh.suite.ts'
 
@@ -27,6 +27,7 @@ function memoryBed(): Promise<MeshBed> {
     meshes.push(mesh)
     return {
       mesh,
+      publicKey: key,
       restarted: (newGate) => Promise.resolve(make(key, newGate, gossip)),
       kill: () => Promise.resolve(network.refuse(self)),
     }
@@ -50,7 +51,7 @@ function libp2pBed(): Promise<MeshBed> {
       identity,
       listen: { host: '127.0.0.1', port: 0 },
       gate,
-      clusterTag: 'suite',
+      clusterTag: suiteCluster,
       logger,
       gossip,
       settings: { ...defaults, maxMessageBytes: suiteMaxMessageBytes },
@@ -58,6 +59,7 @@ function libp2pBed(): Promise<MeshBed> {
     meshes.push(mesh)
     return {
       mesh,
+      publicKey: identity.publicKey,
       restarted: (newGate) => Promise.resolve(make(identity, newGate, gossip)),
       // Stopped, its kernel refuses its port, as a killed process's would.
       kill: () => mesh.stop(),

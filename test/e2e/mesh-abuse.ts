@@ -43,7 +43,12 @@ async function stranger(text: string): Promise<object> {
   const mesh = createLibp2pMesh({
     identity: generateIdentity().identity,
     listen: { host: '0.0.0.0', port: 0 },
-    gate: { member: (node) => node === token.issuer, farewell: () => undefined },
+    gate: {
+      member: (node) => node === token.issuer,
+      farewell: () => undefined,
+      introduction: () => undefined,
+      introduced: () => false,
+    },
     clusterTag: token.clusterId,
     gossip: true,
     logger: pino({ level: 'silent' }),

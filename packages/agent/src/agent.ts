@@ -18,6 +18,7 @@ import { AlreadyInClusterError, CutOffError, LastNodeError, NotInClusterError } 
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
 import { type Admission, admitJoiners, joinThrough, nodeSpec } from './join/admission.ts'
+import type { Introduction } from './join/introduction.ts'
 import { issueTokens } from './join/issuer.ts'
 import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
@@ -119,6 +120,7 @@ export function createAgent(options: AgentOptions): Agent {
       rules: options.rules,
       addresses: () => (advertise === undefined ? [] : [advertise]),
       ...(sponsor === undefined ? {} : { sponsor }),
+      introduction,
       lastKnown: memory.members(),
       membersKnown: rememberMembers,
       removed: (tombstone) => {
@@ -128,6 +130,10 @@ export function createAgent(options: AgentOptions): Agent {
       },
       event: emit,
     })
+  }
+
+  function introduction(): Introduction {
+    return memory.read()?.introduction ?? []
   }
 
   function rememberMembers(members: KnownMembers): void {
@@ -145,7 +151,8 @@ export function createAgent(options: AgentOptions): Agent {
     admission = admitJoiners({
       self,
       clusterId: opened.clusterId,
-      publicKey: identity.publicKey,
+      identity,
+      introduction,
       specs: opened.specs,
       mesh: opened.mesh,
       commit: (messages) => opened.replication.commit(messages),
@@ -189,8 +196,14 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
-  async function rememberCluster(clusterId: string): Promise<void> {
-    await memory.write({ kind: 'active', clusterId, ...(advertise === undefined ? {} : { advertise }) })
+  /** Without an introduction: the founder, whom nobody admitted. */
+  async function rememberCluster(clusterId: string, introduction: Introduction = []): Promise<void> {
+    await memory.write({
+      kind: 'active',
+      clusterId,
+      ...(advertise === undefined ? {} : { advertise }),
+      ...(introduction.length === 0 ? {} : { introduction }),
+    })
   }
 
   /** For at most this time, and until the agent stops. */
@@ -292,8 +305,10 @@ export function createAgent(options: AgentOptions): Agent {
         const opened = await open(token.clusterId, token.issuer)
         await orForget(opened, async () => {
           await opened.connect()
-          await orStop(settings.joinTimeoutMs, (signal) => joinThrough(opened, self, token, signal))
-          await rememberCluster(token.clusterId)
+          const introduction = await orStop(settings.joinTimeoutMs, (signal) =>
+            joinThrough(opened, self, token, signal),
+          )
+          await rememberCluster(token.clusterId, introduction)
         })
         await activate(opened)
         await orStop(settings.bootSyncTimeoutMs, (signal) => opened.replication.firstSync(signal)).catch(

@@ -129,9 +129,13 @@ export const defaults = {
   meshPulseTimeoutMs: 12_000,
   /** A probed connection that has been silent this long is closed, so that the next dial starts afresh. */
   meshDeadAfterMs: 3_000,
-  /** Connections of non-members (joiners, removed members) at once, and how long each may stay. */
+  /** Connections of non-members (joiners, removed members, members not heard of yet) at once, and how long each may stay. */
   meshStrangersMax: 8,
   meshStrangerTimeoutMs: 10_000,
+  /** Admissions in an introduction, the newest first: it is of use while one of so many signers is known, and each costs the asked one a signature to check. */
+  introductionLinksMax: 8,
+  /** Nodes let in on their introductions whose documents have not come yet: they come with the first comparison, so that more means something is wrong. */
+  introducedMax: 64,
   /** Sockets that have not proved an identity yet, at once; and how long each may take (libp2p's 10 and 10 s let one slow stranger lock members out). */
   meshPendingMax: 256,
   meshUpgradeTimeoutMs: 4_000,
@@ -142,7 +146,7 @@ export const defaults = {
   meshStreamsPerPeer: 256,
   /** Received bytes that a stream's reader has not taken yet; beyond, the sender is paused. */
   meshStreamBufferBytes: 256 * 1024,
-  /** One control or join frame: a signed removal or a token takes under 2 KB, a join answer up to `maxMessageBytes`. */
+  /** One control or join frame: a signed removal or a token takes under 2 KB, a greeting under 8 KB, a join answer up to `maxMessageBytes`. */
   meshControlMaxBytes: 64 * 1024,
   /** Connections still open this long after `stop` are cut. */
   meshStopTimeoutMs: 1_000,

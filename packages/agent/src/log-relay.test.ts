@@ -20,7 +20,12 @@ describe('logs from another node', () => {
 
   beforeEach(async () => {
     const network = memoryNetwork({})
-    const gate = { member: () => true, farewell: () => undefined }
+    const gate = {
+      member: () => true,
+      farewell: () => undefined,
+      introduction: () => undefined,
+      introduced: () => false,
+    }
     meshes = { holder: network.mesh(holder, { gate }), asker: network.mesh(asker, { gate }) }
     for (const mesh of Object.values(meshes)) await mesh.start()
     meshes.asker.setMembers(new Map([[holder, [`/memory/${holder}`]]]))

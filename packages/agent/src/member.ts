@@ -27,6 +27,8 @@ import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import { createIntroduced } from './join/introduced.ts'
+import { encodeIntroduction, type Introduction } from './join/introduction.ts'
 import { createMemberAddresses } from './member-addresses.ts'
 import { createNetworkSweeper } from './network-sweeper.ts'
 import { createStatusWriter, statusOf } from './node-status.ts'
@@ -58,6 +60,8 @@ export interface MemberOptions {
   readonly addresses: () => readonly string[]
   /** A stranger's key that counts as a member until the specs are here (the issuer, while joining). */
   readonly sponsor?: NodeId
+  /** Who admitted this node; empty: nobody, or it joined before this was kept. */
+  readonly introduction: () => Introduction
   /** Members and their addresses before this start: believed while the store has lost who is one. */
   readonly lastKnown: ReadonlyMap<NodeId, readonly string[]>
   /** Members and their addresses now, to be remembered. */
@@ -103,7 +107,11 @@ interface Damage {
 export async function openMember(options: MemberOptions): Promise<Member> {
   const { self, clock, logger, settings, engine, storage, identity, clusterId } = options
   const isMember = (node: NodeId): boolean =>
-    node === self || specs.byName('node', node) !== undefined || isSponsor(node) || isLostMember(node)
+    node === self ||
+    specs.byName('node', node) !== undefined ||
+    isSponsor(node) ||
+    isLostMember(node) ||
+    introduced.has(node)
   const specs: SpecStore = await openSpecStore({
     storage,
     identity,
@@ -124,7 +132,20 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     onError: (error) => logger.error({ err: error }, 'record store'),
   })
   let clonedTold = false
-  const mesh = options.mesh({ member: isMember, farewell: (node) => farewellOf(specs, node) })
+  const introduced = createIntroduced({
+    clusterId,
+    identity,
+    specs,
+    settings,
+    logger: logger.child({ part: 'membership' }),
+    isLostMember: (node) => isLostMember(node),
+  })
+  const mesh = options.mesh({
+    member: isMember,
+    farewell: (node) => farewellOf(specs, node),
+    introduction: () => encodeIntroduction(options.introduction()),
+    introduced: (node, publicKey, shown) => introduced.letIn(node, publicKey, shown),
+  })
   const replication = createReplication({
     mesh,
     specs,

@@ -15,6 +15,7 @@ const membership: fc.Arbitrary<StoredMembership> = fc.record(
     advertise: text,
     by: text,
     atMs: fc.nat({ max: 2 ** 42 }),
+    introduction: fc.array(fc.record({ key: text, by: text, signature: text }), { maxLength: 8 }),
   },
   { requiredKeys: ['kind', 'clusterId'] },
 )
@@ -39,6 +40,20 @@ describe('what a node remembers of its membership', () => {
       }),
       { numRuns: 100 },
     )
+  })
+
+  test('is whole when who admitted the node cannot be read', async () => {
+    const home = memoryHome()
+    const storage = home.openStorage()
+    for (const introduction of [
+      7,
+      [{}],
+      Array.from({ length: 99 }, () => ({ key: '', by: '', signature: '' })),
+    ]) {
+      const bytes = Buffer.from(JSON.stringify({ kind: 'active', clusterId: 'c', introduction }))
+      await storage.commit([{ kind: 'put', table: 'meta', key: 'membership', bytes }])
+      expect(openMembershipMemory(home, storage).read()).toEqual({ kind: 'active', clusterId: 'c' })
+    }
   })
 
   test('is read from what is left, and nothing is thrown, whatever became of the row and of the note', async () => {

@@ -1,12 +1,15 @@
 import type { NodeId, Storage } from '@moot/crdt-state'
 import * as z from 'zod'
 import type { Home } from './home.ts'
+import { introductionSchema } from './join/introduction.ts'
 import type { FileDamage } from './kept-file.ts'
 
 const membershipSchema = z.object({
   kind: z.enum(['active', 'removed']),
   clusterId: z.string(),
   advertise: z.string().optional(),
+  /** Who admitted this node. One that cannot be read must not cost the membership. */
+  introduction: introductionSchema.optional().catch(undefined),
   by: z.string().optional(),
   atMs: z.number().optional(),
 })

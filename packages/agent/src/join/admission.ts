@@ -1,10 +1,11 @@
-import type { NodeId, NodeSpec, SpecMessage, SpecStore } from '@moot/crdt-state'
+import type { Identity, NodeId, NodeSpec, SpecMessage, SpecStore } from '@moot/crdt-state'
 import * as z from 'zod'
 import type { JoinToken } from '../cluster.ts'
 import { JoinFailedError } from '../errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Mesh } from '../ports/mesh.ts'
 import { TokenRefusedError } from './errors.ts'
+import { extended, type Introduction, introductionSchema, signAdmission } from './introduction.ts'
 import type { IssuedToken, TokenIssuer } from './issuer.ts'
 import type { JoinTokenContent } from './token.ts'
 
@@ -13,7 +14,12 @@ const joinRequestSchema = z.object({
   secret: z.string().max(256),
   addresses: z.array(z.string().max(256)).max(16),
 })
-const joinAnswerSchema = z.object({ clusterId: z.string(), messages: z.array(z.unknown()) })
+const joinAnswerSchema = z.object({
+  clusterId: z.string(),
+  messages: z.array(z.unknown()),
+  /** An older issuer gives none; without one that can be read the joiner is a member all the same. */
+  introduction: introductionSchema.optional().catch(undefined),
+})
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))
 const decode = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes))
@@ -28,14 +34,16 @@ export interface Admission {
 export function admitJoiners(options: {
   readonly self: NodeId
   readonly clusterId: string
-  readonly publicKey: Uint8Array
+  readonly identity: Identity
+  /** The issuer's own: it goes on in those of its joiners. */
+  readonly introduction: () => Introduction
   readonly specs: SpecStore
   readonly mesh: Mesh
   readonly commit: (messages: readonly SpecMessage[]) => Promise<unknown>
   readonly issuer: TokenIssuer
   readonly clock: Clock
 }): Admission {
-  const { self, clusterId, specs, mesh, issuer, clock } = options
+  const { self, clusterId, identity, specs, mesh, issuer, clock } = options
   /** One at a time: a joiner that asks again while its first request is under way must not be admitted twice. */
   let last: Promise<unknown> = Promise.resolve()
   let cancelExpiry: () => void = () => undefined
@@ -69,13 +77,17 @@ export function admitJoiners(options: {
       await options.commit((await specs.create('node', joiner.node, spec, author)).messages)
     }
     updateHandler()
-    return encode({ clusterId, messages: membershipOf(specs) })
+    const introduction = extended(
+      signAdmission(identity, clusterId, joiner.publicKey),
+      options.introduction(),
+    )
+    return encode({ clusterId, messages: membershipOf(specs), introduction })
   }
 
   updateHandler()
   return {
     async createToken(ttlMs) {
-      const { publicKey } = options
+      const { publicKey } = identity
       const addresses = mesh.addresses()
       const token = await issuer.create({ ttlMs, clusterId, issuer: self, publicKey, addresses })
       updateHandler()
@@ -91,13 +103,13 @@ interface Joiner {
   readonly publicKey: Uint8Array
 }
 
-/** The joiner's side: resolves once this node's store says that it is a member. */
+/** The joiner's side: resolves, with what to show to members that do not know it, once this node's store says that it is one. */
 export async function joinThrough(
   { mesh, specs }: { readonly mesh: Mesh; readonly specs: SpecStore },
   self: NodeId,
   token: JoinTokenContent,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Introduction> {
   const request = encode({ token: token.id, secret: token.secret, addresses: mesh.addresses() })
   const answer = joinAnswerOf(
     await asked(mesh.join(token.issuer, token.addresses, request, signal), token, signal),
@@ -113,6 +125,7 @@ export async function joinThrough(
       "the issuer accepted the token and did not send this node's membership: try the same token again",
     )
   }
+  return answer.introduction ?? []
 }
 
 async function asked(

@@ -171,11 +171,11 @@ describe('joining', () => {
     const settings = { ...defaults, joinTriesMax: Number.MAX_SAFE_INTEGER }
     const tokens = issueTokens({ storage, clock, settings, randomHex })
     const commit = async (): Promise<void> => undefined
-    const { publicKey } = identity
     const admission = admitJoiners({
       self: issuer,
       clusterId,
-      publicKey,
+      identity,
+      introduction: () => [],
       specs,
       mesh,
       commit,

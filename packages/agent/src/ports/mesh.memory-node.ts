@@ -129,7 +129,7 @@ export class MemoryMesh implements Mesh {
       if (node === this.self || peer === undefined || this.#peers.has(node)) continue
       if (!addresses.includes(peer.options.address) || !this.#wire.reaches(this.self, node)) continue
       if (!this.options.gate.member(node)) continue
-      if (!peer.options.gate.member(this.self)) peer.#bidFarewell(this)
+      if (!peer.#letsIn(this)) peer.#bidFarewell(this)
       else {
         this.#peers.set(node, peer)
         peer.#peers.set(this.self, this)
@@ -137,6 +137,13 @@ export class MemoryMesh implements Mesh {
         peer.#emitPeer({ kind: 'connected', node: this.self })
       }
     }
+  }
+  /** A member, or a stranger on what it shows. */
+  #letsIn(dialler: MemoryMesh): boolean {
+    const { gate } = this.options
+    if (gate.member(dialler.self)) return true
+    const shown = dialler.options.gate.introduction()
+    return shown !== undefined && gate.introduced(dialler.self, dialler.options.publicKey, shown.slice())
   }
   #bidFarewell(former: MemoryMesh): void {
     const removal = this.options.gate.farewell(former.self)
@@ -244,7 +251,7 @@ export class MemoryMesh implements Mesh {
     if (peer === undefined || !known || !this.#wire.reaches(this.self, node)) {
       throw new PeerUnreachableError(node, tried, 'nothing answered')
     }
-    if (!peer.options.gate.member(this.self)) {
+    if (!peer.#letsIn(this)) {
       throw new PeerRefusedError(node, 'it does not have us as a member')
     }
     return peer

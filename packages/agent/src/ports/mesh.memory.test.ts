@@ -5,7 +5,12 @@ import { memoryNetwork } from './mesh.memory.ts'
 import type { MemoryNetworkOptions } from './mesh.memory.ts'
 import type { Gate, Mesh } from './mesh.ts'
 
-const open: Gate = { member: () => true, farewell: () => undefined }
+const open: Gate = {
+  member: () => true,
+  farewell: () => undefined,
+  introduction: () => undefined,
+  introduced: () => false,
+}
 const id = (letter: string): NodeId => letter.repeat(25) as NodeId
 const byte = (value: number): Uint8Array => Uint8Array.of(value)
 const soon = (): AbortSignal => AbortSignal.timeout(5_000)

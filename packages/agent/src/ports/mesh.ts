@@ -24,6 +24,10 @@ export interface Gate {
   member(node: NodeId): boolean
   /** The signed removal to hand to a former member that connects, if there is one. */
   farewell(node: NodeId): Uint8Array | undefined
+  /** What to show to a member that may never have heard of this node: at most `introductionMaxBytes`. */
+  introduction(): Uint8Array | undefined
+  /** Is this stranger, who holds this key, let in on what it showed? If so, `member` says yes from now on. */
+  introduced(node: NodeId, publicKey: Uint8Array, introduction: Uint8Array): boolean
 }
 
 export type RequestHandler = (from: NodeId, payload: Uint8Array) => Promise<Uint8Array>
@@ -72,7 +76,7 @@ export interface Mesh {
     signal: AbortSignal,
   ): Promise<Uint8Array>
   /**
-   * While set, strangers may connect and speak `join`, and nothing else. After it is unset, a joiner that became a
+   * While set, strangers may speak `join`; the rest of the time they may only show an introduction. After it is unset, a joiner that became a
    * member meanwhile is still heard by the last one: it asks again because the answer was lost.
    */
   onJoin(handler: JoinHandler | undefined): void

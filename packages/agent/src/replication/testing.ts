@@ -104,7 +104,12 @@ export async function testCluster(options: {
     const records = await openRecordStore({ storage, identity, clusterId })
     const member = (node: NodeId): boolean => specs.byName('node', node) !== undefined
     const mesh = network.mesh(id, {
-      gate: { member, farewell: () => undefined },
+      gate: {
+        member,
+        farewell: () => undefined,
+        introduction: () => undefined,
+        introduced: () => false,
+      },
       gossip: options.gossip ?? true,
     })
     const cloned: RecordVersion[] = []

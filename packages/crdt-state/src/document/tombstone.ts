@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { canonicalJson } from '../canonical-json.ts'
-import { sha256Hex } from '../hash.ts'
+import { nodeIdOf, sha256Hex } from '../hash.ts'
 import { bytesInBase64 } from '../identity.ts'
 import type { Identity } from '../keys.ts'
 import { specKinds } from '../schema/kinds.ts'
@@ -59,6 +59,14 @@ export function isSigned(identity: Identity, clusterId: string, tombstone: Tombs
   const proof = bytesInBase64(signature)
   if (key === undefined || proof === undefined) return false
   return identity.verify(key, signedBytes(clusterId, content), proof)
+}
+
+/**
+ * A node that left signed its own removal. Who joins later has never seen it as a member, and could otherwise believe
+ * neither this nor anything else that it removed.
+ */
+export function isOwnLeave({ kind, name, publicKey }: Tombstone): boolean {
+  return kind === 'node' && name === nodeIdOf(Buffer.from(publicKey, 'base64'))
 }
 
 function signedBytes(clusterId: string, content: Omit<Tombstone, 'publicKey' | 'signature'>): Uint8Array {

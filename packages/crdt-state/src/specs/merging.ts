@@ -10,8 +10,8 @@ import {
   withDocument,
 } from '../document/automerge.ts'
 import type { DocumentName, LiveDocument } from '../document/live-document.ts'
-import { covers, isSigned, supersedes, tombstoneSchema } from '../document/tombstone.ts'
-import { nodeIdOf, resourceId } from '../hash.ts'
+import { covers, isOwnLeave, isSigned, supersedes, tombstoneSchema } from '../document/tombstone.ts'
+import { resourceId } from '../hash.ts'
 import type { Identity } from '../keys.ts'
 import { specKinds } from '../schema/kinds.ts'
 import type { ReceiveOutcome, SpecMessage, Tombstone } from '../spec-store.ts'
@@ -64,14 +64,6 @@ function stageTombstone(
   }
   staging.bury(tombstone, (document) => hasUnseenEdit(document, tombstone))
   return { kind: 'applied' }
-}
-
-/**
- * A node that left signed its own removal. Who joins later has never seen it as a member, and could otherwise believe
- * neither this nor anything else that it removed.
- */
-function isOwnLeave({ kind, name, publicKey }: Tombstone): boolean {
-  return kind === 'node' && name === nodeIdOf(Buffer.from(publicKey, 'base64'))
 }
 
 function hasUnseenEdit(document: LiveDocument, tombstone: Tombstone): boolean {

@@ -21,8 +21,6 @@ export interface ConnectionsOptions {
   readonly clusterTag: string
   /** Where this node listens now. */
   addresses(): readonly string[]
-  /** Do we wait for joiners? */
-  joinable(): boolean
   changed(event: { readonly kind: 'connected' | 'disconnected'; readonly node: NodeId }): void
   farewell(from: NodeId, removal: Uint8Array): void
   /** Gossip may use this accepted connection. */
@@ -87,8 +85,8 @@ export class Connections {
     const node = nodeOf(peer)
     if (node === undefined || this.#stopping) return false
     if (gate.member(node)) return true
-    const expected = gate.farewell(node) !== undefined || this.#options.joinable()
-    return expected && this.#strangers() < settings.meshStrangersMax
+    // It may join, be told that it was removed, or be a member that this node has not heard of: its greeting tells.
+    return this.#strangers() < settings.meshStrangersMax
   }
   #strangers(): number {
     const { gate } = this.#options

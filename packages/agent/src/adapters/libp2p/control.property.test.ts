@@ -2,17 +2,24 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { anyText } from '@moot/crdt-state/testing/any-text'
 import { damaged, damages } from '@moot/crdt-state/testing/damaged-bytes'
+import { introductionMaxBytes } from '../../join/introduction.ts'
 import type { Channel } from './channel.ts'
 import { type ControlMessage, readControl, sendControl } from './control.ts'
 
 const maxBytes = 64 * 1024
 const text = anyText(12)
-const hello = fc.record({
-  cluster: text,
-  versions: fc.array(fc.integer(), { maxLength: 16 }),
-  session: text,
-  addresses: fc.array(text, { maxLength: 16 }),
-})
+const hello = fc.record(
+  {
+    cluster: text,
+    versions: fc.array(fc.integer(), { maxLength: 16 }),
+    session: text,
+    addresses: fc.array(text, { maxLength: 16 }),
+    introduction: fc
+      .uint8Array({ maxLength: introductionMaxBytes })
+      .map((bytes) => Buffer.from(bytes).toString('base64')),
+  },
+  { requiredKeys: ['cluster', 'versions', 'session', 'addresses'] },
+)
 const id = fc.nat({ max: 0xffff_ffff })
 const message: fc.Arbitrary<Exclude<ControlMessage, { kind: 'unknown' }>> = fc.oneof(
   fc.record({ kind: fc.constantFrom('hello' as const, 'accepted' as const), hello }),
@@ -47,6 +54,14 @@ describe('a control message', () => {
       }),
       { numRuns: 200 },
     )
+  })
+
+  test('with an introduction that cannot be read is a greeting without one', async () => {
+    const greeting = { cluster: 'c', versions: [1], session: 's', addresses: [] }
+    for (const introduction of ['?', 'A'.repeat(100_000)]) {
+      const frame = await frameOf({ kind: 'hello', hello: { ...greeting, introduction } })
+      expect(await read(frame)).toEqual({ kind: 'hello', hello: greeting })
+    }
   })
 
   test('that was damaged is a message or an error, which ends the connection and no more', async () => {

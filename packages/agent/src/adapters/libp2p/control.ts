@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { introductionMaxBytes } from '../../join/introduction.ts'
 import type { Channel } from './channel.ts'
 
 export const controlProtocol = '/moot/hello/1'
@@ -14,6 +15,15 @@ const helloSchema = z.object({
   session: z.string().max(64),
   /** Where the sender listens now. */
   addresses: z.array(z.string().max(256)).max(helloAddressesMax),
+  /**
+   * Base64; only from the side that dials, which cannot know whether the other one has heard of it. One that cannot be
+   * read (a newer agent's may be longer) is as good as none: it must not end the greeting of a member.
+   */
+  introduction: z
+    .base64()
+    .max(Math.ceil(introductionMaxBytes / 3) * 4)
+    .optional()
+    .catch(undefined),
 })
 export type Hello = z.infer<typeof helloSchema>
 

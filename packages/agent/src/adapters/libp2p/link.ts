@@ -6,6 +6,7 @@ import type { Gate } from '../../ports/mesh.ts'
 import { Channel, toError, within } from './channel.ts'
 import { controlProtocol, readControl, sendControl } from './control.ts'
 import type { ControlMessage, Hello } from './control.ts'
+import { rawKeyOf } from './identity.ts'
 
 export const controlVersion = 1
 
@@ -58,7 +59,7 @@ export class Link {
       const opening = this.connection.newStream(controlProtocol, { signal })
       const stream = await within(opening, signal, () => undefined)
       const control = new Channel(stream, settings.meshControlMaxBytes)
-      await sendControl(control, { kind: 'hello', hello: this.#host.hello() })
+      await sendControl(control, { kind: 'hello', hello: this.#introducing(this.#host.hello()) })
       const answer = await within(readControl(control, settings.meshControlMaxBytes), signal, () => undefined)
       if (answer?.kind === 'accepted') {
         if (answer.hello.cluster !== this.#host.clusterTag) throw this.#foreign()
@@ -78,6 +79,11 @@ export class Link {
     }
   }
 
+  #introducing(hello: Hello): Hello {
+    const shown = this.#host.gate.introduction()
+    return shown === undefined ? hello : { ...hello, introduction: Buffer.from(shown).toString('base64') }
+  }
+
   /** As the side that was dialled: `control` is the stream that the dialler opened. */
   async answer(control: Channel): Promise<void> {
     const { settings, gate } = this.#host
@@ -85,6 +91,7 @@ export class Link {
       const first = await readControl(control, settings.meshControlMaxBytes)
       if (first?.kind !== 'hello' || this.state.kind !== 'greeting') throw new Error('no hello')
       const removal = gate.farewell(this.node)
+      this.#hearIntroduction(first.hello)
       const words = this.#objection(first.hello)
       if (words === undefined) {
         await sendControl(control, { kind: 'accepted', hello: this.#host.hello() })
@@ -104,6 +111,13 @@ export class Link {
     await control.closeWrite()
     while ((await readControl(control, this.#host.settings.meshControlMaxBytes)) !== undefined);
     this.close(new PeerRefusedError(this.node, words))
+  }
+  /** Let in on it, the dialler is a member from here on. */
+  #hearIntroduction({ cluster, introduction }: Hello): void {
+    const { gate, clusterTag } = this.#host
+    if (introduction === undefined || cluster !== clusterTag || gate.member(this.node)) return
+    const publicKey = rawKeyOf(this.connection.remotePeer)
+    if (publicKey !== undefined) gate.introduced(this.node, publicKey, Buffer.from(introduction, 'base64'))
   }
   #objection(hello: Hello): string | undefined {
     if (!this.#host.gate.member(this.node)) return 'this node is not a member of the cluster'

@@ -3,6 +3,8 @@ import type { AddressInfo, Server, Socket } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { Connection } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
 import { generateIdentity } from '@moot/crdt-state'
 import type { Identity, NodeId } from '@moot/crdt-state'
 import { pino } from 'pino'
@@ -10,9 +12,20 @@ import { defaults } from '../../defaults.ts'
 import type { Defaults } from '../../defaults.ts'
 import type { Gate, Mesh } from '../../ports/mesh.ts'
 import { hostAndPort } from './address.ts'
+import { Channel } from './channel.ts'
+import { joinProtocol, requestProtocol, streamProtocol } from './exchange.ts'
+import { libp2pKey } from './identity.ts'
 import { createLibp2pMesh } from './mesh.ts'
+import { createNode } from './node.ts'
 
-const open: Gate = { member: () => true, farewell: () => undefined }
+const open: Gate = {
+  member: () => true,
+  farewell: () => undefined,
+  introduction: () => undefined,
+  introduced: () => false,
+}
+/** First byte of an answer. */
+const refused = 2
 const echo = new TextEncoder().encode('echo')
 const soon = (): AbortSignal => AbortSignal.timeout(5_000)
 
@@ -45,6 +58,19 @@ async function startMesh(
   await mesh.start()
   mesh.onRequest('echo', (_, payload) => Promise.resolve(payload))
   return mesh
+}
+/** As somebody who keeps to no rules: connected, and nothing said yet. */
+async function rawConnection(to: Mesh): Promise<Connection> {
+  const node = await createNode({
+    privateKey: libp2pKey(generateIdentity().identity),
+    listen: '/ip4/127.0.0.1/tcp/0',
+    gater: {},
+    services: {},
+    settings: defaults,
+  })
+  cleanups.push(async () => node.stop())
+  await node.start()
+  return node.dial(to.addresses().map((address) => multiaddr(address)))
 }
 function meet(a: Mesh, b: Mesh, addresses: readonly string[] = b.addresses()): Promise<void> {
   const met = until(a, () => a.peers().has(b.self))
@@ -162,7 +188,7 @@ describe('garbage on the mesh port', () => {
 describe('strangers', () => {
   test('that come to join and say nothing are sent away in time', async () => {
     const members = new Set<NodeId>()
-    const gate: Gate = { member: (node) => members.has(node), farewell: () => undefined }
+    const gate: Gate = { ...open, member: (node) => members.has(node) }
     const a = await startMesh({ gate, settings: { meshStrangerTimeoutMs: 200 } })
     a.onJoin(() => new Promise(() => undefined))
     const stranger = await startMesh()
@@ -172,7 +198,7 @@ describe('strangers', () => {
   })
 
   test('are let in only a few at a time', async () => {
-    const gate: Gate = { member: () => false, farewell: () => undefined }
+    const gate: Gate = { ...open, member: () => false }
     const a = await startMesh({ gate, settings: { meshStrangersMax: 2 } })
     const arrived = Promise.withResolvers<void>()
     let inside = 0
@@ -194,6 +220,72 @@ describe('strangers', () => {
     expect(inside).toBe(2)
     leave.abort()
     await Promise.all(joins)
+  })
+
+  test.each([
+    ['a request', requestProtocol],
+    ['a stream', streamProtocol],
+    ['to join, with no token outstanding,', joinProtocol],
+  ])('that skip the greeting are refused %s', async (_, protocol) => {
+    const gate: Gate = { ...open, member: () => false }
+    const a = await startMesh({ gate })
+    a.onStream('echo', () => expect.unreachable())
+    const connection = await rawConnection(a)
+    const channel = new Channel(await connection.newStream(protocol, { signal: soon() }), 1_024)
+    await channel.writeFrame(echo).catch(() => undefined)
+    const answer = await channel.readFrame('the answer', 1_024)
+    expect(answer?.[0]).toBe(refused)
+    expect(Buffer.from(answer!.subarray(1)).toString()).toMatch(/not a member|no join token is outstanding/)
+  })
+
+  test('that skip the greeting cannot gossip', async () => {
+    const a = await startMesh({ gate: { ...open, member: () => false } })
+    a.onGossip('specs', () => expect.unreachable())
+    const connection = await rawConnection(a)
+    const stream = await connection.newStream('/meshsub/1.2.0', { signal: soon() })
+    // Long before whoever does not greet is sent away.
+    if (stream.status === 'open') await once(stream, 'close', { signal: AbortSignal.timeout(2_000) })
+    expect(stream.status).toBe('reset')
+  })
+
+  test('that greet and are nobody here are told so, and cannot go on', async () => {
+    const a = await startMesh({ gate: { ...open, member: () => false } })
+    const b = await startMesh()
+    b.setMembers(new Map([[a.self, a.addresses()]]))
+    await expect(b.request(a.self, 'echo', echo, soon())).rejects.toMatchObject({
+      code: 'ERR_PEER_REFUSED',
+      words: 'this node is not a member of the cluster',
+    })
+    expect(a.peers().size).toBe(0)
+  })
+
+  test('that were let in on their introductions stay when the time of strangers is over', async () => {
+    const introduced = new Set<NodeId>()
+    const gate: Gate = {
+      ...open,
+      member: (node) => introduced.has(node),
+      introduced: (node) => introduced.add(node).has(node),
+    }
+    const a = await startMesh({ gate, settings: { meshStrangerTimeoutMs: 200, meshStrangersMax: 1 } })
+    const meshes = []
+    for (let count = 0; count < 2; count += 1) {
+      const b = await startMesh({ gate: { ...open, introduction: () => echo } })
+      meshes.push(b)
+      await meet(b, a)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    for (const b of meshes) {
+      expect(a.peers().has(b.self)).toBe(true)
+      expect(await b.request(a.self, 'echo', echo, soon())).toEqual(Buffer.from(echo))
+    }
+  })
+
+  test('with an introduction to another cluster are not let in', async () => {
+    const gate: Gate = { ...open, member: () => false, introduced: () => expect.unreachable() }
+    const a = await startMesh({ gate, clusterTag: 'one' })
+    const b = await startMesh({ gate: { ...open, introduction: () => echo }, clusterTag: 'two' })
+    b.setMembers(new Map([[a.self, a.addresses()]]))
+    await expect(b.request(a.self, 'echo', echo, soon())).rejects.toMatchObject({ code: 'ERR_PEER_REFUSED' })
   })
 
   test('of another cluster are told so', async () => {

@@ -76,7 +76,6 @@ class Libp2pMesh implements Mesh {
       gate: options.gate,
       clusterTag: options.clusterTag,
       addresses: () => this.addresses(),
-      joinable: () => this.#exchange.joinHandler !== undefined,
       changed: (event) => this.#each(this.#peerListeners, (listener) => listener(event)),
       farewell: (from, removal) => this.#each(this.#farewellListeners, (listener) => listener(from, removal)),
       accepted: (connection) => this.#gossipOver(connection),
