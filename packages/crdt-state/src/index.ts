@@ -9,7 +9,6 @@
  */
 export * from './canonical-json.ts'
 export * from './defaults.ts'
-export { isOwnLeave } from './document/tombstone.ts'
 export * from './ids.ts'
 export * from './errors.ts'
 export * from './hash.ts'

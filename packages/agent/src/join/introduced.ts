@@ -1,4 +1,4 @@
-import { type Identity, isOwnLeave, type NodeId, type SpecStore } from '@moot/crdt-state'
+import type { Identity, NodeId, SpecStore } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Defaults } from '../defaults.ts'
 import { parseIntroduction, type Standing, vouches } from './introduction.ts'
@@ -27,9 +27,7 @@ export function createIntroduced(options: {
 
   function standingOf(signer: NodeId): Standing {
     if (specs.byName('node', signer) !== undefined || options.isLostMember(signer)) return 'trusted'
-    const tombstone = specs.tombstone('node', signer)
-    if (tombstone === undefined) return 'unknown'
-    return isOwnLeave(tombstone) ? 'trusted' : 'removed'
+    return specs.tombstone('node', signer) === undefined ? 'unknown' : 'former'
   }
 
   /** Of those whose documents have come, or were removed, the specs speak from then on. */

@@ -94,7 +94,7 @@ describe('an introduction', () => {
   })
 
   test('is refused where its signer was removed, although whoever had admitted that one is trusted', () => {
-    const known = { [nodeAt(2)]: 'removed', [nodeAt(1)]: 'trusted' } as const
+    const known = { [nodeAt(2)]: 'former', [nodeAt(1)]: 'trusted' } as const
     expect(isVouchedFor(introductionOf(3), 3, known)).toBe(false)
     // Removed later than it mattered: a member vouches for whom it admitted itself.
     expect(isVouchedFor(introductionOf(4), 4, { ...known, [nodeAt(3)]: 'trusted' })).toBe(true)

@@ -25,10 +25,10 @@ export const introductionSchema: z.ZodType<Introduction> = z
 
 /** What a signer is to the node that was shown an introduction. */
 export type Standing =
-  /** A member, or one that left of its own accord. */
+  /** A member. */
   | 'trusted'
-  /** Removed by somebody else: its key may be in the wrong hands. */
-  | 'removed'
+  /** It left or was removed: its key may be in the wrong hands. */
+  | 'former'
   | 'unknown'
 
 export function signAdmission(identity: Identity, clusterId: string, key: Uint8Array): SignedAdmission {
@@ -59,7 +59,7 @@ export function parseIntroduction(bytes: Uint8Array): Introduction | undefined {
 
 /**
  * Does it vouch for the holder of this key? Each link was admitted by the next one's key, every signature holds, and of
- * the signers, from the newest, a trusted one comes before any that was removed: else a stolen key could go on admitting
+ * the signers, from the newest, a trusted one comes before any former member: else a stolen key could go on admitting
  * nodes by showing who had once admitted it.
  */
 export function vouches(
