@@ -114,12 +114,13 @@ export class People {
   ): Promise<Answer | undefined> {
     this.#written += 1
     const label = `write${this.#written}`
+    const askedMs = this.#world.nowMs
     const answer = await ask(label)
     if (answer === undefined || answer.status >= 300) return answer
     const { Warnings } = (answer.body ?? {}) as { readonly Warnings?: readonly string[] | null }
     // Where it says that one disk only has it, that disk may be lost.
     if (Warnings?.some((warning) => warning.startsWith('stored on this node only')) === true) return answer
-    if (!this.#counts(subject)) return answer
+    if (!this.#counts(subject, askedMs)) return answer
     const labels = this.acknowledged.get(subject) ?? new Set()
     this.acknowledged.set(subject, labels.add(label))
     for (const listener of this.#listeners) listener(subject, label)
@@ -132,9 +133,9 @@ export class People {
   }
 
   /** A write that may not have known of a removal loses against it, as people are told. */
-  #counts(subject: string): boolean {
+  #counts(subject: string, askedMs: number): boolean {
     const sinceMs = this.#takenBackMs.get(subject)
-    return sinceMs === undefined || (this.#world.isPeaceful && this.#world.nowMs - sinceMs > spreadWithinMs)
+    return sinceMs === undefined || (this.#world.isPeaceful && askedMs - sinceMs > spreadWithinMs)
   }
 
   async #service(host: Host, name: string): Promise<ServiceRow | undefined> {
