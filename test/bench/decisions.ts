@@ -7,6 +7,7 @@ import { assess, livenessOf } from '../../packages/agent/src/core/membership/liv
 import { startDetector, stepDetector } from '../../packages/agent/src/core/membership/detector.ts'
 import { node, replicas, service, task } from '../../packages/agent/src/core/placement/fixtures.ts'
 import { createDecisions } from '../../packages/agent/src/decisions.ts'
+import { memoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import { reconcile } from '../../packages/agent/src/core/reconcile/reconcile.ts'
 import { updateStatus } from '../../packages/agent/src/core/reconcile/progress.ts'
 import { tasksOf } from '../../packages/agent/src/core/tasks-view.ts'
@@ -67,9 +68,14 @@ function updated(count: number): View {
   }
   return { ...view, services: after }
 }
-const decisions = createDecisions(() => view)
+const decisions = createDecisions({
+  viewOf: () => view,
+  clock: memoryClock(),
+  settings: defaults,
+  changed: () => undefined,
+})
 const decide = (): void => {
-  const { liveness, placement } = decisions()
+  const { liveness, placement } = decisions.now()
   reconcile({
     view,
     liveness,
@@ -112,7 +118,7 @@ report('state of one service’s update', 100, () =>
   updateStatus(view, services[1] as Resource<ServiceSpec>, new Map()),
 )
 report('all tasks for a client', 10, () => {
-  const { liveness, placement } = decisions()
+  const { liveness, placement } = decisions.now()
   tasksOf(view, liveness, placement)
 })
 for (const count of [1, 10, 100]) {

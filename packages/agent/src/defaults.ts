@@ -72,12 +72,23 @@ export const defaults = {
   recordBatchMs: 20,
   /** Observers per node (Rapid uses 10; traffic is what makes it 4). */
   observersPerNode: 4,
-  probeIntervalMs: 1_000,
-  probeTimeoutMs: 1_000,
+  /** Each observer asks each of its targets this often; a probe that is not answered is followed by the next at once. */
+  probeIntervalMs: 400,
+  /** A probe waits as long as TCP would before it sends again (RFC 6298, from the round trips so far), between these. */
+  probeTimeoutMinMs: 200,
+  probeTimeoutMaxMs: 1_000,
   /** A node heard this recently is not probed: just below the interval, so that each pair probes once. */
-  probeFreshMs: 900,
-  /** Consecutive silent probes before an alert: 3 s of silence outlasts a garbage collection. */
-  probesMissed: 3,
+  probeFreshMs: 350,
+  /** Probes in a row without an answer until traffic stops: 0.6 to 1 s after a host's end, and one lost datagram is nothing. */
+  suspectAfterProbes: 3,
+  /** Silence for so long speaks for rescheduling: a replacement then runs within 3 s of a host's end, and a blip of a second moves nothing. */
+  silentAfterMs: 1_600,
+  /** An observer that misses more than half of three or more targets may be deaf itself, and waits so many times as long. */
+  deafPatience: 2,
+  /** A verdict waits so long for others to become clear, so that a rack that dies is one decision; observers of one host differ by a probe interval. */
+  cutWaitMs: 800,
+  /** Who has been in doubt for longer than this (a bad link) holds up no verdict on others. */
+  unstableMaxMs: 3_000,
   /** Probes under way at once: a node watches about `observersPerNode` others, and more only after a mass failure. */
   probeConcurrency: 32,
   /** How long an observer's "returned" mark stays, so that a view with the old record does not count it: many anti-entropy rounds. */

@@ -179,7 +179,13 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const recordIsWhole = (): boolean => !records.isOwnDamaged || bootWaitOver
 
   const viewOf = createViewSource(self, specs, records)
-  const decisions = createDecisions(viewOf, options.rules)
+  const decisions = createDecisions({
+    viewOf,
+    rules: options.rules,
+    clock,
+    settings,
+    changed: () => changed(),
+  })
   const history = createSpecHistory(specs)
   const waiters = new Set<() => void>()
   let bootWaitOver = false
@@ -233,11 +239,11 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   function everybodyHeard(members: Iterable<NodeId>): boolean {
     const all = [...members]
     if (all.length > settings.meshFullDegree) return true
-    const { liveness } = decisions()
+    const { liveness } = decisions.now()
     return all.every((node) => node === self || heard.has(node) || liveness.get(node)?.kind === 'down')
   }
   const reconciler: Reconciler = createReconciler({
-    decide: () => decisions(),
+    decide: () => decisions.now(),
     records,
     publish: (delta) => replication.publishRecord(delta),
     watch,
@@ -408,8 +414,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     replication,
     watch,
     view: viewOf,
-    liveness: () => decisions().liveness,
-    placement: () => decisions().placement,
+    liveness: () => decisions.now().liveness,
+    placement: () => decisions.now().placement,
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
     async clear(signal) {
@@ -465,6 +471,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       cancelBootWait()
       cancelHearWait()
       cancelPeersChanged?.()
+      decisions.stop()
       sweeper.stop()
       for (const off of unsubscribe) off()
       await driver.stop()

@@ -121,13 +121,14 @@ export interface NodeStatus {
 export interface Alert {
   readonly target: NodeId
   /**
+   * - `suspected`: some probes had no answer: no traffic should go there. Counts in no verdict.
    * - `refused`: the host lives, its agent does not.
-   * - `silent`: nothing answers (host gone or cut off).
+   * - `silent`: nothing has answered for long enough to tell (host gone or cut off).
    * - `judged`: silent, and this observer's view judged it down: its records up to this version are void.
    * - `returned`: reached again; only its records newer than this version count. Removed after a while. A node says
    *   it of itself to answer an alert: its record is newer than the accused one from then on.
    */
-  readonly evidence: 'silent' | 'refused' | 'judged' | 'returned'
+  readonly evidence: 'suspected' | 'silent' | 'refused' | 'judged' | 'returned'
   /** The last version of the target's record that the observer had. */
   readonly epoch: number
   readonly seq: number

@@ -16,6 +16,7 @@ import {
   stepDetector,
   type DetectorInput,
   type DetectorState,
+  type Probe,
 } from '../../../packages/agent/src/core/membership/detector.ts'
 import { isNewer, type LivenessMap } from '../../../packages/agent/src/core/membership/liveness.ts'
 import type { Placement } from '../../../packages/agent/src/core/placement/placement.ts'
@@ -26,7 +27,7 @@ import {
   type ReconcileOutput,
 } from '../../../packages/agent/src/core/reconcile/reconcile.ts'
 import type { View } from '../../../packages/agent/src/core/view.ts'
-import { createDecisions } from '../../../packages/agent/src/decisions.ts'
+import { createDecisions, type Decisions } from '../../../packages/agent/src/decisions.ts'
 import { defaults } from '../../../packages/agent/src/defaults.ts'
 import type { Calendar } from './calendar.ts'
 import { ModelEngine } from './engine.ts'
@@ -81,7 +82,7 @@ export class VirtualAgent {
   decided: Decided | undefined
   readonly #world: World
   readonly #leader: VirtualAgent
-  readonly #decisions: () => Decided
+  readonly #decisions: Decisions
   /** When a probe last showed that it lives. */
   readonly #heardAtMs = new Map<NodeId, number>()
   #view: View | undefined
@@ -105,7 +106,14 @@ export class VirtualAgent {
     this.isWhole = leader === undefined
     this.#leader = leader ?? this
     this.#world = world
-    this.#decisions = createDecisions(() => this.#viewNow())
+    this.#decisions = createDecisions({
+      viewOf: () => this.#viewNow(),
+      clock: world.calendar.clock(),
+      settings: defaults,
+      changed: () => {
+        this.#isDirty = true
+      },
+    })
     this.engine = new ModelEngine(world.calendar, (action, result) => {
       if (!this.isAlive) return
       this.#results.set(action.task, { action: action.kind, result })
@@ -206,8 +214,8 @@ export class VirtualAgent {
 
   #decide(results: ReconcileInput['results']): ReconcileOutput {
     const view = this.#viewNow()
-    if (this.isWhole) this.decided = this.#decisions()
-    const { liveness, placement } = this.#leader.decided ?? this.#decisions()
+    if (this.isWhole) this.decided = this.#decisions.now()
+    const { liveness, placement } = this.#leader.decided ?? this.#decisions.now()
     return reconcile({
       view,
       liveness,
@@ -252,12 +260,12 @@ export class VirtualAgent {
     const input = { ...event, nowMs, wallMs: nowMs } as DetectorInput
     const step = stepDetector(this.#detector, input, defaults)
     this.#detector = step.state
-    for (const target of step.probe) this.#probe(target)
+    for (const probe of step.probe) this.#probe(probe)
     if (step.changes.size > 0) this.#write(alertEntries(step.changes))
   }
 
   /** As the membership driver: who has just been heard is not asked. */
-  #probe(target: NodeId): void {
+  #probe({ target, timeoutMs }: Probe): void {
     const sentAtMs = this.#world.calendar.nowMs
     const other = this.#world.agentOf(target)
     const isFresh = sentAtMs - (this.#heardAtMs.get(target) ?? -Infinity) < defaults.probeFreshMs
@@ -267,9 +275,9 @@ export class VirtualAgent {
       other.#heardAtMs.set(this.id, sentAtMs)
       this.#heardAtMs.set(target, sentAtMs)
     }
-    this.#world.calendar.after(answers ? 2 : defaults.probeTimeoutMs, () => {
-      if (!this.isAlive) return
-      this.#feed({ kind: 'probe-result', target, outcome: answers ? 'answered' : 'silent', sentAtMs })
+    const result = answers ? ({ kind: 'answered', roundTripMs: 2 } as const) : ({ kind: 'silent' } as const)
+    this.#world.calendar.after(answers ? 2 : timeoutMs, () => {
+      if (this.isAlive) this.#feed({ kind: 'probe-result', target, timeoutMs, result, sentAtMs })
     })
   }
 }

@@ -1,3 +1,5 @@
+import { type Clock, sleepBy } from '../../../packages/agent/src/ports/clock.ts'
+
 /** Virtual time in whole milliseconds: what is to happen when, in the order in which it was asked for. */
 export class Calendar {
   nowMs = 0
@@ -8,6 +10,21 @@ export class Calendar {
     const others = this.#due.get(atMs)
     if (others === undefined) this.#due.set(atMs, [act])
     else others.push(act)
+  }
+
+  /** As a clock of one agent. */
+  clock(): Clock {
+    const after: Clock['after'] = (delayMs, act) => {
+      let isCancelled = false
+      this.after(delayMs, () => {
+        if (!isCancelled) act()
+      })
+      return () => {
+        isCancelled = true
+      }
+    }
+    const now = (): number => this.nowMs
+    return { monotonicMs: now, wallMs: now, after, sleep: sleepBy(after) }
   }
 
   /** Until `isOver` says so, which is asked once a millisecond. False: it did not within the limit. */

@@ -20,6 +20,7 @@ import { startDetector, stepDetector } from '../../../packages/agent/src/core/me
 import { reconcile } from '../../../packages/agent/src/core/reconcile/reconcile.ts'
 import type { View } from '../../../packages/agent/src/core/view.ts'
 import { createDecisions } from '../../../packages/agent/src/decisions.ts'
+import { memoryClock } from '../../../packages/agent/src/ports/clock.memory.ts'
 import { defaults } from '../../../packages/agent/src/defaults.ts'
 import { decode, encode, recordAnswerSchema } from '../../../packages/agent/src/replication/wire.ts'
 import { Costs, rounded } from './figures.ts'
@@ -83,8 +84,13 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
   }
   const renamedBytes = collect()
   const mine: View = { ...view, records }
-  const decisions = createDecisions(() => mine)
-  const { liveness, placement } = decisions()
+  const decisions = createDecisions({
+    viewOf: () => mine,
+    clock: memoryClock(),
+    settings: defaults,
+    changed: () => undefined,
+  })
+  const { liveness, placement } = decisions.now()
   const output = reconcile({
     view: mine,
     liveness,

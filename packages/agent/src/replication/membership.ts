@@ -1,4 +1,4 @@
-import type { NodeId, RecordMessage, RecordStore } from '@moot/crdt-state'
+import type { RecordMessage, RecordStore } from '@moot/crdt-state'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
 import {
@@ -6,13 +6,15 @@ import {
   alertEntries,
   type DetectorInput,
   type DetectorState,
+  type Probe,
+  type ProbeOutcome,
   startDetector,
   stepDetector,
 } from '../core/membership/detector.ts'
 import type { MembershipView } from '../core/membership/liveness.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Mesh, ProbeResult } from '../ports/mesh.ts'
+import type { Mesh } from '../ports/mesh.ts'
 
 export interface MembershipDriver {
   start(): void
@@ -31,8 +33,6 @@ export function createMembershipDriver(options: {
 }): MembershipDriver {
   const { mesh, records, clock, logger, settings } = options
   const limit = pLimit(settings.probeConcurrency)
-  /** Probes under way, by target. */
-  const probing = new Map<NodeId, number>()
   let state: DetectorState | undefined
   let pending = new Map<
     string,
@@ -58,7 +58,7 @@ export function createMembershipDriver(options: {
     const step = stepDetector(state, input, settings)
     state = step.state
     say(step.changes)
-    for (const target of step.probe) probe(target)
+    for (const probe of step.probe) send(probe)
   }
 
   function say(changes: AlertChanges): void {
@@ -93,28 +93,23 @@ export function createMembershipDriver(options: {
   }
 
   /** Who has just spoken need not be asked: two nodes that watch each other send one probe an interval, not two. */
-  async function ask(target: NodeId): Promise<ProbeResult['kind']> {
+  async function ask({ target, timeoutMs }: Probe): Promise<ProbeOutcome> {
     const quietMs = mesh.quietMs(target)
-    if (quietMs !== undefined && quietMs < settings.probeFreshMs) return 'answered'
-    return (await mesh.probe(target, settings.probeTimeoutMs)).kind
+    if (quietMs !== undefined && quietMs < settings.probeFreshMs) return { kind: 'answered' }
+    return mesh.probe(target, timeoutMs)
   }
 
-  function probe(target: NodeId): void {
-    const underWay = probing.get(target) ?? 0
-    // One more than fits: a probe whose time limit ends with the interval must not cost the next one its turn.
-    if (underWay > settings.probeTimeoutMs / settings.probeIntervalMs) return
-    probing.set(target, underWay + 1)
-    limit(async () => {
+  function send(probe: Probe): void {
+    const { target } = probe
+    void limit(async () => {
       const sentAtMs = clock.monotonicMs()
-      const outcome = await ask(target)
-      feed({ kind: 'probe-result', target, outcome, sentAtMs })
+      try {
+        feed({ kind: 'probe-result', ...probe, sentAtMs, result: await ask(probe) })
+      } catch (error) {
+        logger.error({ err: error, target }, 'a probe failed in itself')
+        feed({ kind: 'probe-result', ...probe, sentAtMs, result: { kind: 'unasked' } })
+      }
     })
-      .catch((error: unknown) => logger.error({ err: error, target }, 'a probe failed in itself'))
-      .finally(() => {
-        const left = (probing.get(target) ?? 1) - 1
-        if (left === 0) probing.delete(target)
-        else probing.set(target, left)
-      })
   }
 
   function tick(): void {

@@ -94,7 +94,13 @@ const status: fc.Arbitrary<NodeStatus> = fc.record({
 
 const alert: fc.Arbitrary<Alert> = fc.record({
   target: node,
-  evidence: fc.constantFrom('silent' as const, 'refused' as const, 'judged' as const, 'returned' as const),
+  evidence: fc.constantFrom(
+    'suspected' as const,
+    'silent' as const,
+    'refused' as const,
+    'judged' as const,
+    'returned' as const,
+  ),
   epoch: amount,
   seq: amount,
   sinceMs: amount,

@@ -10,30 +10,41 @@ import {
 } from './detector.ts'
 import { about, node, recordOf, viewOf } from './testing.ts'
 
+type Found = 'answered' | 'refused' | 'silent'
+
 /** One detector with its virtual time; what it changes goes into its own record at once. */
 function detector(self: string, start: readonly NodeRecord[]) {
   const records = new Map<NodeId, NodeRecord>(start.map((record) => [record.node, record]))
   let nowMs = 0
+  let nextTickMs = 0
+  let outcomes: Readonly<Record<string, Found>> = {}
+  let answers: { readonly atMs: number; readonly input: DetectorInput }[] = []
   let state: DetectorState = startDetector(viewOf(self, start), nowMs)
   const written: string[] = []
 
-  function feed(input: DetectorInput): readonly NodeId[] {
+  function feed(input: DetectorInput): void {
     const { state: next, changes, probe } = stepDetector(state, input, defaults)
     state = next
-    if (changes.size > 0) {
-      const own = records.get(node(self)) ?? recordOf(self)
-      const alerts = new Map(own.alerts)
-      for (const [target, alert] of changes) {
-        if (alert === undefined) alerts.delete(target)
-        else alerts.set(target, alert)
-        written.push(
-          alert === undefined ? `-${target}` : `${target} ${alert.evidence} ${alert.epoch}.${alert.seq}`,
-        )
-      }
-      records.set(node(self), { ...own, seq: own.seq + 1, alerts })
-      look()
+    for (const { target, timeoutMs } of probe) {
+      const kind = outcomes[target] ?? 'answered'
+      const tookMs = kind === 'silent' ? timeoutMs : 1
+      const result: ProbeOutcome = kind === 'answered' ? { kind, roundTripMs: tookMs } : { kind }
+      const atMs = nowMs + tookMs
+      const told = { kind: 'probe-result', target, timeoutMs, result, sentAtMs: nowMs } as const
+      answers.push({ atMs, input: { ...told, nowMs: atMs, wallMs: atMs } })
     }
-    return probe
+    if (changes.size === 0) return
+    const own = records.get(node(self)) ?? recordOf(self)
+    const alerts = new Map(own.alerts)
+    for (const [target, alert] of changes) {
+      if (alert === undefined) alerts.delete(target)
+      else alerts.set(target, alert)
+      written.push(
+        alert === undefined ? `-${target}` : `${target} ${alert.evidence} ${alert.epoch}.${alert.seq}`,
+      )
+    }
+    records.set(node(self), { ...own, seq: own.seq + 1, alerts })
+    look()
   }
   function look(): void {
     feed({ kind: 'view', view: viewOf(self, [...records.values()]), nowMs, wallMs: nowMs })
@@ -45,121 +56,196 @@ function detector(self: string, start: readonly NodeRecord[]) {
       records.set(record.node, record)
       look()
     },
-    /** One probe interval: a tick, and what the probes of the tick find one timeout later. */
-    round(outcomes: Readonly<Record<string, ProbeOutcome>>, lateByMs = 0): readonly NodeId[] {
-      nowMs += lateByMs
-      const probe = feed({ kind: 'tick', nowMs, wallMs: nowMs })
-      const sentAtMs = nowMs
-      nowMs += defaults.probeIntervalMs
-      for (const target of probe) {
-        const outcome = outcomes[target] ?? 'answered'
-        feed({ kind: 'probe-result', target, outcome, sentAtMs, nowMs, wallMs: nowMs })
+    /** So much time passes, in which probes that are sent find this. */
+    pass(ms: number, found: Readonly<Record<string, Found>> = {}): void {
+      outcomes = found
+      const untilMs = nowMs + ms
+      for (;;) {
+        const next = answers.toSorted((a, b) => a.atMs - b.atMs)[0]
+        const atMs = Math.min(next?.atMs ?? Infinity, nextTickMs)
+        if (atMs >= untilMs) break
+        nowMs = Math.max(nowMs, atMs)
+        if (next?.atMs === atMs) {
+          answers = answers.filter((answer) => answer !== next)
+          feed({ ...next.input, nowMs })
+        } else {
+          nextTickMs = nowMs + defaults.probeIntervalMs
+          feed({ kind: 'tick', nowMs, wallMs: nowMs })
+        }
       }
-      return probe
+      nowMs = untilMs
+    },
+    /** The process stands still for so long. */
+    standStill(ms: number): void {
+      nowMs += ms
     },
   }
 }
 
 const abc = (): NodeRecord[] => [recordOf('a'), recordOf('b', [], 5), recordOf('c')]
+/** From an answer until the next probe has found nothing for long enough. */
+const untilSuspectedMs = defaults.probeIntervalMs + defaults.suspectAfterProbes * defaults.probeTimeoutMinMs
+const untilSilentMs = defaults.probeIntervalMs + defaults.silentAfterMs + defaults.probeTimeoutMinMs
 
 describe('detector', () => {
-  it('alerts after so many consecutive silent probes, and not before', () => {
+  it('suspects after a few probes without an answer, and takes it back with the first', () => {
     const one = detector('a', abc())
-    one.round({})
-    one.round({ b: 'silent' })
-    one.round({ b: 'silent' })
-    one.round({})
-    one.round({ b: 'silent' })
-    one.round({ b: 'silent' })
+    one.pass(100)
+    one.pass(untilSuspectedMs - 150, { b: 'silent' })
     expect(one.written).toEqual([])
-    one.round({ b: 'silent' })
-    expect(one.written).toEqual(['b silent 1.5'])
+    one.pass(100, { b: 'silent' })
+    expect(one.written).toEqual(['b suspected 1.5'])
+    one.pass(500)
+    expect(one.written.slice(1)).toEqual(['-b'])
+  })
+
+  it('calls silent what it has not heard for long enough, and not before', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    one.pass(defaults.silentAfterMs, { b: 'silent' })
+    expect(one.written).toEqual(['b suspected 1.5'])
+    one.pass(untilSilentMs - defaults.silentAfterMs, { b: 'silent' })
+    expect(one.written.slice(1)).toEqual(['b silent 1.5'])
+  })
+
+  it('one answer in between, and it counts anew', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    for (let time = 0; time < 10; time++) {
+      one.pass(900, { b: 'silent' })
+      one.pass(300)
+    }
+    expect(one.written).not.toContain('b silent 1.5')
+  })
+
+  it('waits for a slow link as long as its round trips take', () => {
+    const state = startDetector(viewOf('a', abc()), 0)
+    const view = { kind: 'view', view: viewOf('a', abc()), nowMs: 0, wallMs: 0 } as const
+    let step = stepDetector(state, view, defaults)
+    const timeouts: (number | undefined)[] = []
+    for (let nowMs = 0; nowMs < 8_000; nowMs += defaults.probeIntervalMs) {
+      step = stepDetector(step.state, { kind: 'tick', nowMs, wallMs: 0 }, defaults)
+      const asked = step.probe.find(({ target }) => target === 'b')
+      timeouts.push(asked?.timeoutMs)
+      if (asked === undefined) continue
+      const result = { kind: 'answered', roundTripMs: 300 } as const
+      const at = { sentAtMs: nowMs, nowMs: nowMs + 300, wallMs: 0 }
+      step = stepDetector(step.state, { kind: 'probe-result', ...asked, result, ...at }, defaults)
+    }
+    expect(timeouts[0]).toBe(defaults.probeTimeoutMaxMs)
+    expect(timeouts[1]).toBe(900)
+    expect(timeouts.at(-1)).toBeGreaterThan(300)
+    expect(timeouts.at(-1)).toBeLessThan(330)
+  })
+
+  it('asks nobody twice at a time, and goes on asking where a probe failed in itself', () => {
+    let step = stepDetector(
+      startDetector(viewOf('a', abc()), 0),
+      { kind: 'view', view: viewOf('a', abc()), nowMs: 0, wallMs: 0 },
+      defaults,
+    )
+    const tick = (nowMs: number) => {
+      step = stepDetector(step.state, { kind: 'tick', nowMs, wallMs: 0 }, defaults)
+      return step.probe
+    }
+    const asked = tick(0)
+    expect(asked.map(({ target }) => target)).toEqual(['b', 'c'])
+    expect(tick(400)).toEqual([])
+    const unasked = { kind: 'probe-result', ...asked[0]!, result: { kind: 'unasked' }, sentAtMs: 0 } as const
+    step = stepDetector(step.state, { ...unasked, nowMs: 500, wallMs: 0 }, defaults)
+    expect(tick(800).map(({ target }) => target)).toEqual(['b'])
+  })
+
+  it('takes twice as long where most others are silent at once: it may be deaf itself', () => {
+    const all = ['a', 'b', 'c', 'd', 'e'].map((name) => recordOf(name))
+    const gone = { b: 'silent', c: 'silent', d: 'silent' } as const
+    const one = detector('a', all)
+    one.pass(100)
+    one.pass(untilSilentMs + 500, gone)
+    expect(one.written).toEqual(['b suspected 1.1', 'c suspected 1.1', 'd suspected 1.1'])
+    one.pass(defaults.silentAfterMs, gone)
+    expect(one.written.slice(3)).toContain('b silent 1.1')
   })
 
   it('a peer not heard since the start is not accused before the others had time to start', () => {
     const one = detector('a', abc())
-    for (let round = 0; round < 5; round++) one.round({ b: 'silent', c: 'refused' })
+    one.pass(defaults.bootSyncTimeoutMs, { b: 'silent', c: 'refused' })
     expect(one.written).toEqual([])
-    one.round({ b: 'silent', c: 'refused' })
+    one.pass(defaults.probeTimeoutMaxMs, { b: 'silent', c: 'refused' })
     // With c gone too there is nobody left who could vouch for b.
-    expect(one.written).toEqual(['b silent 1.5', 'c refused 1.1', 'b judged 1.5'])
+    expect(one.written.toSorted()).toEqual(['b judged 1.5', 'b silent 1.5', 'c refused 1.1'])
   })
 
   it('an agent that stood still distrusts its own suspicions and counts anew', () => {
     const one = detector('a', abc())
-    one.round({})
-    one.round({ b: 'silent' })
-    one.round({ b: 'silent' })
-    one.round({ b: 'silent' }, 10_000)
+    one.pass(100)
+    one.pass(untilSuspectedMs - 150, { b: 'silent' })
+    one.standStill(10_000)
+    one.pass(untilSuspectedMs - 450, { b: 'silent' })
     expect(one.written).toEqual([])
-    one.round({ b: 'silent' })
-    one.round({ b: 'silent' })
-    expect(one.written).toEqual(['b silent 1.5'])
+    one.pass(untilSilentMs, { b: 'silent' })
+    expect(one.written).toEqual(['b suspected 1.5', 'b silent 1.5'])
   })
 
   it('a judged node counts again once it is reached and has published a newer record; its old one stays void', () => {
     const one = detector('a', abc())
-    one.round({})
+    one.pass(100)
     one.publish(recordOf('c', [about('b', 'silent', 5)]))
-    for (let round = 0; round < 3; round++) one.round({ b: 'silent' })
-    expect(one.written).toEqual(['b silent 1.5', 'b judged 1.5'])
-    one.round({})
-    expect(one.written).toHaveLength(2)
+    one.pass(untilSilentMs, { b: 'silent' })
+    expect(one.written).toEqual(['b suspected 1.5', 'b silent 1.5', 'b judged 1.5'])
+    one.pass(500)
+    expect(one.written).toHaveLength(3)
     one.publish(recordOf('b', [], 6))
-    expect(one.written.slice(2)).toEqual(['b returned 1.5'])
-    for (let passedMs = 0; passedMs < defaults.returnedKeepMs; passedMs += defaults.probeIntervalMs)
-      one.round({})
-    one.round({})
-    expect(one.written.slice(3)).toEqual(['-b'])
+    expect(one.written.slice(3)).toEqual(['b returned 1.5'])
+    one.pass(defaults.returnedKeepMs + 500)
+    expect(one.written.slice(4)).toEqual(['-b'])
   })
 
   it('a newer record alone does not end an alert: it may have come by way of others', () => {
     const one = detector('a', abc())
-    one.round({})
-    for (let round = 0; round < 3; round++) one.round({ b: 'silent' })
+    one.pass(100)
+    one.pass(untilSilentMs, { b: 'silent' })
     one.publish(recordOf('b', [], 6))
-    one.round({ b: 'silent' })
-    one.round({ b: 'silent' })
-    // It takes as many silent probes as the first time to say it of the newer record.
-    expect(one.written).toEqual(['b silent 1.5'])
-    one.round({ b: 'silent' })
-    expect(one.written).toEqual(['b silent 1.5', 'b silent 1.6'])
+    one.pass(defaults.silentAfterMs, { b: 'silent' })
+    // It takes as long as the first time to say it of the newer record.
+    expect(one.written).toEqual(['b suspected 1.5', 'b silent 1.5'])
+    one.pass(500, { b: 'silent' })
+    expect(one.written.slice(2)).toEqual(['b silent 1.6'])
   })
 
   it('a broken link does not become gossip for ever: an alert follows its target ever more slowly', () => {
     const one = detector('a', abc())
-    one.round({})
-    for (let round = 0; round < 3; round++) one.round({ b: 'silent' })
+    one.pass(100)
+    one.pass(untilSilentMs, { b: 'silent' })
     for (let seq = 6; seq < 66; seq++) {
       one.publish(recordOf('b', [], seq))
-      for (let round = 0; round < 3; round++) one.round({ b: 'silent' })
+      one.pass(untilSilentMs, { b: 'silent' })
     }
-    expect(one.written.length).toBeLessThanOrEqual(8)
+    expect(one.written.length).toBeLessThanOrEqual(9)
   })
 
   it('a host without its agent is called silent only after the grace', () => {
     const one = detector('a', abc())
-    one.round({})
-    for (let round = 0; round < 3; round++) one.round({ b: 'refused' })
+    one.pass(100)
+    one.pass(defaults.agentDownGraceMs, { b: 'refused' })
     expect(one.written).toEqual(['b refused 1.5'])
-    for (let passedMs = 0; passedMs < defaults.agentDownGraceMs; passedMs += 1_000)
-      one.round({ b: 'refused' })
+    one.pass(2_000, { b: 'refused' })
     expect(one.written.slice(1)).toEqual(['b silent 1.5'])
   })
 
   it('an agent that answers again needs no newer record: its claims held all along', () => {
     const one = detector('a', abc())
-    one.round({})
-    for (let round = 0; round < 3; round++) one.round({ b: 'refused' })
-    one.round({})
+    one.pass(100)
+    one.pass(1_500, { b: 'refused' })
+    one.pass(500)
     expect(one.written).toEqual(['b refused 1.5', '-b'])
   })
 
   it('a host that dies after its agent is silent then', () => {
     const one = detector('a', abc())
-    one.round({})
-    for (let round = 0; round < 3; round++) one.round({ b: 'refused' })
-    for (let round = 0; round < 3; round++) one.round({ b: 'silent' })
+    one.pass(100)
+    one.pass(1_500, { b: 'refused' })
+    one.pass(untilSilentMs, { b: 'silent' })
     expect(one.written).toEqual(['b refused 1.5', 'b silent 1.5'])
   })
 
@@ -170,7 +256,7 @@ describe('detector', () => {
 
   it('an agent that has heard the accused itself does not', () => {
     const one = detector('a', abc())
-    one.round({})
+    one.pass(100)
     one.publish(recordOf('c', [about('b', 'judged', 5)]))
     expect(one.written).toEqual([])
   })

@@ -2,14 +2,21 @@ import { type Alert, type NodeId, recordKey } from '@moot/crdt-state'
 import { assess, isInForce, isNewer, type MembershipView } from './liveness.ts'
 import { targetsOf } from './rings.ts'
 
-/** What a probe found, as the mesh port says it. */
-export type ProbeOutcome = 'answered' | 'refused' | 'silent'
+/** What a probe found, as the mesh port says it. A sign of life that was heard without asking took no time. */
+export type ProbeOutcome =
+  | { readonly kind: 'answered'; readonly roundTripMs?: number }
+  | { readonly kind: 'refused' | 'silent' }
+  /** It never got as far as the other node. */
+  | { readonly kind: 'unasked' }
 
 export interface DetectorSettings {
   readonly observersPerNode: number
   readonly probeIntervalMs: number
-  readonly probeTimeoutMs: number
-  readonly probesMissed: number
+  readonly probeTimeoutMinMs: number
+  readonly probeTimeoutMaxMs: number
+  readonly suspectAfterProbes: number
+  readonly silentAfterMs: number
+  readonly deafPatience: number
   readonly agentDownGraceMs: number
   readonly bootSyncTimeoutMs: number
   readonly returnedKeepMs: number
@@ -25,20 +32,35 @@ interface Instant {
 export type DetectorInput =
   | ({
       readonly kind: 'probe-result'
-      readonly target: NodeId
-      readonly outcome: ProbeOutcome
+      readonly result: ProbeOutcome
       readonly sentAtMs: number
-    } & Instant)
+    } & Probe &
+      Instant)
   | ({ readonly kind: 'tick' } & Instant)
   | ({ readonly kind: 'view'; readonly view: MembershipView } & Instant)
+
+/** Probes in a row without an answer. `silent…`: those after the last refusal among them. Times: when they were sent. */
+interface Missed {
+  readonly count: number
+  readonly silentCount: number
+  readonly silentSinceMs: number
+}
+
+/** As TCP estimates it (RFC 6298), ms. */
+interface RoundTrip {
+  readonly smoothedMs: number
+  readonly varianceMs: number
+}
 
 /** What this node knows of one node that it watches. */
 interface Watch {
   /** Has it answered since this agent started, or since it became a target? */
   readonly heard: boolean
   readonly reachable: boolean
-  /** Consecutive probes without an answer, newest last, at most `probesMissed` of them. */
-  readonly missed: readonly ('refused' | 'silent')[]
+  readonly missed: Missed | undefined
+  readonly roundTrip: RoundTrip | undefined
+  /** A probe is under way. */
+  readonly isAsked: boolean
   /** Only the silence of probes sent since then counts. */
   readonly countedFromMs: number
   readonly refusedSinceMs: number | undefined
@@ -64,10 +86,15 @@ export interface DetectorState {
 /** Alerts to write (undefined: to withdraw), by target. */
 export type AlertChanges = ReadonlyMap<NodeId, Alert | undefined>
 
+/** To be sent now. */
+export interface Probe {
+  readonly target: NodeId
+  readonly timeoutMs: number
+}
+
 export interface DetectorStep {
   readonly state: DetectorState
-  /** Nodes to probe now. */
-  readonly probe: readonly NodeId[]
+  readonly probe: readonly Probe[]
   readonly changes: AlertChanges
 }
 
@@ -112,7 +139,9 @@ function newWatch(settings: DetectorSettings): Watch {
   return {
     heard: false,
     reachable: false,
-    missed: [],
+    missed: undefined,
+    roundTrip: undefined,
+    isAsked: false,
     countedFromMs: 0,
     refusedSinceMs: undefined,
     graceOver: false,
@@ -160,7 +189,16 @@ class Draft {
   withdraw(target: NodeId): void {
     if (this.alerts.delete(target)) this.changes.set(target, undefined)
   }
-  finish(changes: Partial<DetectorState>, probe: readonly NodeId[] = []): DetectorStep {
+  /** Asks those of whom no answer is awaited yet. */
+  ask(targets: readonly NodeId[]): readonly Probe[] {
+    return targets
+      .filter((target) => !this.watch(target).isAsked)
+      .map((target) => ({
+        target,
+        timeoutMs: timeoutOf(this.update(target, { isAsked: true }), this.settings),
+      }))
+  }
+  finish(changes: Partial<DetectorState>, probe: readonly Probe[] = []): DetectorStep {
     const state = { ...this.before, ...changes, watches: this.watches, alerts: this.alerts }
     return { state, probe, changes: this.changes }
   }
@@ -177,7 +215,7 @@ function onTick(
   // Lifeguard (Dadgar et al. 2018): an agent that was paused blames itself first, and counts anew.
   const paused = lateByMs > settings.probeIntervalMs
   for (const [target, watch] of draft.watches) {
-    if (paused) draft.update(target, { missed: [] })
+    if (paused) draft.update(target, { missed: undefined })
     const alert = draft.alerts.get(target)
     if (alert?.evidence === 'refused' && !watch.graceOver && watch.refusedSinceMs !== undefined) {
       if (nowMs - watch.refusedSinceMs >= settings.agentDownGraceMs) {
@@ -193,7 +231,7 @@ function onTick(
   }
   return draft.finish(
     { lastTickMs: nowMs, distrustedBeforeMs: paused ? nowMs : state.distrustedBeforeMs },
-    state.targets,
+    draft.ask(state.targets),
   )
 }
 
@@ -203,31 +241,85 @@ function onProbeResult(
   settings: DetectorSettings,
 ): DetectorStep {
   const draft = new Draft(state, settings, input)
-  const { target, outcome, sentAtMs, nowMs } = input
+  const { target, result, sentAtMs, timeoutMs, nowMs } = input
   if (!state.view.nodes.has(target)) return draft.finish({})
-  if (outcome === 'answered') {
+  const before = draft.update(target, { isAsked: false })
+  if (result.kind === 'unasked') return draft.finish({})
+  if (result.kind === 'answered') {
     draft.update(target, {
       heard: true,
       reachable: true,
-      missed: [],
+      missed: undefined,
+      roundTrip: estimated(before.roundTrip, result.roundTripMs),
       refusedSinceMs: undefined,
       graceOver: false,
     })
     withdrawIfReturned(draft, state.view, target)
     return draft.finish({})
   }
-  const overdueMs = nowMs - sentAtMs - settings.probeTimeoutMs
   // A time limit that fired much too late says that this agent stood still, not that the other one did.
-  if (sentAtMs < state.distrustedBeforeMs || overdueMs > settings.probeIntervalMs) return draft.finish({})
-  const before = draft.watch(target)
-  if (sentAtMs < before.countedFromMs) return draft.finish({})
-  draft.update(target, {
-    reachable: false,
-    missed: [...before.missed, outcome].slice(-settings.probesMissed),
-    refusedSinceMs: outcome === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
-  })
-  accuse(draft, state, target)
-  return draft.finish({})
+  const isLate = nowMs - sentAtMs - timeoutMs > settings.probeIntervalMs
+  const counts = !isLate && sentAtMs >= state.distrustedBeforeMs && sentAtMs >= before.countedFromMs
+  if (counts) {
+    draft.update(target, {
+      reachable: false,
+      missed: missedOnceMore(before.missed, result.kind, sentAtMs),
+      refusedSinceMs: result.kind === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
+    })
+    accuse(draft, state, target)
+  }
+  // Whoever may be gone is asked again at once; who has been found so, or refuses, as often as all others.
+  const tookItsTime = nowMs - sentAtMs >= settings.probeTimeoutMinMs
+  const isUrgent = result.kind === 'silent' && tookItsTime && draft.alerts.get(target)?.evidence !== 'judged'
+  return draft.finish({}, isUrgent && state.targets.includes(target) ? draft.ask([target]) : [])
+}
+
+function missedOnceMore(before: Missed | undefined, outcome: 'refused' | 'silent', sentAtMs: number): Missed {
+  const count = (before?.count ?? 0) + 1
+  if (outcome === 'refused') return { count, silentCount: 0, silentSinceMs: sentAtMs }
+  const isFirst = before === undefined || before.silentCount === 0
+  return {
+    count,
+    silentCount: (before?.silentCount ?? 0) + 1,
+    silentSinceMs: isFirst ? sentAtMs : before.silentSinceMs,
+  }
+}
+
+/** RFC 6298, section 2. */
+function estimated(before: RoundTrip | undefined, tookMs: number | undefined): RoundTrip | undefined {
+  if (tookMs === undefined) return before
+  if (before === undefined) return { smoothedMs: tookMs, varianceMs: tookMs / 2 }
+  const { smoothedMs, varianceMs } = before
+  return {
+    smoothedMs: smoothedMs + (tookMs - smoothedMs) / 8,
+    varianceMs: varianceMs + (Math.abs(tookMs - smoothedMs) - varianceMs) / 4,
+  }
+}
+
+function timeoutOf({ roundTrip }: Watch, { probeTimeoutMinMs, probeTimeoutMaxMs }: DetectorSettings): number {
+  // Nothing known yet: as far as it may be.
+  if (roundTrip === undefined) return probeTimeoutMaxMs
+  const patienceMs = Math.ceil(roundTrip.smoothedMs + 4 * roundTrip.varianceMs)
+  return Math.min(Math.max(patienceMs, probeTimeoutMinMs), probeTimeoutMaxMs)
+}
+
+/** What so many probes without an answer say; undefined: nothing yet. */
+function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['evidence'] | undefined {
+  const { settings } = draft
+  const { missed, graceOver } = draft.watch(target)
+  if (missed === undefined || missed.count < settings.suspectAfterProbes) return undefined
+  const silentForMs = missed.silentCount === 0 ? 0 : draft.at.nowMs - missed.silentSinceMs
+  const patience = isDeaf(draft, state) ? settings.deafPatience : 1
+  const isSilent =
+    missed.silentCount >= settings.suspectAfterProbes && silentForMs >= settings.silentAfterMs * patience
+  if (graceOver || isSilent) return 'silent'
+  return missed.silentCount < missed.count ? 'refused' : 'suspected'
+}
+
+/** Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. */
+function isDeaf(draft: Draft, { targets }: DetectorState): boolean {
+  const missing = targets.filter((target) => draft.watch(target).missed !== undefined).length
+  return targets.length > 2 && missing * 2 > targets.length
 }
 
 /** Consecutive probes failed: says so, or says so again about the newer record that came meanwhile. */
@@ -236,11 +328,10 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
   const { nowMs } = draft.at
   const watch = draft.watch(target)
   const record = state.view.records.get(target)
-  if (record === undefined || watch.missed.length < settings.probesMissed) return
+  const evidence = evidenceOf(draft, state, target)
+  if (record === undefined || evidence === undefined) return
   // After a start of all agents at once the others need time too.
   if (!watch.heard && nowMs - state.startedAtMs < settings.bootSyncTimeoutMs) return
-  const refused = watch.missed.includes('refused') && !watch.graceOver
-  const evidence = refused ? 'refused' : 'silent'
   const alert = draft.alerts.get(target)
   if (alert === undefined || alert.evidence === 'returned') {
     draft.update(target, {
@@ -250,6 +341,8 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
     draft.say(state.view, target, evidence)
     return
   }
+  // An older, graver word stands: less is not said until it answers.
+  if (evidence === 'suspected') return
   // A host that died after its agent did, or that came back without it. A judgement stands until the agent is back.
   if (alert.evidence !== evidence && alert.evidence !== 'judged') {
     draft.say(state.view, target, evidence)
@@ -268,7 +361,7 @@ function withdrawIfReturned(draft: Draft, view: MembershipView, target: NodeId):
   const record = view.records.get(target)
   if (alert === undefined || !isInForce(alert) || record === undefined) return
   if (!draft.watch(target).reachable) return
-  if (alert.evidence === 'refused') draft.withdraw(target)
+  if (alert.evidence === 'refused' || alert.evidence === 'suspected') draft.withdraw(target)
   else if (isNewer(record, alert)) {
     draft.update(target, { returnedAtMs: draft.at.nowMs })
     // The version stays: whoever has only that old record must not count it.
@@ -321,7 +414,7 @@ function countAnew(draft: Draft, view: MembershipView, target: NodeId): void {
   const record = view.records.get(target)
   if (before === undefined || record === undefined || !isNewer(record, before)) return
   if (isInForce(draft.alerts.get(target))) {
-    draft.update(target, { missed: [], countedFromMs: draft.at.nowMs })
+    draft.update(target, { missed: undefined, countedFromMs: draft.at.nowMs })
   }
 }
 

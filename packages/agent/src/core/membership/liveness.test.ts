@@ -117,7 +117,7 @@ describe('liveness', () => {
   const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
   const alertArb = fc.record({
     target: fc.constantFrom(...names).map(node),
-    evidence: fc.constantFrom('silent', 'refused', 'judged', 'returned'),
+    evidence: fc.constantFrom('suspected', 'silent', 'refused', 'judged', 'returned'),
     epoch: fc.integer({ min: 1, max: 2 }),
     seq: fc.integer({ min: 1, max: 3 }),
     sinceMs: fc.integer({ min: 0, max: 1_000 }),

@@ -7,7 +7,7 @@ import { type Rings, ringsOf } from './rings.ts'
  * still count as incumbency.
  *
  * - `alive`: no alert, and a record.
- * - `suspect`: some observers' alerts, not enough: claims hold, no new task is placed there.
+ * - `suspect`: some observers' alerts, not enough: claims hold, no traffic should go there and no new task is placed there.
  * - `agent-down`: enough observers were refused: its containers serve, claims hold, nothing new is placed there,
  *   and only after `agentDownGraceMs` does it become `down`.
  * - `down`: enough observers hear nothing: its claims are void until it has published a record newer than the
@@ -31,7 +31,15 @@ export interface MembershipView {
 }
 
 /** What an observer's record says of a target. `stale`: the target has published since, so that the alert may be past. */
-type Say = { readonly kind: 'vouches' } | { readonly kind: 'silent' | 'refused'; readonly stale: boolean }
+type Say =
+  | { readonly kind: 'vouches' }
+  /** It has missed some answers: no traffic there, and no verdict yet. */
+  | { readonly kind: 'suspects' }
+  | Accusation
+interface Accusation {
+  readonly kind: 'silent' | 'refused'
+  readonly stale: boolean
+}
 
 interface Version {
   readonly epoch: number
@@ -57,6 +65,8 @@ function sayOf(view: MembershipView, observer: NodeId, target: NodeId): Say {
     // Whoever has only the record from before the return still has nothing that counts.
     case 'returned':
       return stale ? { kind: 'vouches' } : { kind: 'silent', stale: false }
+    case 'suspected':
+      return { kind: 'suspects' }
     case 'refused':
       return { kind: 'refused', stale }
     case 'silent':
@@ -75,13 +85,16 @@ function judgedBySelf(view: MembershipView, target: NodeId): boolean {
 
 /**
  * A verdict takes more accusers than vouchers: one of one with two nodes, two of two with three, three of four from
- * five nodes on. A stale alert abstains while anybody vouches, so that after
- * a partition the alerts which the other side has yet to withdraw condemn nobody here. A refused observer proves that the
- * host lives: `down` takes more silent ones than vouching and refused ones together.
+ * five nodes on. Who only suspects is not convinced yet, and counts with the vouchers. A stale alert abstains while anybody
+ * vouches, so that after a partition the alerts which the other side has yet to withdraw condemn nobody here. A refused
+ * observer proves that the host lives: `down` takes more silent ones than vouching and refused ones together.
  */
 function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
-  const vouches = [...says.values()].filter((say) => say.kind === 'vouches').length
-  const counted = [...says.values()].filter((say) => say.kind !== 'vouches' && (vouches === 0 || !say.stale))
+  const accusing = [...says.values()].filter(
+    (say): say is Accusation => say.kind === 'silent' || say.kind === 'refused',
+  )
+  const vouches = says.size - accusing.length
+  const counted = accusing.filter((say) => vouches === 0 || !say.stale)
   const silent = counted.filter((say) => say.kind === 'silent').length
   const refused = counted.length - silent
   const observers = [...says].filter(([, say]) => say.kind !== 'vouches').map(([observer]) => observer)
@@ -97,7 +110,7 @@ interface Look {
   readonly view: MembershipView
   /** Of all members that have spoken: the same for everybody who has the same records. */
   readonly rings: Rings
-  /** Whoever says that the target cannot be reached, whether it is on the rings to watch it or not. */
+  /** Whoever says or suspects that the target cannot be reached, whether it is on the rings to watch it or not. */
   readonly accusers: ReadonlyMap<NodeId, readonly NodeId[]>
   /** What `self` says nothing about, since it has not heard for itself yet. */
   readonly abstains: ReadonlySet<NodeId>
@@ -159,9 +172,10 @@ function saysAbout(
     if (round.trusted.has(observer)) says.set(observer, sayOf(view, observer, target))
   }
   for (const accuser of accusers.get(target) ?? []) {
-    const counts =
-      round.trusted.has(accuser) ||
-      (round.standing.has(accuser) && !(accusers.get(accuser) ?? []).some((by) => round.trusted.has(by)))
+    const isAccused = (accusers.get(accuser) ?? []).some(
+      (by) => round.trusted.has(by) && sayOf(view, by, accuser).kind !== 'suspects',
+    )
+    const counts = round.trusted.has(accuser) || (round.standing.has(accuser) && !isAccused)
     if (counts) says.set(accuser, sayOf(view, accuser, target))
   }
   if (abstains.has(target)) says.delete(self)

@@ -1,9 +1,12 @@
 import type { NodeId, NodeRecord } from '@moot/crdt-state'
 import { describe, expect, it } from 'vitest'
 import { defaults } from '../../defaults.ts'
-import { type DetectorState, type DetectorStep, startDetector, stepDetector } from './detector.ts'
+import { type DetectorState, type DetectorStep, type Probe, startDetector, stepDetector } from './detector.ts'
 import { livenessOf, type MembershipView } from './liveness.ts'
 import { node, recordOf } from './testing.ts'
+
+const tickMs = defaults.probeIntervalMs
+const patienceMs = defaults.probeTimeoutMinMs
 
 /** Many detectors whose records reach each other at once; only probing takes time. */
 function mesh(count: number) {
@@ -12,6 +15,7 @@ function mesh(count: number) {
   let records = new Map<NodeId, NodeRecord>(names.map((name) => [name, recordOf(name)]))
   let nowMs = 0
   const dead = new Set<NodeId>()
+  const underWay = new Map<NodeId, Probe[]>()
   const viewOf = (self: NodeId): MembershipView => ({ self, nodes, records })
   const states = new Map<NodeId, DetectorState>(names.map((name) => [name, startDetector(viewOf(name), 0)]))
   const living = (): NodeId[] => names.filter((name) => !dead.has(name))
@@ -36,22 +40,24 @@ function mesh(count: number) {
     kill: (which: (index: number) => boolean): void => {
       for (const [index, name] of names.entries()) if (which(index)) dead.add(name)
     },
-    second(): void {
+    tick(): void {
       for (const self of living()) {
         feed(self, { kind: 'view', view: viewOf(self), nowMs, wallMs: 0 })
-        for (const target of feed(self, { kind: 'tick', nowMs, wallMs: 0 }).probe) {
-          const outcome = dead.has(target) ? 'silent' : 'answered'
-          feed(self, {
-            kind: 'probe-result',
-            target,
-            outcome,
-            sentAtMs: nowMs,
-            nowMs: nowMs + 900,
-            wallMs: 0,
-          })
+        const asked = underWay.get(self) ?? []
+        underWay.set(self, asked)
+        asked.push(...feed(self, { kind: 'tick', nowMs, wallMs: 0 }).probe)
+        // Whoever does not answer is asked again at once.
+        for (let atMs = nowMs; asked.length > 0 && atMs < nowMs + tickMs; atMs += patienceMs) {
+          for (const probe of asked.splice(0)) {
+            const isDead = dead.has(probe.target)
+            const result = isDead ? ({ kind: 'silent' } as const) : ({ kind: 'answered' } as const)
+            const at = { sentAtMs: atMs, nowMs: atMs + (isDead ? patienceMs : 1), wallMs: 0 }
+            const input = { kind: 'probe-result', ...probe, result, ...at } as const
+            asked.push(...feed(self, { ...input, timeoutMs: patienceMs }).probe)
+          }
         }
       }
-      nowMs += 1_000
+      nowMs += tickMs
     },
     /** Pairs of (survivor, other) of which the survivor thinks wrongly: dead ones not yet down, living ones down. */
     errors(): { missed: number; condemned: number } {
@@ -77,12 +83,12 @@ describe('a mass failure', () => {
     'of every $dies-th of $count nodes: each survivor finds out all of the dead, and condemns no living one',
     ({ count, dies, withinSeconds }) => {
       const all = mesh(count)
-      for (let second = 0; second < 3; second++) all.second()
+      for (let ticks = 0; ticks < 5; ticks++) all.tick()
       all.kill((index) => (index * 7919) % count < count / dies)
       expect(all.errors().missed).toBeGreaterThan(0)
       let condemned = 0
-      for (let second = 0; second < withinSeconds; second++) {
-        all.second()
+      for (let passedMs = 0; passedMs < withinSeconds * 1_000; passedMs += tickMs) {
+        all.tick()
         condemned += all.errors().condemned
       }
       expect(condemned).toBe(0)

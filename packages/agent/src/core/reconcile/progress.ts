@@ -180,6 +180,13 @@ export function mayBegin(progress: Progress, slot: SlotId): boolean {
   return passed && ahead < parallelismOf(progress)
 }
 
+/** May a slot whose step failed be tried once more? Not before every other one has had its turn. */
+export function mayBeginAgain(progress: Progress): boolean {
+  const begun = progress.positions.filter(({ state }) => state === 'begun').length
+  const isWaitedFor = progress.positions.some(({ state }) => state === 'waiting')
+  return !progress.paused && !isWaitedFor && begun < parallelismOf(progress)
+}
+
 /**
  * Is the slot watched for the whole Monitor before it counts as well? The first batch is (Swarm does not, and loses
  * replicas to a bad image), and so is a slot that none waits for: then it costs nothing, and "completed" means it.

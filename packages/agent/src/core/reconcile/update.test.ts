@@ -215,6 +215,39 @@ describe('settling', () => {
   })
 })
 
+describe('a slot whose step failed, where all are to get there', () => {
+  const config = { FailureAction: 'continue' }
+  const failed = (slots: readonly number[], others: readonly NodeRecord[] = []) =>
+    run({
+      ...scene(config, slots),
+      facts: [factsOf(to(config), Object.fromEntries(slots.map((number) => [number, 'failed'])))],
+      others,
+      nowMs: 1_000_000 + 30_000,
+    })
+  const elsewhere = (service: Resource<ServiceSpec>, facts: readonly UpdateFacts[] = []): NodeRecord[] => {
+    const task = runningTask(service, { slot: 4, id: 'o' as TaskEntry['id'] })
+    return [recordOf(other, { tasks: [task], facts })]
+  }
+
+  test('is tried again after a while, as many at once as parallelism says', () => {
+    const { changes } = failed([1, 2, 3], elsewhere(to(config)))
+    expect((changes.get(`update/${id}`) as UpdateFacts).slots).toMatchObject({
+      [slot(1)]: { state: 'begun', atMs: 1_030_000 },
+      [slot(2)]: { state: 'failed' },
+      [slot(3)]: { state: 'failed' },
+    })
+    expect(changedTasks(changes)).toMatchObject([{ slot: 1, attempt: 2, state: 'assigned' }])
+  })
+
+  test('waits until every other has had its turn', () => {
+    expect(failed([1, 2, 3], elsewhere(old)).changes.size).toBe(0)
+  })
+
+  test('waits while another is under way', () => {
+    expect(failed([1, 2], elsewhere(to(config), [factsOf(to(config), { 4: 'begun' })])).changes.size).toBe(0)
+  })
+})
+
 describe('a newer spec finds a step begun', () => {
   const newest = withImage(old, 'web:3')
   const find = (old1: Partial<TaskEntry>, next: Partial<TaskEntry>) => {

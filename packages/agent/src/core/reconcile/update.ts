@@ -12,7 +12,7 @@ import {
 } from '@moot/crdt-state'
 import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
-import { isWatched, mayBegin, progressOf, updateConfigOf, type Progress } from './progress.ts'
+import { isWatched, mayBegin, mayBeginAgain, progressOf, updateConfigOf, type Progress } from './progress.ts'
 import { nextAttempt } from './restart.ts'
 import { asksFor, newTaskId, slotIdOf, toMs } from './spec.ts'
 
@@ -193,7 +193,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   const startFirst = updateConfigOf(service)?.Order === 'start-first'
   if (next === undefined) {
     if (olds.length === 0 || !isOurs(draft, slot)) return
-    if (fact.state === 'begun' || retries(draft, service, slot, fact))
+    if (fact.state === 'begun' || beginsAgain(draft, service, slot, fact))
       makeNext(draft, service, olds, startFirst)
     return
   }
@@ -211,15 +211,15 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
 
 /**
  * `continue` means that every slot is to get there: one whose step failed while its older task lives on is tried
- * again from time to time. Noting the time in the fact bounds it, whatever becomes of the history.
+ * again from time to time, as a step like any other, once no slot waits for its first.
  */
-function retries(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): boolean {
+function beginsAgain(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): boolean {
   if (fact.state !== 'failed' || updateConfigOf(service)?.FailureAction !== 'continue') return false
   if (!isDue(draft, fact.atMs, draft.input.settings.rejectionRetryMs)) return false
   const id = service.id as ServiceId
   const facts = draft.facts.get(id)
-  if (facts === undefined) return false
-  const slots = { ...facts.slots, [slot]: { ...fact, atMs: draft.input.nowMs } }
+  if (facts === undefined || !mayBeginAgain(ownProgress(draft, service))) return false
+  const slots = { ...facts.slots, [slot]: { state: 'begun' as const, atMs: draft.input.nowMs } }
   putFacts(draft, id, { ...facts, slots })
   return true
 }

@@ -1,0 +1,110 @@
+import { array, assert, constantFrom, integer, property, tuple } from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type Cut, firstCut, nextCut } from './cut.ts'
+import type { Liveness, LivenessMap } from './liveness.ts'
+import { node } from './testing.ts'
+
+const names = ['a', 'b', 'c', 'd', 'e'] as const
+const settings = { cutWaitMs: 800, unstableMaxMs: 3_000 }
+
+/** `a down, b suspect`; all others of a to e are alive. */
+function seen(words: string): LivenessMap {
+  const kinds = new Map(words.split(', ').map((word) => word.split(' ') as [string, Liveness['kind']]))
+  return new Map(
+    names.map((name): [ReturnType<typeof node>, Liveness] => {
+      const kind = kinds.get(name) ?? 'alive'
+      return [node(name), kind === 'alive' || kind === 'unknown' ? { kind } : { kind, observers: [] }]
+    }),
+  )
+}
+const down = ({ liveness }: Cut): string =>
+  [...liveness].flatMap(([name, { kind }]) => (kind === 'down' || kind === 'agent-down' ? [name] : [])).join()
+
+/** What is acted upon after each of these looks: `[ms, what is seen]`. */
+function cutsOf(looks: readonly (readonly [number, string])[]): readonly Cut[] {
+  let cut = firstCut
+  return looks.map(([nowMs, words]) => (cut = nextCut(cut, seen(words), nowMs, settings)))
+}
+
+describe('a cut', () => {
+  it('is taken at once where nobody else is in doubt', () => {
+    expect(cutsOf([[0, 'a down']]).map(down)).toEqual(['a'])
+  })
+
+  it('waits for those in doubt, and takes all out together', () => {
+    const cuts = cutsOf([
+      [0, 'a suspect, b suspect, c suspect'],
+      [100, 'a down, b suspect, c suspect'],
+      [200, 'a down, b down, c suspect'],
+      [300, 'a down, b down, c down'],
+    ])
+    expect(cuts.map(down)).toEqual(['', '', '', 'a,b,c'])
+    expect(cuts[1]!.liveness.get(node('a'))).toMatchObject({ kind: 'suspect' })
+  })
+
+  it('comes when the doubt was unfounded', () => {
+    const cuts = cutsOf([
+      [0, 'a down, b suspect'],
+      [300, 'a down'],
+    ])
+    expect(cuts.map(down)).toEqual(['', 'a'])
+  })
+
+  it('waits so long and no longer, and says when', () => {
+    const [first, second] = cutsOf([
+      [0, 'a down, b suspect'],
+      [800, 'a down, b suspect'],
+    ])
+    expect(first!.lookAtMs).toBe(800)
+    expect(down(second!)).toBe('a')
+    expect(second!.lookAtMs).toBeUndefined()
+  })
+
+  it('does not wait for one that has been in doubt for long', () => {
+    const cuts = cutsOf([
+      [0, 'e suspect'],
+      [3_000, 'a down, e suspect'],
+    ])
+    expect(down(cuts[1]!)).toBe('a')
+  })
+
+  it('is not undone by a doubt that comes later', () => {
+    const cuts = cutsOf([
+      [0, 'a down'],
+      [100, 'a down, b suspect'],
+      [200, 'b suspect'],
+    ])
+    expect(cuts.map(down)).toEqual(['a', 'a', ''])
+  })
+
+  it('a dead agent whose host dies stays what it was while it waits', () => {
+    const cuts = cutsOf([
+      [0, 'a agent-down'],
+      [5_000, 'a down, b suspect'],
+    ])
+    expect(cuts[1]!.liveness.get(node('a'))).toMatchObject({ kind: 'agent-down' })
+  })
+
+  it('comes at the latest when it said, whatever was seen meanwhile (property)', () => {
+    const kind = constantFrom('alive', 'suspect', 'down', 'agent-down')
+    const words = array(tuple(constantFrom(...names), kind)).map((all) => {
+      const last = new Map(all)
+      return [...last].map((pair) => pair.join(' ')).join(', ')
+    })
+    assert(
+      property(array(tuple(integer({ min: 0, max: 500 }), words)), (looks) => {
+        let nowMs = 0
+        let cut = firstCut
+        for (const [afterMs, each] of looks) {
+          nowMs += afterMs
+          cut = nextCut(cut, seen(each), nowMs, settings)
+          const waitedMs = [...cut.waiting.values()].map((sinceMs) => nowMs - sinceMs)
+          expect(waitedMs.filter((ms) => ms >= settings.cutWaitMs)).toEqual([])
+          // Either it says when it looks again, or it hides nothing.
+          const isOpen = cut.waiting.size === 0
+          expect(isOpen ? cut.liveness : cut.lookAtMs! > nowMs).toEqual(isOpen ? seen(each) : true)
+        }
+      }),
+    )
+  })
+})

@@ -1,0 +1,73 @@
+import type { NodeId } from '@moot/crdt-state'
+import type { Liveness, LivenessMap } from './liveness.ts'
+
+export interface CutSettings {
+  readonly cutWaitMs: number
+  readonly unstableMaxMs: number
+}
+
+/** What an agent acts upon, and why it may be behind what it sees. Times are monotonic, ms. */
+export interface Cut {
+  /** What is acted upon. */
+  readonly liveness: LivenessMap
+  /** Fallen, and not acted upon yet: since when. */
+  readonly waiting: ReadonlyMap<NodeId, number>
+  /** Accused by some, and by too few for a verdict: since when. */
+  readonly unstable: ReadonlyMap<NodeId, number>
+  /** When it has to be looked at again, although nothing new was seen. */
+  readonly lookAtMs: number | undefined
+}
+
+export const firstCut: Cut = {
+  liveness: new Map(),
+  waiting: new Map(),
+  unstable: new Map(),
+  lookAtMs: undefined,
+}
+
+/**
+ * Rapid's watermarks (Suresh et al., ATC '18, section 4.2), without its consensus: while some member is accused by fewer
+ * than a verdict takes, the verdicts on others wait, so that a rack which dies is one decision. Not for long, and not for
+ * members of whom there has been doubt for long: a bad link must not hold up everybody else's failover.
+ *
+ * @param assessed by the records alone.
+ */
+export function nextCut(before: Cut, assessed: LivenessMap, nowMs: number, settings: CutSettings): Cut {
+  const waiting = new Map<NodeId, number>()
+  const unstable = new Map<NodeId, number>()
+  for (const [node, { kind }] of assessed) {
+    if (kind === 'suspect') unstable.set(node, before.unstable.get(node) ?? nowMs)
+    else if (isFallen(kind) && before.liveness.get(node)?.kind !== kind)
+      waiting.set(node, before.waiting.get(node) ?? nowMs)
+  }
+  if (waiting.size === 0) return { liveness: assessed, waiting, unstable, lookAtMs: undefined }
+  const stableAtMs = Math.max(...unstableUntil(unstable, nowMs, settings))
+  const lookAtMs = Math.min(stableAtMs, Math.min(...waiting.values()) + settings.cutWaitMs)
+  if (lookAtMs <= nowMs) return { liveness: assessed, waiting: new Map(), unstable, lookAtMs: undefined }
+  return { liveness: held(before, assessed, waiting), waiting, unstable, lookAtMs }
+}
+
+function isFallen(kind: Liveness['kind']): boolean {
+  return kind === 'down' || kind === 'agent-down'
+}
+
+function unstableUntil(
+  unstable: ReadonlyMap<NodeId, number>,
+  nowMs: number,
+  { unstableMaxMs }: CutSettings,
+): readonly number[] {
+  return [nowMs, ...[...unstable.values()].map((sinceMs) => sinceMs + unstableMaxMs)]
+}
+
+/** Who waits is in doubt; a host whose agent was down already stays so. */
+function held(before: Cut, assessed: LivenessMap, waiting: ReadonlyMap<NodeId, number>): LivenessMap {
+  const liveness = new Map(assessed)
+  for (const node of waiting.keys()) {
+    const known = before.liveness.get(node)
+    const found = assessed.get(node)
+    if (known !== undefined && isFallen(known.kind)) liveness.set(node, known)
+    else if (found !== undefined && 'observers' in found)
+      liveness.set(node, { kind: 'suspect', observers: found.observers })
+  }
+  return liveness
+}
