@@ -4,7 +4,8 @@
  */
 import type { NodeId, NodeRecord, Resource, ServiceId, ServiceSpec, TaskEntry } from '@moot/crdt-state'
 import { assess, livenessOf } from '../../packages/agent/src/core/membership/liveness.ts'
-import { startDetector, stepDetector } from '../../packages/agent/src/core/membership/detector.ts'
+import { startDetector } from '../../packages/agent/src/core/membership/detector-state.ts'
+import { stepDetector } from '../../packages/agent/src/core/membership/detector.ts'
 import { node, replicas, service, task } from '../../packages/agent/src/core/placement/fixtures.ts'
 import { createDecisions } from '../../packages/agent/src/decisions.ts'
 import { memoryClock } from '../../packages/agent/src/ports/clock.memory.ts'

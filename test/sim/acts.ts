@@ -32,6 +32,7 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
     }
   | { readonly kind: 'container unhealthy'; readonly host: number; readonly which: number }
   | { readonly kind: 'container removed'; readonly host: number; readonly which: number }
+  /** The side of each host, and then of the gateway. */
   | { readonly kind: 'partition'; readonly sides: readonly number[] }
   /** `host` sees both sides, which do not see each other. */
   | { readonly kind: 'bridge'; readonly host: number; readonly sides: readonly number[] }
@@ -211,7 +212,7 @@ function faultOf(random: Random, hosts: number, rottenHost: number): Loose<Fault
   const host = random.between(0, hosts - 1)
   const other = (host + random.between(1, hosts - 1)) % hosts
   const which = random.between(0, 9)
-  const sides = Array.from({ length: hosts }, () => random.between(0, random.chance(0.2) ? 2 : 1))
+  const sides = Array.from({ length: hosts + 1 }, () => random.between(0, random.chance(0.2) ? 2 : 1))
   // Somebody is on another side than the first.
   sides[other] = sides[host] === 0 ? 1 : 0
   const call = random.pick(engineCalls) ?? 'start'

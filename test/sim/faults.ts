@@ -71,8 +71,8 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
   'container unhealthy': (world, act) =>
     onTask(world, act, (engine, task) => engine.setHealth(task, 'unhealthy')),
   'container removed': (world, act) => onTask(world, act, (engine, task) => engine.removeBehindBack(task)),
-  partition: (world, { sides }) => blocked(world, crossing(world, sides, undefined)),
-  bridge: (world, { sides, host }) => blocked(world, crossing(world, sides, world.host(host))),
+  partition: (world, { sides }) => parted(world, sides),
+  bridge: (world, { sides, host }) => parted(world, sides, world.host(host)),
   'one way': (world, { from, to }) => blocked(world, [[world.host(from), world.host(to)]]),
   loss(world, { from, to, probability }) {
     const weather = world.weather(world.host(from).node, world.host(to).node)
@@ -158,6 +158,19 @@ function blocked(world: World, links: readonly (readonly [Host, Host])[]): Fix {
   }
 }
 
+function parted(world: World, sides: readonly number[], bridge?: Host): Fix {
+  const undo = [
+    blocked(world, crossing(world, sides, bridge)),
+    // Where no side is said it is on the first one's.
+    ...world.hosts
+      .filter((host, index) => host !== bridge && sides[index] !== (sides[world.hosts.length] ?? sides[0]))
+      .map((host) => world.blockGateway(host)),
+  ]
+  return () => {
+    for (const unblock of undo) unblock()
+  }
+}
+
 function crossing(
   world: World,
   sides: readonly number[],
@@ -178,10 +191,15 @@ function flap(world: World, { host: index, forMs, periodMs }: Of<'flapping'>): F
   let mend: Fix = () => undefined
   const loose = (): void => {
     if (world.nowMs >= endMs) return
-    mend = blocked(
+    const unblock = blocked(
       world,
       others.map((other) => [host, other]),
     )
+    const unblockGateway = world.blockGateway(host)
+    mend = () => {
+      unblock()
+      unblockGateway()
+    }
     world.clock.after(periodMs, () => {
       mend()
       mend = () => undefined

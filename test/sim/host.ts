@@ -23,8 +23,17 @@ import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
+import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
-import { type Drift, Life, processClock, processEngine, processMesh, processStorage } from './process.ts'
+import {
+  type Drift,
+  Life,
+  processClock,
+  processEngine,
+  processMesh,
+  processStorage,
+  processWitness,
+} from './process.ts'
 import type { Random } from './random.ts'
 
 export interface HostOptions {
@@ -43,6 +52,8 @@ export interface HostOptions {
   /** The agent could not start; it is tried again. */
   readonly onFailedStart: (host: Host, error: unknown) => void
   readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
+  /** Is there a way from its cable to the gateway? */
+  readonly reachesGateway: (host: Host) => boolean
   /** The power fails in the middle of a write. */
   readonly onTear: (host: Host) => void
   /** The agent stops or removes a container that runs. */
@@ -326,6 +337,10 @@ export class Host {
         const mesh = network.mesh(this.node, { gate, publicKey: identity.publicKey })
         return processMesh(sabotage?.mesh?.(mesh) ?? mesh, life)
       },
+      witness: processWitness(
+        memoryWitness(world, () => (this.#options.reachesGateway(this) ? 'answered' : 'silent')),
+        life,
+      ),
       clock,
       logger,
       settings,

@@ -3,6 +3,7 @@ import type { ContainerObservation } from '../../packages/agent/src/core/reconci
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
+import type { Witness } from '../../packages/agent/src/ports/witness.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 
 /**
@@ -155,6 +156,18 @@ export function processEngine(engine: Engine, life: Life, onStop: OnStop): Engin
       }),
     sweep: (wanted, signal) => life.effect(() => engine.sweep(wanted, signal)),
     logs: (container, query, signal) => life.effect(() => engine.logs(container, query, signal)),
+  }
+}
+
+export function processWitness(witness: Witness, life: Life): Witness {
+  return {
+    start() {
+      if (life.alive) witness.start()
+    },
+    stop() {
+      if (life.alive) witness.stop()
+    },
+    ask: (timeoutMs) => life.effect(() => witness.ask(timeoutMs)),
   }
 }
 

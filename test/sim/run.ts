@@ -15,8 +15,6 @@ export interface RunOptions {
   /** Default: drawn from the seed. */
   readonly plan?: Plan
   readonly sabotage?: Sabotage | undefined
-  /** Also watch over what agents do not keep to yet. */
-  readonly islandRule?: boolean
 }
 
 export interface Outcome extends Verdict {
@@ -40,7 +38,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
   const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs)
   const world = await World.of({ seed, hosts: plan.hosts, founders: plan.founders, sabotage })
   const people = new People(world)
-  const watchers = new Watchers(world, { wholeNetwork: plan.wholeNetwork, islandRule: options.islandRule })
+  const watchers = new Watchers(world, { wholeNetwork: plan.wholeNetwork })
   const promises = new Promises(world, people)
   const wrongMeanwhile: string[] = []
   const beganMs = world.nowMs

@@ -84,13 +84,14 @@ class Stage {
     else host.powerOn()
   }
 
-  /** `host1,host2 | host3` */
+  /** `host1,host2 | host3`; the gateway is on the first side. */
   #part(sides: string): void {
     const groups = sides.split('|').map((names) => names.split(',').map((name) => this.#host(name.trim())))
     for (const [index, group] of groups.entries()) {
       for (const other of groups.filter((_, at) => at !== index).flat()) {
         for (const host of group) this.#undo.push(this.world.block(host, other))
       }
+      if (index > 0) this.#undo.push(...group.map((host) => this.world.blockGateway(host)))
     }
   }
 

@@ -1,4 +1,6 @@
 import {
+  isClaim,
+  type NodeId,
   parseSlotId,
   type ServiceId,
   type SlotId,
@@ -13,15 +15,22 @@ import type { Host } from './host.ts'
 import { wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
 
+interface Island {
+  readonly sinceMs: number
+  readonly before: { readonly tasks: ReadonlySet<TaskId>; readonly down: ReadonlySet<NodeId> } | undefined
+}
+
 export interface WatchOptions {
   /** No host is ever cut off or dead: one connected side, whose updates keep to their policy. */
   readonly wholeNetwork: boolean
-  /** An isolated host takes nothing over. Agents do not keep to it yet: it comes with membership's island rule. */
-  readonly islandRule?: boolean | undefined
 }
 
 /** A task that has been well for so long is somebody's service, ms. */
 const servesAfterMs = 1_000
+
+/** How often hosts that are cut off are looked for; what was decided before is carried out by then, ms. */
+const islandLookMs = 200
+const carriedOutWithinMs = 1_000
 
 /** What must hold at every moment, whatever is broken: watched at the engines, as things happen. */
 export class Watchers {
@@ -35,6 +44,8 @@ export class Watchers {
   readonly #wellSinceMs = new Map<TaskId, number>()
   /** Specs that were well in a slot, or failed there: the update has gone on, and what is tried again is no step of it. */
   readonly #tried = new Map<SlotId, Set<SpecDigest>>()
+  /** Hosts that are cut off, since when, and what they held once all decided before that was carried out. */
+  readonly #islands = new Map<Host, Island>()
   /** Slots that an update has put on a spec which was not well there yet. */
   readonly #trying = new Map<SlotId, SpecDigest>()
   readonly #options: WatchOptions
@@ -42,6 +53,7 @@ export class Watchers {
   constructor(world: World, options: WatchOptions) {
     this.#world = world
     this.#options = options
+    this.#lookForIslands()
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkUpdate(host, task)
@@ -147,8 +159,8 @@ export class Watchers {
     const { state, health } = observation
     const isOver = isWell(observation) || health === 'unhealthy' || state === 'exited'
     if (isOver) this.#tried.set(slot, tried.add(digest))
-    // A slot that nobody fills is filled at once, whatever is being updated.
-    const isStep = this.#downByUpdate.has(slot) || this.#isUp(slot, task.id)
+    // A slot that nobody fills is filled at once, whatever is being updated, and so is one that moves.
+    const isStep = this.#downByUpdate.has(slot) || this.#isUp(slot, task.id, [host])
     if (isOver || tried.has(digest) || !isStep) {
       if (this.#trying.get(slot) === digest) this.#trying.delete(slot)
       return
@@ -166,18 +178,46 @@ export class Watchers {
     )
   }
 
-  /** Who sees nobody of three or more cannot tell an outage from being cut off: it takes nothing over. */
+  /** Who is cut off, and what such hosts held when that began. */
+  #lookForIslands(): void {
+    const world = this.#world
+    for (const host of world.hosts) {
+      if (!isIsland(world, host)) {
+        this.#islands.delete(host)
+        continue
+      }
+      const island = this.#islands.get(host) ?? { sinceMs: world.nowMs, before: undefined }
+      const isOver = world.nowMs - island.sinceMs >= carriedOutWithinMs
+      this.#islands.set(host, { ...island, before: island.before ?? (isOver ? stateOf(host) : undefined) })
+    }
+    world.clock.after(islandLookMs, () => this.#lookForIslands())
+  }
+
+  /** A host that sees nobody, and not even the gateway, takes nothing over that others held. */
   #checkIsland(host: Host, { task, service }: TaskSetup): void {
-    if (this.#options.islandRule !== true) return
-    const members = this.#world.members()
-    const seesSomebody = members.some((other) => other !== host && this.#world.reaches(host, other))
-    if (seesSomebody || members.length < 3 || typeof task.slot === 'string') return
-    this.#tell(`${host.name} sees nobody and takes over ${service.name}.${task.slot}`)
+    const { agent } = host
+    const before = this.#islands.get(host)?.before
+    if (agent === undefined || before === undefined || before.tasks.has(task.id)) return
+    if (!isIsland(this.#world, host)) return
+    const view = agent.view()
+    const held = [...view.records].find(
+      ([node, { tasks }]) =>
+        node !== host.node &&
+        !before.down.has(node) &&
+        view.nodes.get(node)?.spec.Availability === 'active' &&
+        [...tasks.values()].some(
+          (each) => isClaim(each) && each.service === task.service && each.slot === task.slot,
+        ),
+    )
+    if (held === undefined) return
+    this.#tell(
+      `${host.name} is cut off and takes over ${service.name}.${task.slot} of ${this.#world.nameOf(held[0])}`,
+    )
   }
 
   /** Runs some other task of this slot, and is it well? */
-  #isUp(slot: SlotId, except: TaskId): boolean {
-    return this.#world.hosts.some(({ engine }) =>
+  #isUp(slot: SlotId, except: TaskId, at: readonly Host[] = this.#world.hosts): boolean {
+    return at.some(({ engine }) =>
       engine
         .containers()
         .some(
@@ -212,6 +252,21 @@ export class Watchers {
         ),
     )
     if (twice) this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
+  }
+}
+
+/** It sees nobody, and not even the gateway. A host whose agent is dead is company too: its kernel answers. */
+function isIsland(world: World, host: Host): boolean {
+  const isAlone = world.hosts.every((other) => other === host || !world.reaches(host, other))
+  return host.isMember && isAlone && !world.reachesGateway(host)
+}
+
+/** What the agent holds, and whom it has given up. */
+function stateOf({ agent, node }: Host): Island['before'] {
+  if (agent?.state().kind !== 'active') return undefined
+  return {
+    tasks: new Set(agent.view().records.get(node)?.tasks.keys()),
+    down: new Set([...agent.liveness()].filter(([, { kind }]) => kind === 'down').map(([id]) => id)),
   }
 }
 

@@ -48,6 +48,7 @@ export class World {
   readonly #weather = new Map<string, Weather>()
   /** What does not get from a host to others; as often as it is blocked. */
   readonly #blocks = new Map<Host, readonly Host[]>()
+  readonly #withoutGateway = new Map<Host, number>()
   readonly #broken = new Map<string, number>()
   #disturbedUntilMs = 0
   #impairedUntilMs = 0
@@ -145,6 +146,16 @@ export class World {
       this.#blocks.set(from, left)
       if (!left.includes(to)) this.network.unblock(from.node, to.node)
     }
+  }
+
+  /** The gateway is nowhere to be found from there, until what this returns was called, for each call. */
+  blockGateway(host: Host): () => void {
+    this.#withoutGateway.set(host, (this.#withoutGateway.get(host) ?? 0) + 1)
+    return () => this.#withoutGateway.set(host, (this.#withoutGateway.get(host) ?? 1) - 1)
+  }
+
+  reachesGateway(host: Host): boolean {
+    return host.isOn && (this.#withoutGateway.get(host) ?? 0) === 0
   }
 
   /** Its cables are the same as before. */
@@ -253,6 +264,7 @@ export class World {
           `  the agent of ${at.name} cannot start: ${error instanceof Error ? error.message : String(error)}`,
         )
       },
+      reachesGateway: (at) => this.reachesGateway(at),
       onNewKey: (at, before) => this.#rewire(at, before),
       onTear: (at) => {
         this.met.add('torn write')

@@ -6,6 +6,7 @@ import { knownRules, type Rules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
 import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
+import { memoryWitness } from './ports/witness.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
 import { memoryNetwork, type MemoryNetwork } from './ports/mesh.memory.ts'
@@ -133,6 +134,7 @@ export class World {
         const mesh = this.network.mesh(machine.agent.self, { gate, publicKey: identity.publicKey })
         return withFaults(mesh, machine)
       },
+      witness: memoryWitness(this.clock),
       clock: this.clock,
       logger: pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent' }),
       settings: defaults,

@@ -26,6 +26,7 @@ import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import type { Witness } from './ports/witness.ts'
 
 export interface AgentOptions {
   readonly home: Home
@@ -36,6 +37,7 @@ export interface AgentOptions {
     readonly gate: Gate
     readonly advertise: string | undefined
   }) => Mesh
+  readonly witness: Witness
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -111,6 +113,7 @@ export function createAgent(options: AgentOptions): Agent {
       storage,
       engine: options.engine({ clusterId, node: self }),
       mesh: (gate) => options.mesh({ clusterId, identity, gate, advertise }),
+      witness: options.witness,
       clock,
       logger,
       settings,
@@ -354,6 +357,7 @@ export function createAgent(options: AgentOptions): Agent {
         : {
             peers: [...member.mesh.peers()],
             synced: member.synced(),
+            cutOff: member.isCutOff(),
             engine: member.watch.state(),
             replication: member.replication.counters(),
             record: { epoch: member.records.own.epoch, seq: member.records.own.seq },

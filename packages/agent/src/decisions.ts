@@ -16,6 +16,8 @@ export interface Decision {
 export interface Decisions {
   /** What follows from the view as it is now. */
   now(): Decision
+  /** Whether this node is cut off has changed. */
+  lookAgain(): void
   stop(): void
 }
 
@@ -26,6 +28,7 @@ export function createDecisions(options: {
   readonly rules?: readonly Rules[]
   readonly clock: Clock
   readonly settings: CutSettings
+  readonly isCutOff?: () => boolean
   /** Something else follows from the same view now. */
   readonly changed: () => void
 }): Decisions {
@@ -44,7 +47,7 @@ export function createDecisions(options: {
     isDue = false
     cancelLook()
     const nowMs = clock.monotonicMs()
-    cut = nextCut(cut, assessed, nowMs, settings)
+    cut = nextCut(cut, { assessed, isCutOff: options.isCutOff?.() ?? false, nowMs }, settings)
     if (cut.lookAtMs !== undefined)
       cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), () => {
         isDue = true
@@ -73,6 +76,10 @@ export function createDecisions(options: {
       if (last?.view !== view) assessed = livenessOf(view)
       last = look(view)
       return last
+    },
+    lookAgain() {
+      isDue = true
+      options.changed()
     },
     stop: () => cancelLook(),
   }

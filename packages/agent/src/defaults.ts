@@ -85,6 +85,18 @@ export const defaults = {
   silentAfterMs: 1_600,
   /** An observer that misses more than half of three or more targets may be deaf itself, and waits so many times as long. */
   deafPatience: 2,
+  /** A node that is cut off replaces nothing of others for so long: longer than a switch or a router takes to come back, and a person to look. */
+  islandMaxMs: 15 * 60_000,
+  /** Whoever hears nobody asks so many more members before it takes itself for cut off. */
+  islandAsksMax: 8,
+  /** While alone: how often the witness is asked. */
+  witnessAgainMs: 1_000,
+  /** A gateway answers in a millisecond; by then the silence of the others is about to count. */
+  witnessTimeoutMs: 500,
+  /** Whether the gateway answers at all is looked at this often in quiet times. */
+  witnessLearnIntervalMs: 60_000,
+  /** Who has learnt that the others are gone, not itself, does not ask itself again for so long: they are judged by then. */
+  survivorForMs: 10_000,
   /** A verdict waits so long for others to become clear, so that a rack that dies is one decision; observers of one host differ by a probe interval. */
   cutWaitMs: 800,
   /** Who has been in doubt for longer than this (a bad link) holds up no verdict on others. */

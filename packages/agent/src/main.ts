@@ -9,6 +9,7 @@ import { setFlagsFromString } from 'node:v8'
 import { digestId } from '@moot/crdt-state'
 import { type Logger, pino } from 'pino'
 import { createDockerEngine } from './adapters/docker/engine.ts'
+import { gatewayWitness } from './adapters/gateway.ts'
 import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
 import { realClock } from './adapters/clock.ts'
@@ -83,6 +84,7 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         logger: logger.child({ part: 'mesh' }),
         settings: defaults,
       }),
+    witness: gatewayWitness({ clock, settings: defaults }),
     clock,
     logger,
     settings: defaults,

@@ -27,6 +27,7 @@ import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import type { Witness } from './ports/witness.ts'
 import { createIntroduced } from './join/introduced.ts'
 import { encodeIntroduction, type Introduction } from './join/introduction.ts'
 import { createMemberAddresses } from './member-addresses.ts'
@@ -46,6 +47,7 @@ export interface MemberOptions {
   readonly storage: Storage
   readonly engine: Engine
   readonly mesh: (gate: Gate) => Mesh
+  readonly witness: Witness
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -90,6 +92,8 @@ export interface Member {
   /** After this node's removal: resolves once its tasks have stopped and their containers are gone. */
   clear(signal: AbortSignal): Promise<void>
   synced(): boolean
+  /** No other member answers, nor does the way to them: this node replaces nothing of theirs. */
+  isCutOff(): boolean
   /** What was found damaged in the stores. */
   damage(): readonly Damage[]
   /** Opens the mesh port, as a stranger may have to before it is a member. */
@@ -184,6 +188,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     rules: options.rules,
     clock,
     settings,
+    isCutOff: () => driver.isCutOff(),
     changed: () => changed(),
   })
   const history = createSpecHistory(specs)
@@ -270,12 +275,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   })
   const driver = createMembershipDriver({
     mesh,
+    witness: options.witness,
     records,
     view: viewOf,
     clock,
     logger: logger.child({ part: 'membership' }),
     settings,
     publish: (delta) => replication.publishRecord(delta),
+    cutOffChanged: () => decisions.lookAgain(),
   })
 
   const sweeper = createNetworkSweeper({
@@ -414,6 +421,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     replication,
     watch,
     view: viewOf,
+    isCutOff: () => driver.isCutOff(),
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
     logs: (task, query, signal) =>

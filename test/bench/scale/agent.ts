@@ -10,14 +10,13 @@ import type {
   SpecDigest,
   TaskId,
 } from '@moot/crdt-state'
+import { alertEntries, stepDetector } from '../../../packages/agent/src/core/membership/detector.ts'
 import {
-  alertEntries,
-  startDetector,
-  stepDetector,
   type DetectorInput,
   type DetectorState,
   type Probe,
-} from '../../../packages/agent/src/core/membership/detector.ts'
+  startDetector,
+} from '../../../packages/agent/src/core/membership/detector-state.ts'
 import { isNewer, type LivenessMap } from '../../../packages/agent/src/core/membership/liveness.ts'
 import type { Placement } from '../../../packages/agent/src/core/placement/placement.ts'
 import type { Action, ActionResult } from '../../../packages/agent/src/core/reconcile/actions.ts'
@@ -261,6 +260,7 @@ export class VirtualAgent {
     const step = stepDetector(this.#detector, input, defaults)
     this.#detector = step.state
     for (const probe of step.probe) this.#probe(probe)
+    if (step.askWitness) this.#feed({ kind: 'witness', word: 'answered' })
     if (step.changes.size > 0) this.#write(alertEntries(step.changes))
   }
 

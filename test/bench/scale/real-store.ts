@@ -16,7 +16,8 @@ import {
   type TaskEntry,
 } from '@moot/crdt-state'
 import { service, task } from '../../../packages/agent/src/core/placement/fixtures.ts'
-import { startDetector, stepDetector } from '../../../packages/agent/src/core/membership/detector.ts'
+import { startDetector } from '../../../packages/agent/src/core/membership/detector-state.ts'
+import { stepDetector } from '../../../packages/agent/src/core/membership/detector.ts'
 import { reconcile } from '../../../packages/agent/src/core/reconcile/reconcile.ts'
 import type { View } from '../../../packages/agent/src/core/view.ts'
 import { createDecisions } from '../../../packages/agent/src/decisions.ts'

@@ -1,37 +1,42 @@
 import type { RecordMessage, RecordStore } from '@moot/crdt-state'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
+import { alertEntries, stepDetector } from '../core/membership/detector.ts'
 import {
   type AlertChanges,
-  alertEntries,
   type DetectorInput,
   type DetectorState,
   type Probe,
   type ProbeOutcome,
   startDetector,
-  stepDetector,
-} from '../core/membership/detector.ts'
+} from '../core/membership/detector-state.ts'
+import { isCutOff } from '../core/membership/island.ts'
 import type { MembershipView } from '../core/membership/liveness.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Mesh } from '../ports/mesh.ts'
+import type { Witness } from '../ports/witness.ts'
 
 export interface MembershipDriver {
   start(): void
   stop(): Promise<void>
+  /** This node takes itself for cut off from all others, and replaces nothing of theirs. */
+  isCutOff(): boolean
 }
 
 /** Runs the detector: probes on the clock, alerts into this node's record. */
 export function createMembershipDriver(options: {
   readonly mesh: Mesh
+  readonly witness: Witness
   readonly records: RecordStore
   readonly view: () => MembershipView
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
   readonly publish: (delta: RecordMessage) => void
+  readonly cutOffChanged?: () => void
 }): MembershipDriver {
-  const { mesh, records, clock, logger, settings } = options
+  const { mesh, witness, records, clock, logger, settings } = options
   const limit = pLimit(settings.probeConcurrency)
   let state: DetectorState | undefined
   let pending = new Map<
@@ -41,6 +46,7 @@ export function createMembershipDriver(options: {
   let writing: Promise<void> | undefined
   /** The last write failed: the next one waits for a tick, and until one succeeds the log is not told again. */
   let failed = false
+  let cutOffTold = false
   let cancelTick: () => void = () => undefined
   let cancelLook: (() => void) | undefined
   let unsubscribe: () => void = () => undefined
@@ -59,6 +65,8 @@ export function createMembershipDriver(options: {
     state = step.state
     say(step.changes)
     for (const probe of step.probe) send(probe)
+    if (step.askWitness) askWitness()
+    tellIfCutOff()
   }
 
   function say(changes: AlertChanges): void {
@@ -112,6 +120,26 @@ export function createMembershipDriver(options: {
     })
   }
 
+  function askWitness(): void {
+    witness
+      .ask(settings.witnessTimeoutMs)
+      .then((word) => feed({ kind: 'witness', word }))
+      // It is asked again.
+      .catch((error: unknown) => logger.error({ err: error }, 'the witness could not be asked'))
+  }
+
+  const isCutOffNow = (): boolean =>
+    state !== undefined && isCutOff(state.solitude, state.view.nodes.size, clock.monotonicMs(), settings)
+
+  function tellIfCutOff(): void {
+    if (isCutOffNow() === cutOffTold) return
+    cutOffTold = !cutOffTold
+    options.cutOffChanged?.()
+    if (cutOffTold)
+      logger.warn('no other member answers, nor does the way to them: this node takes itself for cut off')
+    else logger.info('this node is no longer cut off')
+  }
+
   function tick(): void {
     cancelTick = clock.after(settings.probeIntervalMs, tick)
     // Members come and go without any record's change.
@@ -131,15 +159,25 @@ export function createMembershipDriver(options: {
   }
 
   return {
+    isCutOff: isCutOffNow,
     start() {
       const view = options.view()
+      witness.start()
       state = startDetector(view, clock.monotonicMs())
       feed({ kind: 'view', view })
-      unsubscribe = records.subscribe(lookSoon)
+      const offRecords = records.subscribe(lookSoon)
+      const offPeers = mesh.onPeer(({ kind, node }) => {
+        if (kind === 'connected') feed({ kind, node })
+      })
+      unsubscribe = () => {
+        offRecords()
+        offPeers()
+      }
       tick()
     },
     async stop() {
       stopped = true
+      witness.stop()
       cancelTick()
       cancelLook?.()
       unsubscribe()

@@ -1,3 +1,4 @@
+import type * as z from 'zod'
 import { createHash } from 'node:crypto'
 import type { NodeId, RecordMessage, RecordVersion, SpecDigestEntries, SpecMessage } from '@moot/crdt-state'
 import { sendBack } from './commit.ts'
@@ -95,23 +96,36 @@ export function serveSync(exchange: Exchange): () => void {
 
 /**
  * Compares this node's stores with a peer's and makes both hold what either had. Equal stores cost one small request.
- * Specs go first: they say whose records count. Rejects when the peer cannot be asked to the end.
+ * Records go first: what a peer that was away has been asked for must not be placed anew before it is known that the peer
+ * runs it. Then specs, and the records of the members that only these told of. Rejects when the peer cannot be asked to
+ * the end.
  */
 export async function syncWith(exchange: Exchange, peer: NodeId): Promise<void> {
   const steps = stepCounter(exchange.settings.syncStepsMax)
-  const tree = exchange.specs.digest()
-  const mine = memberDigest(exchange)
-  const compare: SyncStep = { step: 'compare', specs: tree.root, records: digestRoot(mine) }
+  const theirs = await compared(exchange, peer, steps)
+  if (theirs.buckets === undefined) return
+  const { buckets } = theirs
+  const mine = exchange.specs.digest().buckets
+  const differing = mine.flatMap((digest, bucket) => (buckets[bucket] === digest ? [] : [bucket]))
+  for (const group of bucketGroups(exchange, differing)) await syncBuckets(exchange, peer, group, steps)
+  // Both may know of more members now, whose records count from now on.
+  await compared(exchange, peer, steps)
+}
+
+/** Asks whether the stores differ, and makes the records equal; the answer is what was asked. */
+async function compared(
+  exchange: Exchange,
+  peer: NodeId,
+  steps: () => boolean,
+): Promise<z.infer<typeof compareAnswerSchema>> {
+  const records = digestRoot(memberDigest(exchange))
+  const compare: SyncStep = { step: 'compare', specs: exchange.specs.digest().root, records }
   const answer = await exchange.ask(peer, 'sync', compare, compareAnswerSchema)
-  if (answer.buckets !== undefined) {
-    const theirs = answer.buckets
-    const differing = tree.buckets.flatMap((digest, bucket) => (theirs[bucket] === digest ? [] : [bucket]))
-    for (const group of bucketGroups(exchange, differing)) await syncBuckets(exchange, peer, group, steps)
-  }
   if (answer.digest !== undefined) {
     await pullRecords(exchange, peer, steps)
     await pushRecords(exchange, peer, digestFromWire(answer.digest), steps)
   }
+  return answer
 }
 
 /** Counts down; false = enough for this comparison, the rest waits for the next. */

@@ -20,6 +20,7 @@ import { type Defaults, defaults } from '../defaults.ts'
 import { type MemoryClock, memoryClock } from '../ports/clock.memory.ts'
 import { type MemoryNetwork, memoryNetwork } from '../ports/mesh.memory.ts'
 import type { Mesh } from '../ports/mesh.ts'
+import { memoryWitness } from '../ports/witness.memory.ts'
 import { createViewSource } from '../view-source.ts'
 import { createMembershipDriver, type MembershipDriver } from './membership.ts'
 import { createReplication, type Replication } from './replication.ts'
@@ -124,7 +125,7 @@ export async function testCluster(options: {
     })
     const view = createViewSource(id, specs, records)
     const publish = replication.publishRecord.bind(replication)
-    const driver = createMembershipDriver({ ...shared, view, publish })
+    const driver = createMembershipDriver({ ...shared, witness: memoryWitness(clock), view, publish })
     return {
       id,
       identity,

@@ -21,9 +21,12 @@ const down = ({ liveness }: Cut): string =>
   [...liveness].flatMap(([name, { kind }]) => (kind === 'down' || kind === 'agent-down' ? [name] : [])).join()
 
 /** What is acted upon after each of these looks: `[ms, what is seen]`. */
-function cutsOf(looks: readonly (readonly [number, string])[]): readonly Cut[] {
+function cutsOf(looks: readonly (readonly [number, string, 'cut off'?])[]): readonly Cut[] {
   let cut = firstCut
-  return looks.map(([nowMs, words]) => (cut = nextCut(cut, seen(words), nowMs, settings)))
+  return looks.map(([nowMs, words, where]) => {
+    const isCutOff = where === 'cut off'
+    return (cut = nextCut(cut, { assessed: seen(words), isCutOff, nowMs }, settings))
+  })
 }
 
 describe('a cut', () => {
@@ -85,6 +88,16 @@ describe('a cut', () => {
     expect(cuts[1]!.liveness.get(node('a'))).toMatchObject({ kind: 'agent-down' })
   })
 
+  it('is not taken by one who is cut off, whatever it took before', () => {
+    const cuts = cutsOf([
+      [0, 'a down'],
+      [100, 'a down, b down', 'cut off'],
+      [60_000, 'a down, b down', 'cut off'],
+      [60_001, 'a down, b down'],
+    ])
+    expect(cuts.map(down)).toEqual(['a', 'a', 'a', 'a,b'])
+  })
+
   it('comes at the latest when it said, whatever was seen meanwhile (property)', () => {
     const kind = constantFrom('alive', 'suspect', 'down', 'agent-down')
     const words = array(tuple(constantFrom(...names), kind)).map((all) => {
@@ -97,7 +110,7 @@ describe('a cut', () => {
         let cut = firstCut
         for (const [afterMs, each] of looks) {
           nowMs += afterMs
-          cut = nextCut(cut, seen(each), nowMs, settings)
+          cut = nextCut(cut, { assessed: seen(each), isCutOff: false, nowMs }, settings)
           const waitedMs = [...cut.waiting.values()].map((sinceMs) => nowMs - sinceMs)
           expect(waitedMs.filter((ms) => ms >= settings.cutWaitMs)).toEqual([])
           // Either it says when it looks again, or it hides nothing.

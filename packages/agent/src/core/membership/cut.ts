@@ -30,9 +30,15 @@ export const firstCut: Cut = {
  * than a verdict takes, the verdicts on others wait, so that a rack which dies is one decision. Not for long, and not for
  * members of whom there has been doubt for long: a bad link must not hold up everybody else's failover.
  *
- * @param assessed by the records alone.
+ * @param seen.assessed by the records alone.
+ * @param seen.isCutOff whoever has not been given up before is not given up now, since it is this node that is away.
  */
-export function nextCut(before: Cut, assessed: LivenessMap, nowMs: number, settings: CutSettings): Cut {
+export function nextCut(
+  before: Cut,
+  seen: { readonly assessed: LivenessMap; readonly isCutOff: boolean; readonly nowMs: number },
+  settings: CutSettings,
+): Cut {
+  const { assessed, isCutOff, nowMs } = seen
   const waiting = new Map<NodeId, number>()
   const unstable = new Map<NodeId, number>()
   for (const [node, { kind }] of assessed) {
@@ -41,6 +47,7 @@ export function nextCut(before: Cut, assessed: LivenessMap, nowMs: number, setti
       waiting.set(node, before.waiting.get(node) ?? nowMs)
   }
   if (waiting.size === 0) return { liveness: assessed, waiting, unstable, lookAtMs: undefined }
+  if (isCutOff) return { liveness: held(before, assessed, waiting), waiting, unstable, lookAtMs: undefined }
   const stableAtMs = Math.max(...unstableUntil(unstable, nowMs, settings))
   const lookAtMs = Math.min(stableAtMs, Math.min(...waiting.values()) + settings.cutWaitMs)
   if (lookAtMs <= nowMs) return { liveness: assessed, waiting: new Map(), unstable, lookAtMs: undefined }

@@ -1,19 +1,15 @@
 import type { NodeId, NodeRecord } from '@moot/crdt-state'
 import { describe, expect, it } from 'vitest'
 import { defaults } from '../../defaults.ts'
-import {
-  type DetectorInput,
-  type DetectorState,
-  type ProbeOutcome,
-  startDetector,
-  stepDetector,
-} from './detector.ts'
+import { type DetectorInput, type DetectorState, type ProbeOutcome, startDetector } from './detector-state.ts'
+import { stepDetector } from './detector.ts'
+import type { WitnessWord } from './island.ts'
 import { about, node, recordOf, viewOf } from './testing.ts'
 
 type Found = 'answered' | 'refused' | 'silent'
 
 /** One detector with its virtual time; what it changes goes into its own record at once. */
-function detector(self: string, start: readonly NodeRecord[]) {
+function detector(self: string, start: readonly NodeRecord[], word: WitnessWord = 'answered') {
   const records = new Map<NodeId, NodeRecord>(start.map((record) => [record.node, record]))
   let nowMs = 0
   let nextTickMs = 0
@@ -23,8 +19,12 @@ function detector(self: string, start: readonly NodeRecord[]) {
   const written: string[] = []
 
   function feed(input: DetectorInput): void {
-    const { state: next, changes, probe } = stepDetector(state, input, defaults)
+    const { state: next, changes, probe, askWitness } = stepDetector(state, input, defaults)
     state = next
+    if (askWitness) {
+      const atMs = nowMs + (word === 'silent' ? defaults.witnessTimeoutMs : 1)
+      answers.push({ atMs, input: { kind: 'witness', word, nowMs: atMs, wallMs: atMs } })
+    }
     for (const { target, timeoutMs } of probe) {
       const kind = outcomes[target] ?? 'answered'
       const tookMs = kind === 'silent' ? timeoutMs : 1
@@ -86,6 +86,11 @@ const abc = (): NodeRecord[] => [recordOf('a'), recordOf('b', [], 5), recordOf('
 /** From an answer until the next probe has found nothing for long enough. */
 const untilSuspectedMs = defaults.probeIntervalMs + defaults.suspectAfterProbes * defaults.probeTimeoutMinMs
 const untilSilentMs = defaults.probeIntervalMs + defaults.silentAfterMs + defaults.probeTimeoutMinMs
+
+function startedTargets(self: string, all: readonly NodeRecord[]): readonly string[] {
+  const view = { kind: 'view', view: viewOf(self, all), nowMs: 0, wallMs: 0 } as const
+  return stepDetector(startDetector(viewOf(self, all), 0), view, defaults).state.targets
+}
 
 describe('detector', () => {
   it('suspects after a few probes without an answer, and takes it back with the first', () => {
@@ -156,6 +161,27 @@ describe('detector', () => {
     expect(tick(800).map(({ target }) => target)).toEqual(['b'])
   })
 
+  it('asks a node again that was watched by others while its answer was on its way', () => {
+    const [few, many] = [
+      ['a', 'b', 'c'],
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'],
+    ].map((names) => names.map((name) => recordOf(name))) as [NodeRecord[], NodeRecord[]]
+    let step = stepDetector(
+      startDetector(viewOf('a', few), 0),
+      { kind: 'view', view: viewOf('a', few), nowMs: 0, wallMs: 0 },
+      defaults,
+    )
+    const next = (input: DetectorInput) => (step = stepDetector(step.state, input, defaults))
+    const asked = next({ kind: 'tick', nowMs: 0, wallMs: 0 }).probe
+    next({ kind: 'view', view: viewOf('a', many), nowMs: 1, wallMs: 0 })
+    const dropped = asked.find(({ target }) => !step.state.targets.includes(target))!
+    const result = { kind: 'answered', roundTripMs: 2 } as const
+    next({ kind: 'probe-result', ...dropped, result, sentAtMs: 0, nowMs: 2, wallMs: 0 })
+    next({ kind: 'view', view: viewOf('a', few), nowMs: 3, wallMs: 0 })
+    const again = next({ kind: 'tick', nowMs: 400, wallMs: 0 }).probe
+    expect(again.map(({ target }) => target)).toContain(dropped.target)
+  })
+
   it('takes twice as long where most others are silent at once: it may be deaf itself', () => {
     const all = ['a', 'b', 'c', 'd', 'e'].map((name) => recordOf(name))
     const gone = { b: 'silent', c: 'silent', d: 'silent' } as const
@@ -165,6 +191,27 @@ describe('detector', () => {
     expect(one.written).toEqual(['b suspected 1.1', 'c suspected 1.1', 'd suspected 1.1'])
     one.pass(defaults.silentAfterMs, gone)
     expect(one.written.slice(3)).toContain('b silent 1.1')
+  })
+
+  it('accuses nobody while it is cut off, and only suspects', () => {
+    const gone = { b: 'silent', c: 'silent' } as const
+    const one = detector('a', abc(), 'silent')
+    one.pass(100)
+    one.pass(60_000, gone)
+    expect(one.written.toSorted()).toEqual(['b suspected 1.5', 'c suspected 1.1'])
+    one.pass(1_000)
+    expect(one.written.slice(2).toSorted()).toEqual(['-b', '-c'])
+    one.pass(2 * untilSilentMs, { b: 'silent' })
+    expect(one.written.slice(4)).toEqual(['b suspected 1.5', 'b silent 1.5'])
+  })
+
+  it('accuses all whom it watches where a member answers whom it does not watch', () => {
+    const all = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => recordOf(name))
+    const watched = startedTargets('a', all)
+    const one = detector('a', all, 'silent')
+    one.pass(100)
+    one.pass(2 * untilSilentMs, Object.fromEntries(watched.map((name) => [name, 'silent'])))
+    for (const name of watched) expect(one.written).toContain(`${name} silent 1.1`)
   })
 
   it('a peer not heard since the start is not accused before the others had time to start', () => {

@@ -1,115 +1,18 @@
 import { type Alert, type NodeId, recordKey } from '@moot/crdt-state'
 import { assess, isInForce, isNewer, type MembershipView } from './liveness.ts'
-import { targetsOf } from './rings.ts'
-
-/** What a probe found, as the mesh port says it. A sign of life that was heard without asking took no time. */
-export type ProbeOutcome =
-  | { readonly kind: 'answered'; readonly roundTripMs?: number }
-  | { readonly kind: 'refused' | 'silent' }
-  /** It never got as far as the other node. */
-  | { readonly kind: 'unasked' }
-
-export interface DetectorSettings {
-  readonly observersPerNode: number
-  readonly probeIntervalMs: number
-  readonly probeTimeoutMinMs: number
-  readonly probeTimeoutMaxMs: number
-  readonly suspectAfterProbes: number
-  readonly silentAfterMs: number
-  readonly deafPatience: number
-  readonly agentDownGraceMs: number
-  readonly bootSyncTimeoutMs: number
-  readonly returnedKeepMs: number
-  readonly alertRefreshFirstMs: number
-  readonly alertRefreshMaxMs: number
-}
-
-/** `nowMs` is monotonic; `wallMs` is only shown to people. */
-interface Instant {
-  readonly nowMs: number
-  readonly wallMs: number
-}
-export type DetectorInput =
-  | ({
-      readonly kind: 'probe-result'
-      readonly result: ProbeOutcome
-      readonly sentAtMs: number
-    } & Probe &
-      Instant)
-  | ({ readonly kind: 'tick' } & Instant)
-  | ({ readonly kind: 'view'; readonly view: MembershipView } & Instant)
-
-/** Probes in a row without an answer. `silent…`: those after the last refusal among them. Times: when they were sent. */
-interface Missed {
-  readonly count: number
-  readonly silentCount: number
-  readonly silentSinceMs: number
-}
-
-/** As TCP estimates it (RFC 6298), ms. */
-interface RoundTrip {
-  readonly smoothedMs: number
-  readonly varianceMs: number
-}
-
-/** What this node knows of one node that it watches. */
-interface Watch {
-  /** Has it answered since this agent started, or since it became a target? */
-  readonly heard: boolean
-  readonly reachable: boolean
-  readonly missed: Missed | undefined
-  readonly roundTrip: RoundTrip | undefined
-  /** A probe is under way. */
-  readonly isAsked: boolean
-  /** Only the silence of probes sent since then counts. */
-  readonly countedFromMs: number
-  readonly refusedSinceMs: number | undefined
-  /** The host lives without its agent for longer than the grace: its refusals now count as silence. */
-  readonly graceOver: boolean
-  readonly returnedAtMs: number
-  readonly refreshAtMs: number
-  readonly refreshDelayMs: number
-}
-
-export interface DetectorState {
-  readonly startedAtMs: number
-  readonly lastTickMs: number | undefined
-  /** Probes sent before this instant prove nothing by their silence: this agent itself was paused since. */
-  readonly distrustedBeforeMs: number
-  readonly view: MembershipView
-  readonly targets: readonly NodeId[]
-  readonly watches: ReadonlyMap<NodeId, Watch>
-  /** The alerts that this node's record holds once all changes so far are written. */
-  readonly alerts: ReadonlyMap<NodeId, Alert>
-}
-
-/** Alerts to write (undefined: to withdraw), by target. */
-export type AlertChanges = ReadonlyMap<NodeId, Alert | undefined>
-
-/** To be sent now. */
-export interface Probe {
-  readonly target: NodeId
-  readonly timeoutMs: number
-}
-
-export interface DetectorStep {
-  readonly state: DetectorState
-  readonly probe: readonly Probe[]
-  readonly changes: AlertChanges
-}
-
-export function startDetector(view: MembershipView, nowMs: number): DetectorState {
-  return {
-    startedAtMs: nowMs,
-    lastTickMs: undefined,
-    distrustedBeforeMs: nowMs,
-    view,
-    targets: [],
-    watches: new Map(),
-    // What this node said before it restarted still stands.
-    alerts: new Map(view.records.get(view.self)?.alerts),
-  }
-}
+import {
+  type AlertChanges,
+  type DetectorInput,
+  type DetectorSettings,
+  type DetectorState,
+  type DetectorStep,
+  Draft,
+  type Instant,
+  type Probe,
+} from './detector-state.ts'
+import { heardOther, heardWitness, isCutOff, nextSolitude, type WitnessWord } from './island.ts'
+import { hash32, targetsOf } from './rings.ts'
+import { estimated, missedOnceMore, newWatch } from './watch.ts'
 
 /** The changes as entries of this node's record. */
 export function alertEntries(changes: AlertChanges): ReadonlyMap<string, Alert | undefined> {
@@ -130,77 +33,12 @@ export function stepDetector(
       return onTick(state, input, settings)
     case 'probe-result':
       return onProbeResult(state, input, settings)
+    case 'connected':
+      return onConnected(state, input, settings)
+    case 'witness':
+      return onWitness(state, input, settings)
     case 'view':
       return onView(state, input, settings)
-  }
-}
-
-function newWatch(settings: DetectorSettings): Watch {
-  return {
-    heard: false,
-    reachable: false,
-    missed: undefined,
-    roundTrip: undefined,
-    isAsked: false,
-    countedFromMs: 0,
-    refusedSinceMs: undefined,
-    graceOver: false,
-    returnedAtMs: 0,
-    refreshAtMs: 0,
-    refreshDelayMs: settings.alertRefreshFirstMs,
-  }
-}
-
-/** A copy of the state that rules change one after the other; `finish` makes the next state of it. */
-class Draft {
-  readonly before: DetectorState
-  readonly settings: DetectorSettings
-  readonly at: Instant
-  readonly watches: Map<NodeId, Watch>
-  readonly alerts: Map<NodeId, Alert>
-  readonly changes = new Map<NodeId, Alert | undefined>()
-
-  constructor(before: DetectorState, settings: DetectorSettings, at: Instant) {
-    this.before = before
-    this.settings = settings
-    this.at = at
-    this.watches = new Map(before.watches)
-    this.alerts = new Map(before.alerts)
-  }
-  watch(target: NodeId): Watch {
-    return this.watches.get(target) ?? newWatch(this.settings)
-  }
-  update(target: NodeId, changes: Partial<Watch>): Watch {
-    const watch = { ...this.watch(target), ...changes }
-    this.watches.set(target, watch)
-    return watch
-  }
-  /** Says `evidence` about the target's record as the view has it. */
-  say(view: MembershipView, target: NodeId, evidence: Alert['evidence']): void {
-    const record = view.records.get(target)
-    if (record === undefined) return
-    const { epoch, seq } = record
-    this.put({ target, evidence, epoch, seq, sinceMs: this.alerts.get(target)?.sinceMs ?? this.at.wallMs })
-  }
-  put(alert: Alert): void {
-    this.alerts.set(alert.target, alert)
-    this.changes.set(alert.target, alert)
-  }
-  withdraw(target: NodeId): void {
-    if (this.alerts.delete(target)) this.changes.set(target, undefined)
-  }
-  /** Asks those of whom no answer is awaited yet. */
-  ask(targets: readonly NodeId[]): readonly Probe[] {
-    return targets
-      .filter((target) => !this.watch(target).isAsked)
-      .map((target) => ({
-        target,
-        timeoutMs: timeoutOf(this.update(target, { isAsked: true }), this.settings),
-      }))
-  }
-  finish(changes: Partial<DetectorState>, probe: readonly Probe[] = []): DetectorStep {
-    const state = { ...this.before, ...changes, watches: this.watches, alerts: this.alerts }
-    return { state, probe, changes: this.changes }
   }
 }
 
@@ -224,6 +62,7 @@ function onTick(
       }
     }
   }
+  const asks = lookAround(draft, state)
   for (const [target, alert] of draft.alerts) {
     if (alert.evidence !== 'returned') continue
     const sinceMs = Math.max(draft.watch(target).returnedAtMs, state.startedAtMs)
@@ -231,7 +70,8 @@ function onTick(
   }
   return draft.finish(
     { lastTickMs: nowMs, distrustedBeforeMs: paused ? nowMs : state.distrustedBeforeMs },
-    draft.ask(state.targets),
+    [...draft.ask(state.targets), ...asks.probe],
+    asks.askWitness,
   )
 }
 
@@ -242,8 +82,17 @@ function onProbeResult(
 ): DetectorStep {
   const draft = new Draft(state, settings, input)
   const { target, result, sentAtMs, timeoutMs, nowMs } = input
+  const known = draft.watches.get(target)
+  // Whatever became of it meanwhile, it can be asked again.
+  if (known !== undefined) draft.update(target, { isAsked: false })
   if (!state.view.nodes.has(target)) return draft.finish({})
-  const before = draft.update(target, { isAsked: false })
+  // Asked only because nobody else answers: it is not this node's to accuse.
+  if (!state.targets.includes(target)) {
+    const isThere = result.kind === 'answered' || result.kind === 'refused'
+    draft.solitude = heardOther(draft.solitude, { node: target, isThere }, nowMs, settings)
+    return draft.finish({})
+  }
+  const before = draft.watch(target)
   if (result.kind === 'unasked') return draft.finish({})
   if (result.kind === 'answered') {
     draft.update(target, {
@@ -259,6 +108,7 @@ function onProbeResult(
   }
   // A time limit that fired much too late says that this agent stood still, not that the other one did.
   const isLate = nowMs - sentAtMs - timeoutMs > settings.probeIntervalMs
+  let asks = nothingToAsk
   const counts = !isLate && sentAtMs >= state.distrustedBeforeMs && sentAtMs >= before.countedFromMs
   if (counts) {
     draft.update(target, {
@@ -266,41 +116,60 @@ function onProbeResult(
       missed: missedOnceMore(before.missed, result.kind, sentAtMs),
       refusedSinceMs: result.kind === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
     })
+    asks = lookAround(draft, state)
     accuse(draft, state, target)
   }
   // Whoever may be gone is asked again at once; who has been found so, or refuses, as often as all others.
   const tookItsTime = nowMs - sentAtMs >= settings.probeTimeoutMinMs
   const isUrgent = result.kind === 'silent' && tookItsTime && draft.alerts.get(target)?.evidence !== 'judged'
-  return draft.finish({}, isUrgent && state.targets.includes(target) ? draft.ask([target]) : [])
+  return draft.finish({}, [...asks.probe, ...(isUrgent ? draft.ask([target]) : [])], asks.askWitness)
 }
 
-function missedOnceMore(before: Missed | undefined, outcome: 'refused' | 'silent', sentAtMs: number): Missed {
-  const count = (before?.count ?? 0) + 1
-  if (outcome === 'refused') return { count, silentCount: 0, silentSinceMs: sentAtMs }
-  const isFirst = before === undefined || before.silentCount === 0
-  return {
-    count,
-    silentCount: (before?.silentCount ?? 0) + 1,
-    silentSinceMs: isFirst ? sentAtMs : before.silentSinceMs,
-  }
+/** Whoever was missed is asked at once: the sooner its return is known, the less is placed anew that it still runs. */
+function onConnected(
+  state: DetectorState,
+  input: Instant & { readonly kind: 'connected'; readonly node: NodeId },
+  settings: DetectorSettings,
+): DetectorStep {
+  const draft = new Draft(state, settings, input)
+  const isMissed = state.targets.includes(input.node) && isInForce(draft.alerts.get(input.node))
+  return draft.finish({}, isMissed ? draft.ask([input.node]) : [])
 }
 
-/** RFC 6298, section 2. */
-function estimated(before: RoundTrip | undefined, tookMs: number | undefined): RoundTrip | undefined {
-  if (tookMs === undefined) return before
-  if (before === undefined) return { smoothedMs: tookMs, varianceMs: tookMs / 2 }
-  const { smoothedMs, varianceMs } = before
-  return {
-    smoothedMs: smoothedMs + (tookMs - smoothedMs) / 8,
-    varianceMs: varianceMs + (Math.abs(tookMs - smoothedMs) - varianceMs) / 4,
-  }
+function onWitness(
+  state: DetectorState,
+  input: Instant & { readonly kind: 'witness'; readonly word: WitnessWord },
+  settings: DetectorSettings,
+): DetectorStep {
+  const draft = new Draft(state, settings, input)
+  draft.solitude = heardWitness(draft.solitude, input.word, input.nowMs, settings)
+  return draft.finish({})
 }
 
-function timeoutOf({ roundTrip }: Watch, { probeTimeoutMinMs, probeTimeoutMaxMs }: DetectorSettings): number {
-  // Nothing known yet: as far as it may be.
-  if (roundTrip === undefined) return probeTimeoutMaxMs
-  const patienceMs = Math.ceil(roundTrip.smoothedMs + 4 * roundTrip.varianceMs)
-  return Math.min(Math.max(patienceMs, probeTimeoutMinMs), probeTimeoutMaxMs)
+interface Asks {
+  readonly probe: readonly Probe[]
+  readonly askWitness: boolean
+}
+const nothingToAsk: Asks = { probe: [], askWitness: false }
+
+/** Does nobody answer whom this node watches? One of them for certain, and each of them lately. */
+function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
+  const { settings, at } = draft
+  const missed = targets.map((target) => draft.watch(target).missed)
+  const isSilent =
+    targets.length > 0 &&
+    missed.every((each) => each !== undefined && each.silentCount > 0) &&
+    missed.some((each) => each !== undefined && each.silentCount >= settings.suspectAfterProbes)
+  const others = (): readonly NodeId[] =>
+    [...view.nodes.keys()]
+      .filter((node) => node !== view.self && !targets.includes(node))
+      .map((node) => ({ node, at: hash32(`${view.self}/${node}`) }))
+      .toSorted((a, b) => a.at - b.at)
+      .map(({ node }) => node)
+  const step = nextSolitude(draft.solitude, { isSilent, others, nowMs: at.nowMs }, settings)
+  draft.solitude = step.solitude
+  const probe = step.ask.map((target) => ({ target, timeoutMs: settings.witnessTimeoutMs }))
+  return { probe, askWitness: step.askWitness }
 }
 
 /** What so many probes without an answer say; undefined: nothing yet. */
@@ -312,7 +181,9 @@ function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['
   const patience = isDeaf(draft, state) ? settings.deafPatience : 1
   const isSilent =
     missed.silentCount >= settings.suspectAfterProbes && silentForMs >= settings.silentAfterMs * patience
-  if (graceOver || isSilent) return 'silent'
+  const { solitude, at } = draft
+  if ((graceOver || isSilent) && !isCutOff(solitude, state.view.nodes.size, at.nowMs, settings))
+    return 'silent'
   return missed.silentCount < missed.count ? 'refused' : 'suspected'
 }
 

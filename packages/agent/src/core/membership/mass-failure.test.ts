@@ -1,7 +1,8 @@
 import type { NodeId, NodeRecord } from '@moot/crdt-state'
 import { describe, expect, it } from 'vitest'
 import { defaults } from '../../defaults.ts'
-import { type DetectorState, type DetectorStep, type Probe, startDetector, stepDetector } from './detector.ts'
+import { type DetectorState, type DetectorStep, type Probe, startDetector } from './detector-state.ts'
+import { stepDetector } from './detector.ts'
 import { livenessOf, type MembershipView } from './liveness.ts'
 import { node, recordOf } from './testing.ts'
 

@@ -11,7 +11,7 @@ export interface Rings {
 }
 
 /** FNV-1a, then MurmurHash3's finalizer: FNV alone orders similar strings alike on every ring. */
-function hash32(text: string): number {
+export function hash32(text: string): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index++) {
     hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)

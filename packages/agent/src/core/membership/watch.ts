@@ -1,0 +1,85 @@
+import type { DetectorSettings } from './detector-state.ts'
+
+/** Probes in a row without an answer. `silent…`: those after the last refusal among them. Times: when they were sent. */
+interface Missed {
+  readonly count: number
+  readonly silentCount: number
+  readonly silentSinceMs: number
+}
+
+/** As TCP estimates it (RFC 6298), ms. */
+interface RoundTrip {
+  readonly smoothedMs: number
+  readonly varianceMs: number
+}
+
+/** What this node knows of one node that it watches. */
+export interface Watch {
+  /** Has it answered since this agent started, or since it became a target? */
+  readonly heard: boolean
+  readonly reachable: boolean
+  readonly missed: Missed | undefined
+  readonly roundTrip: RoundTrip | undefined
+  /** A probe is under way. */
+  readonly isAsked: boolean
+  /** Only the silence of probes sent since then counts. */
+  readonly countedFromMs: number
+  readonly refusedSinceMs: number | undefined
+  /** The host lives without its agent for longer than the grace: its refusals now count as silence. */
+  readonly graceOver: boolean
+  readonly returnedAtMs: number
+  readonly refreshAtMs: number
+  readonly refreshDelayMs: number
+}
+
+export function newWatch(settings: DetectorSettings): Watch {
+  return {
+    heard: false,
+    reachable: false,
+    missed: undefined,
+    roundTrip: undefined,
+    isAsked: false,
+    countedFromMs: 0,
+    refusedSinceMs: undefined,
+    graceOver: false,
+    returnedAtMs: 0,
+    refreshAtMs: 0,
+    refreshDelayMs: settings.alertRefreshFirstMs,
+  }
+}
+
+export function missedOnceMore(
+  before: Missed | undefined,
+  outcome: 'refused' | 'silent',
+  sentAtMs: number,
+): Missed {
+  const count = (before?.count ?? 0) + 1
+  if (outcome === 'refused') return { count, silentCount: 0, silentSinceMs: sentAtMs }
+  const isFirst = before === undefined || before.silentCount === 0
+  return {
+    count,
+    silentCount: (before?.silentCount ?? 0) + 1,
+    silentSinceMs: isFirst ? sentAtMs : before.silentSinceMs,
+  }
+}
+
+/** RFC 6298, section 2. */
+export function estimated(before: RoundTrip | undefined, tookMs: number | undefined): RoundTrip | undefined {
+  if (tookMs === undefined) return before
+  if (before === undefined) return { smoothedMs: tookMs, varianceMs: tookMs / 2 }
+  const { smoothedMs, varianceMs } = before
+  return {
+    smoothedMs: smoothedMs + (tookMs - smoothedMs) / 8,
+    varianceMs: varianceMs + (Math.abs(tookMs - smoothedMs) - varianceMs) / 4,
+  }
+}
+
+export function timeoutOf(
+  { roundTrip }: Watch,
+  { probeTimeoutMinMs, probeTimeoutMaxMs }: DetectorSettings,
+): number {
+  // Nothing known yet: as far as it may be.
+  if (roundTrip === undefined) return probeTimeoutMaxMs
+  const patienceMs = Math.ceil(roundTrip.smoothedMs + 4 * roundTrip.varianceMs)
+  return Math.min(Math.max(patienceMs, probeTimeoutMinMs), probeTimeoutMaxMs)
+}
