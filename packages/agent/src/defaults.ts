@@ -131,6 +131,8 @@ export const defaults = {
   taskHistoryLimit: 5,
   /** Beyond this a service's further replicas are not placed: a typing mistake must not fill every agent's memory. */
   maxReplicasPerService: 100_000,
+  /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
+  startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */
   maxTasksPerNode: 1_000,
   /** One mesh message; larger ones are refused before they are read. */

@@ -11,6 +11,7 @@ import {
   isUp,
   slotOf,
   tasksOfSlot,
+  wakeAt,
   type Draft,
 } from './draft.ts'
 import { engineWaitMessage, rejectTask, unhealthyError } from './observe.ts'
@@ -98,8 +99,25 @@ function make(draft: Draft, task: TaskEntry): void {
 
 function start(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
   if (container === undefined || container.state !== 'created' || !mayStart(draft, task)) return
+  if (!hasStartLeft(draft)) return
   changeTask(draft, task, { desired: 'running', state: 'starting', message: 'starting', error: undefined })
   act(draft, { kind: 'start', task: task.id, container: container.container })
+}
+
+/**
+ * Every node starts so many tasks a second at most, whatever it believes of the others: who is wrong about them has then
+ * not done much harm. Those that began to start lately are counted by the record, so that an agent which restarts does
+ * not begin anew.
+ */
+function hasStartLeft(draft: Draft): boolean {
+  const { nowMs, settings } = draft.input
+  const lately = [...draft.tasks.values()]
+    .filter(({ state }) => state === 'starting' || state === 'running')
+    .map(({ stateAtMs }) => stateAtMs)
+    .filter((atMs) => atMs <= nowMs && atMs > nowMs - 1_000)
+  if (lately.length < settings.startsPerSecondMax) return true
+  wakeAt(draft, Math.min(...lately) + 1_000)
+  return false
 }
 
 /**

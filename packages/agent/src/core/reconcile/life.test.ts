@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { isTerminal, slotId, type Rejection, type ServiceId, type TaskEntry } from '@moot/crdt-state'
 import type { SlotPlacement } from '../placement/placement.ts'
+import { defaults } from '../../defaults.ts'
 import { reconcile } from './reconcile.ts'
 import {
   after,
@@ -118,6 +119,23 @@ describe('from claim to running', () => {
     const late = run({ ...scene, nowMs: 1_150 })
     expect(late.actions).toMatchObject([{ kind: 'start', container: containerIdOf(task.id) }])
     expect(changedTasks(late.changes)).toMatchObject([{ state: 'starting' }])
+  })
+
+  test('so many containers start in a second, and the rest of them later', () => {
+    const replicas = 25
+    const many = serviceOf('many', { Mode: { Replicated: { Replicas: replicas } } })
+    const tasks = Array.from({ length: replicas }, (_, index) =>
+      taskOf(many, { slot: index + 1, state: 'ready', createdAtMs: 1_000 }),
+    )
+    const containers = tasks.map((task) => containerFor(task, 'created'))
+    const scene: Scene = { services: [many], tasks, containers }
+    const first = run({ ...scene, nowMs: 2_000 })
+    expect(first.actions).toHaveLength(defaults.startsPerSecondMax)
+    const later = { ...after({ ...scene, nowMs: 2_000 }, first), inFlight: [] }
+    const started = (nowMs: number) => run({ ...later, nowMs })
+    expect(started(2_500).changes.size).toBe(0)
+    expect(started(2_500).wakeAtMs).toBe(3_000)
+    expect(changedTasks(started(3_000).changes)).toHaveLength(replicas - defaults.startsPerSecondMax)
   })
 
   test('a slot whose last task is still being stopped here is claimed at once, and started once that one is gone', () => {
