@@ -9,6 +9,7 @@ import {
   type TaskEntry,
   type UpdateFacts,
 } from '@moot/crdt-state'
+import type { SlotPlacement } from '../placement/placement.ts'
 import { reconcile, updateStatus } from './reconcile.ts'
 import {
   after,
@@ -212,6 +213,41 @@ describe('settling', () => {
     expect(changedTasks(output.changes)).toMatchObject([
       { slot: 1, attempt: 3, digest: specDigest(newest.spec) },
     ])
+  })
+})
+
+describe('a slot that moves away while its step is under way', () => {
+  const factAfter = (where: SlotPlacement): UpdateFacts | undefined => {
+    const rest = [2, 3].map((number) => runningTask(old, { slot: number }))
+    const scene: Scene = {
+      services: [to()],
+      history: [old],
+      tasks: rest,
+      facts: [factsOf(to(), { 1: 'begun' })],
+      containers: up(rest),
+      slots: { [slot(1)]: where },
+    }
+    const { changes } = run(scene)
+    const key = `update/${id}` as const
+    return changes.has(key) ? (changes.get(key) as UpdateFacts | undefined) : factsOf(to(), { 1: 'begun' })
+  }
+  const heldBy = (state: TaskEntry['state']): SlotPlacement => {
+    const task = taskOf(to(), { attempt: 3, state, id: 'o' as TaskEntry['id'] })
+    return { kind: 'held', holder: { node: other, task }, losers: [] }
+  }
+
+  test.each([
+    ['nobody has claimed it yet', { kind: 'vacant', to: other, attempt: 3, assumed: [] } as const],
+    ['its new task does not run yet', heldBy('starting')],
+  ])('is still down for the update: %s', (_, where) => {
+    expect(factAfter(where)?.slots).toMatchObject({ [slot(1)]: { state: 'begun' } })
+  })
+
+  test.each([
+    ['it runs there', heldBy('running')],
+    ['it fits nowhere', { kind: 'pending', refusals: [] } as const],
+  ])('holds the update up no longer once %s', (_, where) => {
+    expect(factAfter(where)?.slots[slot(1)]).toBeUndefined()
   })
 })
 

@@ -92,8 +92,8 @@ function settled(
   if (fact.state === 'failed') return 'failed'
   if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, service, newest) ? 'failed' : 'ok'
   if (newest === undefined || newest.state === 'shutdown') {
-    // Not made yet, or taken away while it began (moved, drained): only a slot that is still ours is still begun.
-    return tasks.some((task) => isClaim(task)) ? 'begun' : undefined
+    // Not made yet, or taken away while it began (drained): then it is down until it runs where it moves to.
+    return tasks.some((task) => isClaim(task)) || isOnItsWay(draft, slot) ? 'begun' : undefined
   }
   if (newest.state === 'failed' || newest.state === 'rejected') return 'failed'
   if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
@@ -102,6 +102,17 @@ function settled(
   const watchMs = isWatched(progress(), slot) ? monitorMs(draft, service) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
   return isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0))) ? 'ok' : 'begun'
+}
+
+/** Another node takes the slot over, or has done so, and its task does not run yet. */
+function isOnItsWay(draft: Draft, slot: SlotId): boolean {
+  const { placement, view } = draft.input
+  const where = placement.slots.get(slot)
+  // Of a slot that fits nowhere an update must not wait for ever.
+  if (where === undefined || where.kind === 'pending') return false
+  const next = where.kind === 'held' ? where.holder : where.kind === 'moving' ? where.successor : undefined
+  if (next !== undefined) return next.node !== view.self && next.task.state !== 'running'
+  return where.kind !== 'held' && where.to !== undefined && where.to !== view.self
 }
 
 /** A task that is not restarted after success is meant to end. */
