@@ -216,6 +216,28 @@ describe('settling', () => {
   })
 })
 
+describe('two tasks of a slot that were left running', () => {
+  const between = withImage(old, 'web:between')
+  const first = runningTask(old, { attempt: 1 })
+  const second = runningTask(between, { attempt: 2 })
+  const left = (service: Resource<ServiceSpec>, facts: readonly UpdateFacts[] = []) =>
+    run({
+      services: [service],
+      history: [old, between],
+      tasks: [first, second],
+      facts,
+      containers: up([first, second]),
+    }).actions
+
+  test('become the newer one where the step beyond it failed', () => {
+    expect(left(to(), [factsOf(to(), { 1: 'failed' })])).toMatchObject([{ kind: 'stop', task: first.id }])
+  })
+
+  test('become the one that is wanted again', () => {
+    expect(left(old)).toMatchObject([{ kind: 'stop', task: second.id }])
+  })
+})
+
 describe('a slot that moves away while its step is under way', () => {
   const factAfter = (where: SlotPlacement): UpdateFacts | undefined => {
     const rest = [2, 3].map((number) => runningTask(old, { slot: number }))

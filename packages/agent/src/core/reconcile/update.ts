@@ -147,6 +147,7 @@ export function stepUpdates(draft: Draft): void {
   for (const service of servicesToStep(draft)) {
     const id = service.id as ServiceId
     begin(draft, service)
+    endSurplus(draft, service)
     const facts = draft.facts.get(id)
     if (facts?.digest !== specDigest(service.spec)) continue
     for (const [slot, fact] of Object.entries(facts.slots)) carryOn(draft, service, slot as SlotId, fact)
@@ -185,6 +186,21 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
     const begun: SlotFact = { state: 'begun', atMs: draft.input.nowMs }
     putFacts(draft, id, { service: id, digest, slots: { ...slots, [slot]: begun } })
     progress = ownProgress(draft, service)
+  }
+}
+
+/**
+ * A step that a newer spec overtook may have left two tasks of a slot running, of which none is the newest spec's and none
+ * will be replaced by it: the step to that one failed, or led back to what one of them runs.
+ */
+function endSurplus(draft: Draft, service: Resource<ServiceSpec>): void {
+  const digest = specDigest(service.spec)
+  const running = [...draft.tasks.values()].filter((task) => task.service === service.id && isServing(task))
+  for (const tasks of Map.groupBy(running, slotOf).values()) {
+    if (tasks.length === 1) continue
+    const newest = tasks.toSorted((a, b) => b.attempt - a.attempt)
+    const kept = newest.find((task) => task.digest === digest) ?? newest[0]
+    for (const task of newest) if (task !== kept) want(draft, task, 'shutdown')
   }
 }
 
