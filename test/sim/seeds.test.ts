@@ -9,7 +9,7 @@ const processes = availableParallelism()
 /** Always the same, so that a change which breaks one of them is seen to be its cause. */
 const fixed = 40
 /** New each time. Each is printed where it fails: `make sim SEED=…` replays it. */
-const fresh = 16
+const fresh = 6
 /** Of the fixed ones, run once more. */
 const replayed: ReadonlySet<number> = new Set([3, 11, 25])
 

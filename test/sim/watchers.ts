@@ -170,7 +170,10 @@ export class Watchers {
     if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
     const now = host.agent?.view().services.get(task.service)?.spec ?? spec
     const others = [...this.#trying].filter(
-      ([other, its]) => its === digest && isWanted(this.#world, other, { id: task.service, spec: now }),
+      ([other, its]) =>
+        its === digest &&
+        isWanted(this.#world, other, { id: task.service, spec: now }) &&
+        isClaimed(this.#world, other, digest),
     )
     if (others.length <= parallelism) return
     this.#tell(
@@ -268,6 +271,17 @@ function stateOf({ agent, node }: Host): Island['before'] {
     tasks: new Set(agent.view().records.get(node)?.tasks.keys()),
     down: new Set([...agent.liveness()].filter(([, { kind }]) => kind === 'down').map(([id]) => id)),
   }
+}
+
+/** Some agent still has a task with this spec there: a container that could not be started is nobody's try any more. */
+function isClaimed(world: World, which: SlotId, digest: SpecDigest): boolean {
+  return world.hosts.some(({ agent, node }) => {
+    const tasks =
+      agent?.state().kind === 'active' ? agent.view().records.get(node)?.tasks.values() : undefined
+    return [...(tasks ?? [])].some(
+      (task) => isClaim(task) && task.digest === digest && slotId(task.service, task.slot) === which,
+    )
+  })
 }
 
 /** A slot of this service that was not scaled away meanwhile. */

@@ -2,7 +2,13 @@ import type { MemoryStorage } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
 import { firstRules, type Rules } from './core/rules.ts'
-import { AlreadyInClusterError, CutOffError, LastNodeError, NotInClusterError } from './errors.ts'
+import {
+  AlreadyInClusterError,
+  CutOffError,
+  LastNodeError,
+  LeavingError,
+  NotInClusterError,
+} from './errors.ts'
 
 const secondRules: Rules = { ...firstRules, version: 2 }
 
@@ -108,6 +114,21 @@ describe('agents', () => {
     ).toEqual([])
     await world.until('two members are left', () => nth(0).agent.view().nodes.size === 2)
     await world.runs(3)
+  })
+
+  it('a write that was asked of a leaving member and reached no other is refused, not acknowledged', async () => {
+    world = await World.of(3)
+    const leaving = world.during(nth(2).agent.leave({ force: false, author }))
+    const writing = nth(2).agent.create('service', 'web', webSpec(3), author)
+    const told = writing.then(
+      ({ confirmedBy }) => confirmedBy !== undefined,
+      (error: unknown) => error instanceof LeavingError,
+    )
+    await leaving
+    expect(await told).toBe(true)
+    await world.pass(10_000)
+    const isStored = [...nth(0).agent.view().services.values()].some(({ name }) => name === 'web')
+    expect(isStored).toBe(await writing.then(() => true).catch(() => false))
   })
 
   it('a member that nobody would hear leave stays, unless it is forced', async () => {

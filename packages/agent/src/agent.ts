@@ -14,7 +14,7 @@ import type { Logger } from 'pino'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
 import type { Rules } from './core/rules.ts'
 import type { Defaults } from './defaults.ts'
-import { AlreadyInClusterError, CutOffError, LastNodeError, NotInClusterError } from './errors.ts'
+import { AlreadyInClusterError, CutOffError, LastNodeError, LeavingError, NotInClusterError } from './errors.ts'
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
 import { type Admission, admitJoiners, joinThrough, nodeSpec } from './join/admission.ts'
@@ -249,7 +249,15 @@ export function createAgent(options: AgentOptions): Agent {
 
   /** Stores here (done), then spreads: a missing confirmation is a warning, never an error. */
   async function commit<S>(written: Written<S>): Promise<Committed<S>> {
-    return { resource: written.resource, ...(await spread(written.messages)) }
+    return { resource: written.resource, ...(await spreadOrLost(written.messages)) }
+  }
+
+  /** What nobody else has is gone with this node's membership. */
+  async function spreadOrLost(messages: readonly SpecMessage[]): ReturnType<typeof spread> {
+    const spreading = await spread(messages)
+    const isMember = member?.specs.byName('node', self) !== undefined
+    if (spreading.confirmedBy === undefined && !isMember) throw new LeavingError()
+    return spreading
   }
 
   async function spread(
@@ -341,7 +349,7 @@ export function createAgent(options: AgentOptions): Agent {
     update: async (kind, id, versionIndex, spec, author, action) =>
       commit(await active().specs.update(kind, id, versionIndex, spec, author, action)),
     remove: async (kind: SpecKind, id: ResourceId, author: Author) =>
-      spread(await active().specs.remove(kind, id, author)),
+      spreadOrLost(await active().specs.remove(kind, id, author)),
     restore: async (kind, name, author) => commit(await active().specs.restore(kind, name, author)),
     history: (kind, id) => active().specs.history(kind, id),
 

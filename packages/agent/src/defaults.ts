@@ -95,8 +95,8 @@ export const defaults = {
   witnessTimeoutMs: 500,
   /** Whether the gateway answers at all is looked at this often in quiet times. */
   witnessLearnIntervalMs: 60_000,
-  /** Who has learnt that the others are gone, not itself, does not ask itself again for so long: they are judged by then. */
-  survivorForMs: 10_000,
+  /** Who has learnt that the others are gone, not itself, asks itself again after so long: it can be cut off meanwhile. */
+  survivorForMs: 1_000,
   /** A verdict waits so long for others to become clear, so that a rack that dies is one decision; observers of one host differ by a probe interval. */
   cutWaitMs: 800,
   /** Who has been in doubt for longer than this (a bad link) holds up no verdict on others. */

@@ -38,6 +38,16 @@ export class CutOffError extends Error {
   }
 }
 
+export class LeavingError extends Error {
+  readonly code = 'ERR_LEAVING'
+  override name = 'LeavingError'
+  constructor() {
+    super(
+      'This node left the cluster before any other node had stored the change: it is lost. Make it again at another node.',
+    )
+  }
+}
+
 export class JoinFailedError extends Error {
   readonly code = 'ERR_JOIN_FAILED'
   override name = 'JoinFailedError'

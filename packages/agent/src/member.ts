@@ -421,7 +421,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     replication,
     watch,
     view: viewOf,
-    isCutOff: () => driver.isCutOff(),
+    isCutOff: () => driver.isIsland(),
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
     logs: (task, query, signal) =>

@@ -10,7 +10,7 @@ import {
   type ProbeOutcome,
   startDetector,
 } from '../core/membership/detector-state.ts'
-import { isCutOff } from '../core/membership/island.ts'
+import { isCutOff, isDecided } from '../core/membership/island.ts'
 import type { MembershipView } from '../core/membership/liveness.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -20,8 +20,10 @@ import type { Witness } from '../ports/witness.ts'
 export interface MembershipDriver {
   start(): void
   stop(): Promise<void>
-  /** This node takes itself for cut off from all others, and replaces nothing of theirs. */
+  /** This node may be cut off from all others, and replaces nothing of theirs. */
   isCutOff(): boolean
+  /** It takes itself for cut off: all whom it asked have had the time to answer. */
+  isIsland(): boolean
 }
 
 /** Runs the detector: probes on the clock, alerts into this node's record. */
@@ -46,6 +48,7 @@ export function createMembershipDriver(options: {
   let writing: Promise<void> | undefined
   /** The last write failed: the next one waits for a tick, and until one succeeds the log is not told again. */
   let failed = false
+  let wasCutOff = false
   let cutOffTold = false
   let cancelTick: () => void = () => undefined
   let cancelLook: (() => void) | undefined
@@ -132,9 +135,14 @@ export function createMembershipDriver(options: {
     state !== undefined && isCutOff(state.solitude, state.view.nodes.size, clock.monotonicMs(), settings)
 
   function tellIfCutOff(): void {
-    if (isCutOffNow() === cutOffTold) return
-    cutOffTold = !cutOffTold
-    options.cutOffChanged?.()
+    const isNow = isCutOffNow()
+    if (isNow !== wasCutOff) {
+      wasCutOff = isNow
+      options.cutOffChanged?.()
+    }
+    // While others and the witness are being asked nothing is said.
+    if (isNow === cutOffTold || (state !== undefined && !isDecided(state.solitude))) return
+    cutOffTold = isNow
     if (cutOffTold)
       logger.warn('no other member answers, nor does the way to them: this node takes itself for cut off')
     else logger.info('this node is no longer cut off')
@@ -160,6 +168,7 @@ export function createMembershipDriver(options: {
 
   return {
     isCutOff: isCutOffNow,
+    isIsland: () => cutOffTold,
     start() {
       const view = options.view()
       witness.start()

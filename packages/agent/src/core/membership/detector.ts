@@ -152,12 +152,15 @@ interface Asks {
 }
 const nothingToAsk: Asks = { probe: [], askWitness: false }
 
-/** Does nobody answer whom this node watches? One of them for certain, and each of them lately. */
+/**
+ * Does nobody answer whom this node watches? One of them for certain, and each of them lately. Once all are judged there
+ * is nothing left to be careful with.
+ */
 function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
   const { settings, at } = draft
   const missed = targets.map((target) => draft.watch(target).missed)
   const isSilent =
-    targets.length > 0 &&
+    targets.some((target) => draft.alerts.get(target)?.evidence !== 'judged') &&
     missed.every((each) => each !== undefined && each.silentCount > 0) &&
     missed.some((each) => each !== undefined && each.silentCount >= settings.suspectAfterProbes)
   const others = (): readonly NodeId[] =>

@@ -5,6 +5,7 @@ import {
   heardOther,
   heardWitness,
   isCutOff,
+  isDecided,
   nextSolitude,
   type Solitude,
   type WitnessWord,
@@ -68,9 +69,11 @@ describe('who hears nobody', () => {
 
   it('asks itself anew after a while, since a survivor can be cut off too', () => {
     const survivor = withWord('answered')
-    expect(nextSolitude(survivor, nobody(5_000), defaults).solitude).toBe(survivor)
-    const later = nextSolitude(survivor, nobody(defaults.survivorForMs + 10), defaults)
-    expect(later.solitude).toEqual(company)
+    expect(nextSolitude(survivor, nobody(500), defaults).solitude).toBe(survivor)
+    const later = nextSolitude(survivor, nobody(defaults.survivorForMs + 10, ['f']), defaults)
+    expect(later).toMatchObject({ ask: ['f'], askWitness: true })
+    expect(cutOff(later.solitude)).toBe(true)
+    expect(isDecided(later.solitude)).toBe(false)
   })
 
   it('is an island for so long and no longer', () => {

@@ -30,7 +30,7 @@ export type Solitude =
       readonly word: WitnessWord | undefined
       readonly askedWitnessMs: number
     }
-  /** Some other member or the witness answered: those who do not are gone. */
+  /** Some other member or the witness answered just now: those who do not are gone. */
   | { readonly kind: 'survivor'; readonly untilMs: number }
 
 export const company: Solitude = { kind: 'company' }
@@ -51,18 +51,14 @@ export function nextSolitude(
   const { isSilent, nowMs } = seen
   const stay = { solitude: before, ask: [], askWitness: false }
   if (!isSilent) return before.kind === 'company' ? stay : { ...stay, solitude: company }
-  switch (before.kind) {
-    case 'company': {
-      const ask = seen.others().slice(0, settings.islandAsksMax)
-      const alone = { sinceMs: nowMs, awaited: new Set(ask), word: undefined, askedWitnessMs: nowMs }
-      return { solitude: { kind: 'alone', ...alone }, ask, askWitness: true }
-    }
-    case 'alone':
-      if (nowMs - before.askedWitnessMs < settings.witnessAgainMs) return stay
-      return { ...stay, solitude: { ...before, askedWitnessMs: nowMs }, askWitness: true }
-    case 'survivor':
-      return nowMs < before.untilMs ? stay : { ...stay, solitude: company }
+  if (before.kind === 'survivor' && nowMs < before.untilMs) return stay
+  if (before.kind === 'alone') {
+    if (nowMs - before.askedWitnessMs < settings.witnessAgainMs) return stay
+    return { ...stay, solitude: { ...before, askedWitnessMs: nowMs }, askWitness: true }
   }
+  const ask = seen.others().slice(0, settings.islandAsksMax)
+  const alone = { sinceMs: nowMs, awaited: new Set(ask), word: undefined, askedWitnessMs: nowMs }
+  return { solitude: { kind: 'alone', ...alone }, ask, askWitness: true }
 }
 
 /** A member that is not watched otherwise was asked. */
@@ -103,6 +99,10 @@ export function isCutOff(
   { islandMaxMs }: IslandSettings,
 ): boolean {
   if (solitude.kind !== 'alone' || nowMs - solitude.sinceMs >= islandMaxMs) return false
-  if (solitude.awaited.size > 0) return true
-  return solitude.word === 'unknown' ? memberCount > 2 : true
+  return !isDecided(solitude) || solitude.word === 'silent' || memberCount > 2
+}
+
+/** Has everybody who was asked said something, or had the time to? */
+export function isDecided(solitude: Solitude): boolean {
+  return solitude.kind !== 'alone' || (solitude.awaited.size === 0 && solitude.word !== undefined)
 }
