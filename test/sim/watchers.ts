@@ -85,6 +85,8 @@ export class Watchers {
     const slot = String(found.setup.task.slot)
     const excused =
       service === undefined ||
+      // What it had of this task, its disk has lost.
+      (this.#world.rotten.has(host) && view.records.get(host.node)?.tasks.has(task) !== true) ||
       // What was decided before, a disk that was slow or full has only now let happen.
       this.#world.isImpaired ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||

@@ -41,6 +41,8 @@ export class World {
   readonly hosts: Host[] = []
   readonly settings: Defaults
   readonly random: Random
+  /** Hosts of which a stored object was damaged, or torn. */
+  readonly rotten = new Set<Host>()
   /** Kinds of faults and deeds that came to something. */
   readonly met = new Set<Act['kind']>()
   readonly events: { readonly atMs: number; readonly line: string }[] = []
@@ -222,6 +224,7 @@ export class World {
     const found = objects[which % Math.max(1, objects.length)]
     if (found === undefined) return
     host.disk.corrupt(found.table, found.key)
+    this.rotten.add(host)
     this.met.add('bit rot')
     this.tell(`  ${found.table}/${found.key} of ${host.name} is damaged`)
   }
@@ -268,6 +271,7 @@ export class World {
       onNewKey: (at, before) => this.#rewire(at, before),
       onTear: (at) => {
         this.met.add('torn write')
+        this.rotten.add(at)
         this.tell(`  the power of ${at.name} fails in the middle of a write`)
       },
       onStop: (at, task) => {
