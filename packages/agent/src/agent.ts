@@ -14,7 +14,13 @@ import type { Logger } from 'pino'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
 import type { Rules } from './core/rules.ts'
 import type { Defaults } from './defaults.ts'
-import { AlreadyInClusterError, CutOffError, LastNodeError, LeavingError, NotInClusterError } from './errors.ts'
+import {
+  AlreadyInClusterError,
+  CutOffError,
+  LastNodeError,
+  LeavingError,
+  NotInClusterError,
+} from './errors.ts'
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
 import { type Admission, admitJoiners, joinThrough, nodeSpec } from './join/admission.ts'
