@@ -216,6 +216,22 @@ describe('settling', () => {
   })
 })
 
+test('a step of a slot that another node turns out to hold is that node’s to make', () => {
+  const ready = taskOf(to(), { attempt: 3, state: 'ready', desired: 'ready' })
+  const theirs = runningTask(old, { attempt: 2, id: 'o' as TaskEntry['id'] })
+  const { changes } = run({
+    services: [to()],
+    history: [old],
+    tasks: [ready],
+    facts: [factsOf(to(), { 1: 'begun' })],
+    containers: [containerFor(ready, 'created')],
+    others: [recordOf(other, { tasks: [theirs] })],
+    slots: { [slot(1)]: { kind: 'held', holder: { node: other, task: theirs }, losers: [] } },
+  })
+  expect(changes.has(`update/${id}`)).toBe(true)
+  expect(changes.get(`update/${id}`)).toBeUndefined()
+})
+
 describe('two tasks of a slot that were left running', () => {
   const between = withImage(old, 'web:between')
   const first = runningTask(old, { attempt: 1 })
@@ -253,8 +269,8 @@ describe('a slot that moves away while its step is under way', () => {
     const key = `update/${id}` as const
     return changes.has(key) ? (changes.get(key) as UpdateFacts | undefined) : factsOf(to(), { 1: 'begun' })
   }
-  const heldBy = (state: TaskEntry['state']): SlotPlacement => {
-    const task = taskOf(to(), { attempt: 3, state, id: 'o' as TaskEntry['id'] })
+  const heldBy = (state: TaskEntry['state'], service = to()): SlotPlacement => {
+    const task = taskOf(service, { attempt: 3, state, id: 'o' as TaskEntry['id'] })
     return { kind: 'held', holder: { node: other, task }, losers: [] }
   }
 
@@ -268,6 +284,7 @@ describe('a slot that moves away while its step is under way', () => {
   test.each([
     ['it runs there', heldBy('running')],
     ['it fits nowhere', { kind: 'pending', refusals: [] } as const],
+    ['it runs what it ran before', heldBy('starting', old)],
   ])('holds the update up no longer once %s', (_, where) => {
     expect(factAfter(where)?.slots[slot(1)]).toBeUndefined()
   })

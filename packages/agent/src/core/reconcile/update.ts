@@ -91,9 +91,11 @@ function settled(
   const newest = tasks.find((task) => task.digest === specDigest(spec))
   if (fact.state === 'failed') return 'failed'
   if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, service, newest) ? 'failed' : 'ok'
+  // Claimed twice, and the other one keeps it: this node's task may never start, and the step is the other's.
+  if (isLost(draft, slot, tasks)) return undefined
   if (newest === undefined || newest.state === 'shutdown') {
     // Not made yet, or taken away while it began (drained): then it is down until it runs where it moves to.
-    return tasks.some((task) => isClaim(task)) || isOnItsWay(draft, slot) ? 'begun' : undefined
+    return tasks.some((task) => isClaim(task)) || isOnItsWay(draft, service, slot) ? 'begun' : undefined
   }
   if (newest.state === 'failed' || newest.state === 'rejected') return 'failed'
   if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
@@ -104,14 +106,26 @@ function settled(
   return isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0))) ? 'ok' : 'begun'
 }
 
-/** Another node takes the slot over, or has done so, and its task does not run yet. */
-function isOnItsWay(draft: Draft, slot: SlotId): boolean {
+function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
+  const where = draft.input.placement.slots.get(slot)
+  return (
+    where?.kind === 'held' &&
+    where.holder.node !== draft.input.view.self &&
+    tasks.some((task) => isClaim(task))
+  )
+}
+
+/** Another node takes the slot over, or has done so with the newest spec, and its task does not run yet. */
+function isOnItsWay(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId): boolean {
   const { placement, view } = draft.input
   const where = placement.slots.get(slot)
   // Of a slot that fits nowhere an update must not wait for ever.
   if (where === undefined || where.kind === 'pending') return false
   const next = where.kind === 'held' ? where.holder : where.kind === 'moving' ? where.successor : undefined
-  if (next !== undefined) return next.node !== view.self && next.task.state !== 'running'
+  if (next !== undefined) {
+    const isNewest = next.task.digest === specDigest(service.spec)
+    return next.node !== view.self && isNewest && next.task.state !== 'running'
+  }
   return where.kind !== 'held' && where.to !== undefined && where.to !== view.self
 }
 
