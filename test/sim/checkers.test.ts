@@ -1,8 +1,10 @@
+import type { Storage } from '@moot/crdt-state'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Act, Plan } from './acts.ts'
 import type { Sabotage } from './host.ts'
+import { Life, processEngine, processMesh, processStorage } from './process.ts'
 import { run } from './run.ts'
 
 /** Each promise is broken on purpose; whoever watches over it has to tell. */
@@ -28,44 +30,10 @@ const runs = async (plan: Plan, sabotage?: Sabotage): Promise<readonly string[]>
 const partition = { kind: 'partition', atMs: 8_000, forMs: 15_000, sides: [0, 0, 1, 1] } as const
 const allOff = [0, 1, 2, 3].map((host) => ({ kind: 'power off', atMs: 12_000, forMs: 5_000, host }) as const)
 
-function callsOf(engine: Engine): Engine {
-  return {
-    facts: (signal) => engine.facts(signal),
-    list: (signal) => engine.list(signal),
-    volumes: (signal) => engine.volumes(signal),
-    events: (signal) => engine.events(signal),
-    prepare: (setup, signal) => engine.prepare(setup, signal),
-    create: (setup, signal) => engine.create(setup, signal),
-    start: (container, signal) => engine.start(container, signal),
-    stop: (container, graceMs, signal) => engine.stop(container, graceMs, signal),
-    remove: (container, signal) => engine.remove(container, signal),
-    sweep: (wanted, signal) => engine.sweep(wanted, signal),
-    logs: (container, query, signal) => engine.logs(container, query, signal),
-  }
-}
-
-function callsOfMesh(mesh: Mesh): Mesh {
-  return {
-    self: mesh.self,
-    addresses: () => mesh.addresses(),
-    peers: () => mesh.peers(),
-    setMembers: (members) => mesh.setMembers(members),
-    onPeer: (listener) => mesh.onPeer(listener),
-    start: () => mesh.start(),
-    stop: () => mesh.stop(),
-    publish: (topic, payload) => mesh.publish(topic, payload),
-    onGossip: (topic, listener) => mesh.onGossip(topic, listener),
-    request: (...given) => mesh.request(...given),
-    onRequest: (...given) => mesh.onRequest(...given),
-    openStream: (...given) => mesh.openStream(...given),
-    onStream: (...given) => mesh.onStream(...given),
-    quietMs: (node) => mesh.quietMs(node),
-    probe: (...given) => mesh.probe(...given),
-    join: (...given) => mesh.join(...given),
-    onJoin: (handler) => mesh.onJoin(handler),
-    onFarewell: (listener) => mesh.onFarewell(listener),
-  }
-}
+/** As they are: calls that nothing holds up. */
+const callsOf = (engine: Engine): Engine => processEngine(engine, new Life(), () => undefined)
+const callsOfMesh = (mesh: Mesh): Mesh => processMesh(mesh, new Life())
+const callsOfStorage = (storage: Storage): Storage => processStorage(storage, new Life(), () => undefined)
 
 /** The simulator with one function of the product replaced. */
 async function runWithRule(path: string, replaced: object, plan: Plan): Promise<readonly string[]> {
@@ -120,15 +88,11 @@ describe('who watches over', () => {
   test('durability tells of an answer that was given before anything was on a disk', async () => {
     const doesNotSync: Sabotage = {
       storage: (storage) => ({
+        ...callsOfStorage(storage),
         commit(writes) {
           storage.cache(writes)
           return Promise.resolve()
         },
-        cache: (writes) => storage.cache(writes),
-        get: (table, key) => storage.get(table, key),
-        list: (table) => storage.list(table),
-        damaged: () => storage.damaged(),
-        close: () => storage.close(),
       }),
     }
     expect(await runs(planWith(allOff), doesNotSync)).toContainEqual(

@@ -1,7 +1,7 @@
 import type { TaskId } from '@moot/crdt-state'
 import { type Fault, isDisturbing } from './acts.ts'
 import type { Host } from './host.ts'
-import type { World } from './world.ts'
+import { gateway, type World } from './world.ts'
 
 type Of<Kind extends Fault['kind']> = Extract<Fault, { kind: Kind }>
 type OnContainer = Of<'container ends' | 'container unhealthy' | 'container removed'>
@@ -71,8 +71,8 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
   'container unhealthy': (world, act) =>
     onTask(world, act, (engine, task) => engine.setHealth(task, 'unhealthy')),
   'container removed': (world, act) => onTask(world, act, (engine, task) => engine.removeBehindBack(task)),
-  partition: (world, { sides }) => parted(world, sides),
-  bridge: (world, { sides, host }) => parted(world, sides, world.host(host)),
+  partition: (world, { sides }) => blocked(world, crossing(world, sides)),
+  bridge: (world, { sides, host }) => blocked(world, crossing(world, sides, world.host(host))),
   'one way': (world, { from, to }) => blocked(world, [[world.host(from), world.host(to)]]),
   loss(world, { from, to, probability }) {
     const weather = world.weather(world.host(from).node, world.host(to).node)
@@ -151,36 +151,23 @@ function powerOff(host: Host): Fix | undefined {
   return () => host.powerOn()
 }
 
-function blocked(world: World, links: readonly (readonly [Host, Host])[]): Fix {
-  const undo = links.map(([from, to]) => world.block(from, to))
+type Way = readonly [Host, Host | typeof gateway]
+
+function blocked(world: World, ways: readonly Way[]): Fix {
+  const undo = ways.map(([from, to]) => world.block(from, to))
   return () => {
     for (const unblock of undo) unblock()
   }
 }
 
-function parted(world: World, sides: readonly number[], bridge?: Host): Fix {
-  const undo = [
-    blocked(world, crossing(world, sides, bridge)),
-    // Where no side is said it is on the first one's.
-    ...world.hosts
-      .filter((host, index) => host !== bridge && sides[index] !== (sides[world.hosts.length] ?? sides[0]))
-      .map((host) => world.blockGateway(host)),
-  ]
-  return () => {
-    for (const unblock of undo) unblock()
-  }
-}
-
-function crossing(
-  world: World,
-  sides: readonly number[],
-  bridge: Host | undefined,
-): readonly (readonly [Host, Host])[] {
-  return world.hosts.flatMap((from, a) =>
-    world.hosts.flatMap((to, b): (readonly [Host, Host])[] =>
-      sides[a] === sides[b] || from === bridge || to === bridge ? [] : [[from, to]],
-    ),
-  )
+function crossing(world: World, sides: readonly number[], bridge?: Host): readonly Way[] {
+  // Where the gateway's is not said it is the first one's.
+  const gatewaySide = sides[world.hosts.length] ?? sides[0]
+  return world.hosts.flatMap((from, a): readonly Way[] => {
+    if (from === bridge) return []
+    const others = world.hosts.filter((to, b) => sides[a] !== sides[b] && to !== bridge)
+    return [...others, ...(sides[a] === gatewaySide ? [] : ([gateway] as const))].map((to) => [from, to])
+  })
 }
 
 /** The host's cable has a loose contact. */
@@ -191,15 +178,10 @@ function flap(world: World, { host: index, forMs, periodMs }: Of<'flapping'>): F
   let mend: Fix = () => undefined
   const loose = (): void => {
     if (world.nowMs >= endMs) return
-    const unblock = blocked(
+    mend = blocked(
       world,
-      others.map((other) => [host, other]),
+      [...others, gateway as typeof gateway].map((other) => [host, other]),
     )
-    const unblockGateway = world.blockGateway(host)
-    mend = () => {
-      unblock()
-      unblockGateway()
-    }
     world.clock.after(periodMs, () => {
       mend()
       mend = () => undefined

@@ -183,23 +183,11 @@ export class Host {
   }
 
   /** What is committed is on its way to the disk while the power fails. */
-  #torn(disk: Storage): Storage {
-    return {
-      commit: (writes) => {
-        const done = disk.commit(writes)
-        if (this.#tears === 'next write') {
-          this.#tears = 'now'
-          this.#options.onTear(this)
-          this.powerOff()
-        }
-        return done
-      },
-      cache: (writes) => disk.cache(writes),
-      get: (table, key) => disk.get(table, key),
-      list: (table) => disk.list(table),
-      damaged: () => disk.damaged(),
-      close: () => disk.close(),
-    }
+  #tearIfDue(): void {
+    if (this.#tears !== 'next write') return
+    this.#tears = 'now'
+    this.#options.onTear(this)
+    this.powerOff()
   }
 
   /** Resolves when it has begun; it may be killed before. */
@@ -294,7 +282,8 @@ export class Host {
     const { sabotage } = this.#options
     return {
       identity: () => this.#identity,
-      openStorage: () => processStorage(this.#torn(sabotage?.storage?.(this.#disk) ?? this.#disk), life),
+      openStorage: () =>
+        processStorage(sabotage?.storage?.(this.#disk) ?? this.#disk, life, () => this.#tearIfDue()),
       readNote: () => this.#note,
       writeNote: (text) => {
         if (life.alive) this.#note = text

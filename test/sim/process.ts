@@ -114,9 +114,15 @@ export function processClock(world: Clock, drift: Drift, life: Life): Clock {
   }
 }
 
-export function processStorage(disk: Storage, life: Life): Storage {
+/** @param onCommit told when a commit is on its way to the disk. */
+export function processStorage(disk: Storage, life: Life, onCommit: () => void): Storage {
   return {
-    commit: (writes) => life.effect(() => disk.commit(writes)),
+    commit: (writes) =>
+      life.effect(() => {
+        const done = disk.commit(writes)
+        onCommit()
+        return done
+      }),
     cache(writes) {
       if (life.alive) disk.cache(writes)
     },

@@ -41,14 +41,14 @@ export class Promises {
   async restless(restMs: number): Promise<readonly string[]> {
     const { network, hosts, clock } = this.#world
     const before = network.carried()
-    const isRest = { now: true }
+    let isRest = true
     let changed = 0
     // That one which runs is found healthy is no unrest.
     this.#world.onContainer((_host, _setup, { state }) => {
-      if (isRest.now && state !== 'running') changed += 1
+      if (isRest && state !== 'running') changed += 1
     })
     await this.#world.pass(restMs)
-    isRest.now = false
+    isRest = false
     const perSecond = ((network.carried() - before) / hosts.length / restMs) * 1_000
     return [
       ...(await this.broken()),

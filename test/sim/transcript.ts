@@ -1,7 +1,7 @@
 import type { Availability, Deed, Shape } from './acts.ts'
 import type { Host } from './host.ts'
 import { People } from './people.ts'
-import { World } from './world.ts'
+import { gateway, World } from './world.ts'
 
 /**
  * Plays the commands of a transcript (its lines that begin with `> `) and gives the transcript as it should read: each
@@ -91,7 +91,7 @@ class Stage {
       for (const other of groups.filter((_, at) => at !== index).flat()) {
         for (const host of group) this.#undo.push(this.world.block(host, other))
       }
-      if (index > 0) this.#undo.push(...group.map((host) => this.world.blockGateway(host)))
+      if (index > 0) this.#undo.push(...group.map((host) => this.world.block(host, gateway)))
     }
   }
 

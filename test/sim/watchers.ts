@@ -94,7 +94,7 @@ export class Watchers {
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
-        (this.#runsElsewhere(task, found.setup) || saidToRun(host, task, found.setup)))
+        (this.#others(found.setup.task).some(isRunning) || saidToRun(host, task, found.setup)))
     if (excused || this.#stopping.has(task)) {
       this.#stopping.add(task)
       return
@@ -107,20 +107,6 @@ export class Watchers {
     )) {
       this.#world.tell(`!!   ${line}`)
     }
-  }
-
-  #runsElsewhere(task: TaskId, { task: { service, slot } }: TaskSetup): boolean {
-    return this.#world.hosts.some(({ engine }) =>
-      engine
-        .containers()
-        .some(
-          ({ setup, observation }) =>
-            observation.task !== task &&
-            observation.state === 'running' &&
-            setup.task.service === service &&
-            setup.task.slot === slot,
-        ),
-    )
   }
 
   /** An update takes a replica down: never more of them at a time than its policy says. */
@@ -143,7 +129,7 @@ export class Watchers {
       service.spec.Mode.Global !== undefined
     )
       return
-    if (this.#isUp(slot, task)) return
+    if (this.#others(setup.task).some(isWell)) return
     this.#downByUpdate.set(slot, host)
     const down = [...this.#downByUpdate.keys()].filter((each) => isWanted(this.#world, each, service))
     if (down.length > parallelism) {
@@ -162,7 +148,7 @@ export class Watchers {
     const isOver = isWell(observation) || health === 'unhealthy' || state === 'exited'
     if (isOver) this.#tried.set(slot, tried.add(digest))
     // A slot that nobody fills is filled at once, whatever is being updated, and so is one that moves.
-    const isStep = this.#downByUpdate.has(slot) || this.#isUp(slot, task.id, [host])
+    const isStep = this.#downByUpdate.has(slot) || this.#others(task, [host]).some(isWell)
     if (isOver || tried.has(digest) || !isStep) {
       if (this.#trying.get(slot) === digest) this.#trying.delete(slot)
       return
@@ -220,18 +206,15 @@ export class Watchers {
     )
   }
 
-  /** Runs some other task of this slot, and is it well? */
-  #isUp(slot: SlotId, except: TaskId, at: readonly Host[] = this.#world.hosts): boolean {
-    return at.some(({ engine }) =>
-      engine
-        .containers()
-        .some(
-          ({ setup, observation }) =>
-            observation.task !== except &&
-            isWell(observation) &&
-            slotId(setup.task.service, setup.task.slot) === slot,
-        ),
-    )
+  /** All containers of the same slot but this task's own. */
+  #others(
+    { id, service, slot }: TaskSetup['task'],
+    at: readonly Host[] = this.#world.hosts,
+  ): readonly ContainerObservation[] {
+    return at
+      .flatMap(({ engine }) => engine.containers())
+      .filter(({ setup: { task } }) => task.id !== id && task.service === service && task.slot === slot)
+      .map(({ observation }) => observation)
   }
 
   /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
@@ -243,20 +226,10 @@ export class Watchers {
   }
 
   /** What must never run twice, anywhere, on any side of any partition. */
-  #checkExclusive(setup: TaskSetup, { state, task }: ContainerObservation): void {
-    if (state !== 'running' || !isExclusive(setup.spec)) return
-    const twice = this.#world.hosts.some(({ engine }) =>
-      engine
-        .containers()
-        .some(
-          (other) =>
-            other.observation.task !== task &&
-            other.observation.state === 'running' &&
-            other.setup.task.service === setup.task.service &&
-            other.setup.task.slot === setup.task.slot,
-        ),
-    )
-    if (twice) this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
+  #checkExclusive(setup: TaskSetup, observation: ContainerObservation): void {
+    if (!isRunning(observation) || !isExclusive(setup.spec)) return
+    if (this.#others(setup.task).some(isRunning))
+      this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
   }
 }
 
@@ -294,6 +267,10 @@ function isWanted(
 ): boolean {
   const { service, slot } = parseSlotId(which)
   return service === id && wantedSlots(world, spec).has(String(slot))
+}
+
+function isRunning({ state }: ContainerObservation): boolean {
+  return state === 'running'
 }
 
 function isWell({ state, health }: ContainerObservation): boolean {

@@ -27,6 +27,10 @@ export interface WorldOptions {
   readonly sabotage?: Sabotage | undefined
 }
 
+/** Where all cables lead to, and a host asks whether it is cut off. */
+export const gateway = 'gateway'
+type Gateway = typeof gateway
+
 /** What a disk did not take is taken with the next comparison, ms. */
 const catchUpMs = 10_000
 
@@ -49,8 +53,7 @@ export class World {
   readonly #options: WorldOptions
   readonly #weather = new Map<string, Weather>()
   /** What does not get from a host to others; as often as it is blocked. */
-  readonly #blocks = new Map<Host, readonly Host[]>()
-  readonly #withoutGateway = new Map<Host, number>()
+  readonly #blocks = new Map<Host, readonly (Host | Gateway)[]>()
   readonly #broken = new Map<string, number>()
   #disturbedUntilMs = 0
   #impairedUntilMs = 0
@@ -138,32 +141,28 @@ export class World {
   }
 
   /** Nothing gets from one host to the other until what this returns was called, for each call. */
-  block(from: Host, to: Host): () => void {
+  block(from: Host, to: Host | Gateway): () => void {
     const blocked = this.#blocks.get(from) ?? []
     this.#blocks.set(from, [...blocked, to])
-    this.network.block(from.node, to.node)
+    if (to !== gateway) this.network.block(from.node, to.node)
     return () => {
       const left = [...(this.#blocks.get(from) ?? [])]
       left.splice(left.indexOf(to), 1)
       this.#blocks.set(from, left)
-      if (!left.includes(to)) this.network.unblock(from.node, to.node)
+      if (to !== gateway && !left.includes(to)) this.network.unblock(from.node, to.node)
     }
   }
 
-  /** The gateway is nowhere to be found from there, until what this returns was called, for each call. */
-  blockGateway(host: Host): () => void {
-    this.#withoutGateway.set(host, (this.#withoutGateway.get(host) ?? 0) + 1)
-    return () => this.#withoutGateway.set(host, (this.#withoutGateway.get(host) ?? 1) - 1)
-  }
-
   reachesGateway(host: Host): boolean {
-    return host.isOn && (this.#withoutGateway.get(host) ?? 0) === 0
+    return host.isOn && this.#blocks.get(host)?.includes(gateway) !== true
   }
 
   /** Its cables are the same as before. */
   #rewire(host: Host, before: NodeId): void {
     for (const [from, blocked] of this.#blocks) {
-      for (const to of blocked) if (from === host || to === host) this.network.block(from.node, to.node)
+      for (const to of blocked) {
+        if (to !== gateway && (from === host || to === host)) this.network.block(from.node, to.node)
+      }
     }
     for (const [name, weather] of this.#weather) this.#weather.set(name.replace(before, host.node), weather)
   }

@@ -48,12 +48,13 @@ export function createDecisions(options: {
     cancelLook()
     const nowMs = clock.monotonicMs()
     cut = nextCut(cut, { assessed, isCutOff: options.isCutOff?.() ?? false, nowMs }, settings)
-    if (cut.lookAtMs !== undefined)
-      cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), () => {
-        isDue = true
-        options.changed()
-      })
+    if (cut.lookAtMs !== undefined) cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), lookAgain)
     return { view, liveness: cut.liveness, placement: placed(view, cut.liveness) }
+  }
+
+  function lookAgain(): void {
+    isDue = true
+    options.changed()
   }
 
   function placed(view: View, liveness: LivenessMap): Placement {
@@ -77,10 +78,7 @@ export function createDecisions(options: {
       last = look(view)
       return last
     },
-    lookAgain() {
-      isDue = true
-      options.changed()
-    },
+    lookAgain,
     stop: () => cancelLook(),
   }
 }

@@ -49,7 +49,7 @@ export function createMembershipDriver(options: {
   /** The last write failed: the next one waits for a tick, and until one succeeds the log is not told again. */
   let failed = false
   let wasCutOff = false
-  let cutOffTold = false
+  let wasIsland = false
   let cancelTick: () => void = () => undefined
   let cancelLook: (() => void) | undefined
   let unsubscribe: () => void = () => undefined
@@ -134,16 +134,18 @@ export function createMembershipDriver(options: {
   const isCutOffNow = (): boolean =>
     state !== undefined && isCutOff(state.solitude, state.view.nodes.size, clock.monotonicMs(), settings)
 
+  /** Not while others and the witness are still being asked. */
+  const isIsland = (): boolean => isCutOffNow() && state !== undefined && isDecided(state.solitude)
+
   function tellIfCutOff(): void {
     const isNow = isCutOffNow()
     if (isNow !== wasCutOff) {
       wasCutOff = isNow
       options.cutOffChanged?.()
     }
-    // While others and the witness are being asked nothing is said.
-    if (isNow === cutOffTold || (state !== undefined && !isDecided(state.solitude))) return
-    cutOffTold = isNow
-    if (cutOffTold)
+    if (isIsland() === wasIsland) return
+    wasIsland = !wasIsland
+    if (wasIsland)
       logger.warn('no other member answers, nor does the way to them: this node takes itself for cut off')
     else logger.info('this node is no longer cut off')
   }
@@ -168,7 +170,7 @@ export function createMembershipDriver(options: {
 
   return {
     isCutOff: isCutOffNow,
-    isIsland: () => cutOffTold,
+    isIsland,
     start() {
       const view = options.view()
       witness.start()

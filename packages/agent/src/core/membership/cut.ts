@@ -48,7 +48,8 @@ export function nextCut(
   }
   if (waiting.size === 0) return { liveness: assessed, waiting, unstable, lookAtMs: undefined }
   if (isCutOff) return { liveness: held(before, assessed, waiting), waiting, unstable, lookAtMs: undefined }
-  const stableAtMs = Math.max(...unstableUntil(unstable, nowMs, settings))
+  // All doubt is old by then, if nothing else becomes of it.
+  const stableAtMs = Math.max(...unstable.values()) + settings.unstableMaxMs
   const lookAtMs = Math.min(stableAtMs, Math.min(...waiting.values()) + settings.cutWaitMs)
   if (lookAtMs <= nowMs) return { liveness: assessed, waiting: new Map(), unstable, lookAtMs: undefined }
   return { liveness: held(before, assessed, waiting), waiting, unstable, lookAtMs }
@@ -56,14 +57,6 @@ export function nextCut(
 
 function isFallen(kind: Liveness['kind']): boolean {
   return kind === 'down' || kind === 'agent-down'
-}
-
-function unstableUntil(
-  unstable: ReadonlyMap<NodeId, number>,
-  nowMs: number,
-  { unstableMaxMs }: CutSettings,
-): readonly number[] {
-  return [nowMs, ...[...unstable.values()].map((sinceMs) => sinceMs + unstableMaxMs)]
 }
 
 /** Who waits is in doubt; a host whose agent was down already stays so. */

@@ -99,7 +99,7 @@ function make(draft: Draft, task: TaskEntry): void {
 
 function start(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
   if (container === undefined || container.state !== 'created' || !mayStart(draft, task)) return
-  if (!hasStartLeft(draft)) return
+  if (!takeStart(draft)) return
   changeTask(draft, task, { desired: 'running', state: 'starting', message: 'starting', error: undefined })
   act(draft, { kind: 'start', task: task.id, container: container.container })
 }
@@ -109,15 +109,18 @@ function start(draft: Draft, task: TaskEntry, container: ContainerObservation | 
  * not done much harm. Those that began to start lately are counted by the record, so that an agent which restarts does
  * not begin anew.
  */
-function hasStartLeft(draft: Draft): boolean {
+function takeStart(draft: Draft): boolean {
   const { nowMs, settings } = draft.input
-  const lately = [...draft.tasks.values()]
+  draft.startsAtMs ??= [...draft.tasks.values()]
     .filter(({ state }) => state === 'starting' || state === 'running')
     .map(({ stateAtMs }) => stateAtMs)
     .filter((atMs) => atMs <= nowMs && atMs > nowMs - 1_000)
-  if (lately.length < settings.startsPerSecondMax) return true
-  wakeAt(draft, Math.min(...lately) + 1_000)
-  return false
+  if (draft.startsAtMs.length >= settings.startsPerSecondMax) {
+    wakeAt(draft, Math.min(...draft.startsAtMs) + 1_000)
+    return false
+  }
+  draft.startsAtMs.push(nowMs)
+  return true
 }
 
 /**

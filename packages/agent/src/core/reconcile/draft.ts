@@ -30,6 +30,8 @@ export interface Draft {
   /** In the order in which they were made: claims are published in the placement's order. */
   readonly touched: Set<RecordKey>
   readonly actions: Map<TaskId, Action>
+  /** When tasks here began to start within the last second, by the record and by this call; counted when first asked. */
+  startsAtMs: number[] | undefined
   wakeAtMs: number | undefined
 }
 
@@ -43,6 +45,7 @@ export function openDraft(input: ReconcileInput, own: NodeRecord): Draft {
     rejections: new Map(own.rejections),
     touched: new Set(),
     actions: new Map(),
+    startsAtMs: undefined,
     wakeAtMs: undefined,
   }
   for (const task of own.tasks.values()) indexSlot(draft, task)

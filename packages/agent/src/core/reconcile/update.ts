@@ -10,6 +10,7 @@ import {
   type TaskEntry,
   type UpdateFacts,
 } from '@moot/crdt-state'
+import type { Claim } from '../placement/placement.ts'
 import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
 import { isWatched, mayBegin, mayBeginAgain, progressOf, updateConfigOf, type Progress } from './progress.ts'
@@ -107,26 +108,30 @@ function settled(
 }
 
 function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
-  const where = draft.input.placement.slots.get(slot)
-  return (
-    where?.kind === 'held' &&
-    where.holder.node !== draft.input.view.self &&
-    tasks.some((task) => isClaim(task))
-  )
+  const { placement, view } = draft.input
+  const where = placement.slots.get(slot)
+  return where?.kind === 'held' && where.holder.node !== view.self && tasks.some((task) => isClaim(task))
 }
 
 /** Another node takes the slot over, or has done so with the newest spec, and its task does not run yet. */
-function isOnItsWay(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId): boolean {
+function isOnItsWay(draft: Draft, { spec }: Resource<ServiceSpec>, slot: SlotId): boolean {
   const { placement, view } = draft.input
+  const starts = ({ node, task }: Claim): boolean =>
+    node !== view.self && task.digest === specDigest(spec) && task.state !== 'running'
   const where = placement.slots.get(slot)
-  // Of a slot that fits nowhere an update must not wait for ever.
-  if (where === undefined || where.kind === 'pending') return false
-  const next = where.kind === 'held' ? where.holder : where.kind === 'moving' ? where.successor : undefined
-  if (next !== undefined) {
-    const isNewest = next.task.digest === specDigest(service.spec)
-    return next.node !== view.self && isNewest && next.task.state !== 'running'
+  switch (where?.kind) {
+    case 'held':
+      return starts(where.holder)
+    case 'moving':
+      if (where.successor !== undefined) return starts(where.successor)
+      return where.to !== undefined && where.to !== view.self
+    case 'vacant':
+      return where.to !== view.self
+    // Of a slot that fits nowhere an update must not wait for ever.
+    case 'pending':
+    case undefined:
+      return false
   }
-  return where.kind !== 'held' && where.to !== undefined && where.to !== view.self
 }
 
 /** A task that is not restarted after success is meant to end. */
