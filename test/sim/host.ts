@@ -56,6 +56,8 @@ export interface HostOptions {
   readonly reachesGateway: (host: Host) => boolean
   /** The power fails in the middle of a write. */
   readonly onTear: (host: Host) => void
+  /** The agent ends itself for good. */
+  readonly onHalt: (host: Host) => void
   /** The agent stops or removes a container that runs. */
   readonly onStop: (host: Host, task: TaskId) => void
 }
@@ -339,6 +341,10 @@ export class Host {
       agentVersion: '0.0.0',
       rules: this.rules,
       hostname: this.name,
+      halt: () => {
+        life.kill()
+        this.#options.onHalt(this)
+      },
     })
     const api = createApiServer({
       cluster: agent,
@@ -360,5 +366,6 @@ function cheapIdentity(publicKey: Uint8Array): Identity {
     publicKey,
     sign: (bytes) => tag(publicKey, bytes),
     verify: (key, bytes, signature) => tag(key, bytes).equals(signature),
+    agree: () => undefined,
   }
 }

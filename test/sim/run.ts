@@ -75,6 +75,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
     seed,
     plan,
     wrong: [
+      ...world.halted,
       ...people.violations,
       ...watchers.violations,
       ...promises.violations,

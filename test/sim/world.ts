@@ -49,6 +49,8 @@ export class World {
   readonly rotten = new Set<Host>()
   /** Kinds of faults and deeds that came to something. */
   readonly met = new Set<Act['kind']>()
+  /** Agents that took themselves for a clone of another: here none is. */
+  readonly halted: string[] = []
   readonly events: { readonly atMs: number; readonly line: string }[] = []
   readonly #options: WorldOptions
   readonly #weather = new Map<string, Weather>()
@@ -272,6 +274,10 @@ export class World {
         this.met.add('torn write')
         this.rotten.add(at)
         this.tell(`  the power of ${at.name} fails in the middle of a write`)
+      },
+      onHalt: (at) => {
+        this.tell(`  the agent of ${at.name} ends itself`)
+        this.halted.push(`the agent of ${at.name} ended itself`)
       },
       onStop: (at, task) => {
         for (const listener of this.#stopListeners) listener(at, task)

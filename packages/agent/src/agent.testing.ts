@@ -144,6 +144,9 @@ export class World {
       agentVersion: '0.0.0',
       rules: machine.rules ?? knownRules,
       hostname: 'machine',
+      halt: () => {
+        throw new Error('the agent of a machine ends itself')
+      },
     })
   }
 }

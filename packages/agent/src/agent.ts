@@ -58,6 +58,8 @@ export interface AgentOptions {
   readonly hostname: string
   /** The address to show to people and other nodes where none was given. */
   readonly advertise?: string | undefined
+  /** Ends the process with an error: this agent must not go on, and its log says why. */
+  readonly halt: () => void
 }
 
 export interface Agent extends Cluster {
@@ -138,6 +140,7 @@ export function createAgent(options: AgentOptions): Agent {
         )
       },
       event: emit,
+      halt: options.halt,
     })
   }
 

@@ -60,7 +60,8 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
     throw new Error(`--mesh-port takes a port from 0 to 65535, not "${values['mesh-port']}"`)
   }
   const logger = pino({ level: values['log-level'], base: null })
-  const stopped = untilStopped()
+  const abort = stopOnSignals()
+  const stopped = abort.signal
   const dockerSocket = values['docker-socket']
   const gossip = process.env['MOOT_GOSSIP'] !== 'off'
   const clock = realClock()
@@ -95,6 +96,10 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
     rules: knownRules,
     hostname: hostname(),
     advertise: values.advertise ?? process.env['MOOT_ADVERTISE'] ?? hostAddress(),
+    halt: () => {
+      process.exitCode = 1
+      abort.abort(new Error('this agent must not go on'))
+    },
   })
   // Also after a start that failed: what began to run must not go on without its API.
   const parts: { close(): Promise<void> }[] = [{ close: () => agent.stop() }]
@@ -148,12 +153,12 @@ async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, 'abort')
 }
 
-function untilStopped(): AbortSignal {
+function stopOnSignals(): AbortController {
   const abort = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => abort.abort(new Error(signal)))
   }
-  return abort.signal
+  return abort
 }
 
 if (import.meta.main) {

@@ -71,6 +71,8 @@ export interface MemberOptions {
   /** This node's membership was removed, by this tombstone. */
   readonly removed: (tombstone: Tombstone) => void
   readonly event: (event: ClusterEvent) => void
+  /** This agent must not go on; the log says why. */
+  readonly halt: () => void
 }
 
 /** One node's part in one cluster: the stores, the mesh, and the loop that keeps its tasks. */
@@ -166,8 +168,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         { version },
         "another agent runs with this node's key and data (a cloned disk?): stop one of them, remove its data directory and join it anew",
       )
-      process.exitCode = 1
-      process.kill(process.pid, 'SIGTERM')
+      options.halt()
     },
   })
 

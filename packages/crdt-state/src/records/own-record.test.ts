@@ -185,6 +185,23 @@ describe('a node that meets its own record', () => {
     expect(wiped.store.own.tasks.size).toBe(3)
   })
 
+  test('of the first epoch comes from several peers while the jump past it is on its way to the disk: no clone', async () => {
+    const a = await openRecords()
+    const b = await openRecords()
+    const c = await openRecords()
+    const first = await a.store.write(tasks(one))
+    c.store.receive([first])
+    b.store.receive([first, await a.store.write(tasks(two))])
+    const wiped = await openRecords({ identity: a.identity })
+    const release = wiped.storage.holdSync()
+    for (const peer of [c, b, c, b])
+      expect(wiped.store.receive([peer.store.whole(a.node)!])[0]?.kind).not.toBe('cloned')
+    release()
+    await wiped.store.write(new Map())
+    expect(wiped.store.own.epoch).toBe(2)
+    expect(new Set(wiped.store.own.tasks.keys())).toEqual(new Set([one.id, two.id]))
+  })
+
   test('of ever higher epochs stops jumping: two clones do not race for ever', async () => {
     const { identity } = generateIdentity()
     const a = await openRecords({ identity })

@@ -226,7 +226,7 @@ export class OwnRecord {
     const version = { epoch: message.epoch, seq: message.seq }
     const isSameEpoch = message.epoch === this.#signed.epoch
     if (isSameEpoch && this.#isOurs(message, order)) return { kind: 'known' }
-    if (isSameEpoch && !this.#epochIsGuess) return { kind: 'cloned', version }
+    if (isSameEpoch && !this.#mayBeEarlier) return { kind: 'cloned', version }
     if (message.epoch >= this.#epoch) {
       this.#jumps += 1
       if (this.#jumps > stateDefaults.epochJumpsMax) return { kind: 'cloned', version }
@@ -238,9 +238,14 @@ export class OwnRecord {
     return this.#adopt(version, entries)
   }
 
+  /** May peers hold this very epoch of an earlier life? So too while a jump past it is on its way to the disk. */
+  get #mayBeEarlier(): boolean {
+    return this.#epochIsGuess || this.#epoch > this.#signed.epoch
+  }
+
   /** Said in this life? Its older versions are not kept, so in an epoch that is no guess they are taken for ours. */
   #isOurs(message: RecordMessage, order: number): boolean {
-    if (this.#epochIsGuess) return this.#said.has(message.signature)
+    if (this.#mayBeEarlier) return this.#said.has(message.signature)
     return order === 0 ? message.signature === this.#signed.signature : order < 0
   }
 
