@@ -1,3 +1,4 @@
+import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { describe, expect, test } from 'vitest'
 import {
   bytesInBase64,
@@ -40,6 +41,40 @@ describe('identity', () => {
     expect(Buffer.from(again.publicKey)).toEqual(Buffer.from(identity.publicKey))
     expect(again.publicKey).toHaveLength(32)
     expect(identity.verify(identity.publicKey, bytes, again.sign(bytes))).toBe(true)
+  })
+
+  test('two agree on one secret, each with its own key and the other’s public one; a third finds another', () => {
+    const [one, two, third] = Array.from({ length: 3 }, () => generateIdentity().identity)
+    const secret = one!.agree(two!.publicKey)
+    expect(secret).toHaveLength(32)
+    expect(two!.agree(one!.publicKey)).toEqual(secret)
+    expect(third!.agree(one!.publicKey)).not.toEqual(secret)
+    expect(third!.agree(two!.publicKey)).not.toEqual(secret)
+  })
+
+  test('what two agree on never changes: agents of different releases must find the same', () => {
+    const one = loadIdentity(Buffer.alloc(32, 1).toString('base64'))
+    const two = loadIdentity(Buffer.alloc(32, 2).toString('base64'))
+    const secret = Buffer.from(one.agree(two.publicKey)!).toString('hex')
+    expect(secret).toMatchInlineSnapshot(`"4181d7302557342bdb6d061c4b1eebea828ecb625c3368b7111680793307220b"`)
+    const key = x25519.getSharedSecret(
+      ed25519.utils.toMontgomerySecret(Buffer.alloc(32, 1)),
+      ed25519.utils.toMontgomery(two.publicKey),
+    )
+    expect(Buffer.from(key).toString('hex')).toBe(secret)
+  })
+
+  test.each([
+    ['too short', '01'],
+    ['no point of the curve', '02'.padEnd(64, '0')],
+    ['the neutral point', '01'.padEnd(64, '0')],
+    ['of order 2', 'ec'.padEnd(62, 'f') + '7f'],
+    ['of order 4', '00'.padEnd(64, '0')],
+    ['of order 8', 'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a'],
+    ['of order 8, the other', '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05'],
+    ['a number beyond the field', 'ed'.padEnd(62, 'f') + '7f'],
+  ])('with a key that is %s there is nothing to agree on', (_, key) => {
+    expect(generateIdentity().identity.agree(Buffer.from(key, 'hex'))).toBeUndefined()
   })
 
   test('a key file that was cut is refused with what to do', () => {

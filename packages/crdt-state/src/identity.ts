@@ -1,17 +1,23 @@
 import {
   createPrivateKey,
   createPublicKey,
+  diffieHellman,
   generateKeyPairSync,
+  hash,
   sign as cryptoSign,
   verify as cryptoVerify,
   type KeyObject,
 } from 'node:crypto'
+import { ed25519 } from '@noble/curves/ed25519.js'
 import type { Identity } from './keys.ts'
 import { BadKeyError } from './errors.ts'
 
 /** RFC 8410: what stands before the raw 32 bytes of an ed25519 key in PKCS #8 and in SPKI. */
 const privatePrefix = Buffer.from('302e020100300506032b657004220420', 'hex')
 const publicPrefix = Buffer.from('302a300506032b6570032100', 'hex')
+/** The same of X25519. */
+const agreementPrivatePrefix = Buffer.from('302e020100300506032b656e04220420', 'hex')
+const agreementPublicPrefix = Buffer.from('302a300506032b656e032100', 'hex')
 const keyBytes = 32
 
 /** A new key. `secret` is the text to keep (mode 0600) and to give to `loadIdentity` later. */
@@ -31,10 +37,38 @@ export function loadIdentity(secret: string): Identity {
     type: 'pkcs8',
   })
   const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  let agreementKey: KeyObject | undefined
   return {
     publicKey: Uint8Array.from(spki.subarray(publicPrefix.length)),
     sign: (bytes) => Uint8Array.from(cryptoSign(null, bytes, privateKey)),
     verify,
+    agree: (publicKey) => agreed((agreementKey ??= agreementKeyOf(raw)), publicKey),
+  }
+}
+
+/** The scalar behind an ed25519 key (RFC 8032, 5.1.5); X25519 clears and sets the same bits of it (RFC 7748, 5). */
+function agreementKeyOf(secret: Uint8Array): KeyObject {
+  const scalar = hash('sha512', secret, 'buffer').subarray(0, keyBytes)
+  return createPrivateKey({
+    key: Buffer.concat([agreementPrivatePrefix, scalar]),
+    format: 'der',
+    type: 'pkcs8',
+  })
+}
+
+/** X25519 of two ed25519 keys. Half a millisecond: the other's key is put into Montgomery's form first (RFC 7748, 4.1). */
+function agreed(privateKey: KeyObject, publicKey: Uint8Array): Uint8Array | undefined {
+  if (publicKey.length !== keyBytes) return undefined
+  try {
+    const theirs = createPublicKey({
+      key: Buffer.concat([agreementPublicPrefix, ed25519.utils.toMontgomery(publicKey)]),
+      format: 'der',
+      type: 'spki',
+    })
+    // Throws where the secret would be nought, as any key of low order makes it.
+    return Uint8Array.from(diffieHellman({ privateKey, publicKey: theirs }))
+  } catch {
+    return undefined
   }
 }
 
