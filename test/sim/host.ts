@@ -367,6 +367,5 @@ function cheapIdentity(publicKey: Uint8Array): Identity {
     sign: (bytes) => tag(publicKey, bytes),
     verify: (key, bytes, signature) => tag(key, bytes).equals(signature),
     agree: () => undefined,
-    agree: () => undefined,
   }
 }
