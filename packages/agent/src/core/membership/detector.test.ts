@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { defaults } from '../../defaults.ts'
 import { type DetectorInput, type DetectorState, type ProbeOutcome, startDetector } from './detector-state.ts'
 import { stepDetector } from './detector.ts'
-import type { WitnessWord } from './island.ts'
+import { isDecided, type WitnessWord } from './island.ts'
 import { about, node, recordOf, viewOf } from './testing.ts'
 
 type Found = 'answered' | 'refused' | 'silent'
@@ -52,6 +52,12 @@ function detector(self: string, start: readonly NodeRecord[], word: WitnessWord 
   look()
   return {
     written,
+    solitude: () => state.solitude,
+    records: () => [...records.values()],
+    remove(name: string): void {
+      records.delete(node(name))
+      look()
+    },
     publish(record: NodeRecord): void {
       records.set(record.node, record)
       look()
@@ -203,6 +209,32 @@ describe('detector', () => {
     expect(one.written.slice(2).toSorted()).toEqual(['-b', '-c'])
     one.pass(2 * untilSilentMs, { b: 'silent' })
     expect(one.written.slice(4)).toEqual(['b suspected 1.5', 'b silent 1.5'])
+  })
+
+  it('stays cut off while it begins to watch somebody else, who has not been asked yet', () => {
+    const gone = { b: 'silent', c: 'silent', d: 'silent' } as const
+    const one = detector('a', abc(), 'silent')
+    one.pass(100)
+    one.pass(2 * untilSilentMs, gone)
+    one.publish(recordOf('d'))
+    one.pass(100, gone)
+    expect(one.solitude().kind).toBe('alone')
+    one.pass(2 * untilSilentMs, gone)
+    expect(one.written.filter((line) => line.includes(' silent '))).toEqual([])
+  })
+
+  it('has heard from all whom it asked, also where it watches one of them by now', () => {
+    const few = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => recordOf(name))
+    const watched = startedTargets('a', few)
+    const others = few.map((record) => record.node).filter((name) => name !== 'a' && !watched.includes(name))
+    const gone = Object.fromEntries(few.map((record) => [record.node, 'silent'] as const))
+    const one = detector('a', few, 'silent')
+    one.pass(100)
+    for (let ms = 0; one.solitude().kind === 'company' && ms < 5_000; ms += 10) one.pass(10, gone)
+    for (const name of watched) one.remove(name)
+    expect(startedTargets('a', one.records())).toEqual(expect.arrayContaining(others))
+    one.pass(defaults.probeTimeoutMaxMs, gone)
+    expect(isDecided(one.solitude())).toBe(true)
   })
 
   it('accuses all whom it watches where a member answers whom it does not watch', () => {

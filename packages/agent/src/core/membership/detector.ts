@@ -12,7 +12,7 @@ import {
 } from './detector-state.ts'
 import { heardOther, heardWitness, isCutOff, nextSolitude, type WitnessWord } from './island.ts'
 import { hash32, targetsOf } from './rings.ts'
-import { estimated, missedOnceMore, newWatch } from './watch.ts'
+import { estimated, isThereLately, missedOnceMore, newWatch } from './watch.ts'
 
 /** The changes as entries of this node's record. */
 export function alertEntries(changes: AlertChanges): ReadonlyMap<string, Alert | undefined> {
@@ -86,17 +86,16 @@ function onProbeResult(
   // Whatever became of it meanwhile, it can be asked again.
   if (known !== undefined) draft.update(target, { isAsked: false })
   if (!state.view.nodes.has(target)) return draft.finish({})
+  const isThere = result.kind === 'answered' || result.kind === 'refused'
+  draft.solitude = heardOther(draft.solitude, { node: target, isThere }, nowMs, settings)
   // Asked only because nobody else answers: it is not this node's to accuse.
-  if (!state.targets.includes(target)) {
-    const isThere = result.kind === 'answered' || result.kind === 'refused'
-    draft.solitude = heardOther(draft.solitude, { node: target, isThere }, nowMs, settings)
-    return draft.finish({})
-  }
+  if (!state.targets.includes(target)) return draft.finish({})
   const before = draft.watch(target)
   if (result.kind === 'unasked') return draft.finish({})
   if (result.kind === 'answered') {
     draft.update(target, {
       heard: true,
+      answeredAtMs: nowMs,
       reachable: true,
       missed: undefined,
       roundTrip: estimated(before.roundTrip, result.roundTripMs),
@@ -158,11 +157,11 @@ const nothingToAsk: Asks = { probe: [], askWitness: false }
  */
 function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
   const { settings, at } = draft
-  const missed = targets.map((target) => draft.watch(target).missed)
+  const watches = targets.map((target) => draft.watch(target))
   const isSilent =
     targets.some((target) => draft.alerts.get(target)?.evidence !== 'judged') &&
-    missed.every((each) => each !== undefined && each.silentCount > 0) &&
-    missed.some((each) => each !== undefined && each.silentCount >= settings.suspectAfterProbes)
+    !watches.some((watch) => isThereLately(watch, at.nowMs, settings)) &&
+    watches.some(({ missed }) => missed !== undefined && missed.silentCount >= settings.suspectAfterProbes)
   const others = (): readonly NodeId[] =>
     [...view.nodes.keys()]
       .filter((node) => node !== view.self && !targets.includes(node))

@@ -17,6 +17,7 @@ interface RoundTrip {
 export interface Watch {
   /** Has it answered since this agent started, or since it became a target? */
   readonly heard: boolean
+  readonly answeredAtMs: number | undefined
   readonly reachable: boolean
   readonly missed: Missed | undefined
   readonly roundTrip: RoundTrip | undefined
@@ -35,6 +36,7 @@ export interface Watch {
 export function newWatch(settings: DetectorSettings): Watch {
   return {
     heard: false,
+    answeredAtMs: undefined,
     reachable: false,
     missed: undefined,
     roundTrip: undefined,
@@ -61,6 +63,16 @@ export function missedOnceMore(
     silentCount: (before?.silentCount ?? 0) + 1,
     silentSinceMs: isFirst ? sentAtMs : before.silentSinceMs,
   }
+}
+
+/** Its host refused just now, or its last answer is no older than one probe takes. A new target has not been asked yet. */
+export function isThereLately(
+  { missed, answeredAtMs }: Watch,
+  nowMs: number,
+  { probeIntervalMs, probeTimeoutMaxMs }: DetectorSettings,
+): boolean {
+  if (missed !== undefined) return missed.silentCount === 0
+  return answeredAtMs !== undefined && nowMs - answeredAtMs <= probeIntervalMs + probeTimeoutMaxMs
 }
 
 /** RFC 6298, section 2. */
