@@ -158,17 +158,20 @@ const nothingToAsk: Asks = { probe: [], askWitness: false }
 function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
   const { settings, at } = draft
   const watches = targets.map((target) => draft.watch(target))
-  const isSilent =
-    targets.some((target) => draft.alerts.get(target)?.evidence !== 'judged') &&
-    !watches.some((watch) => isThereLately(watch, at.nowMs, settings)) &&
-    watches.some(({ missed }) => missed !== undefined && missed.silentCount >= settings.suspectAfterProbes)
+  const isOver =
+    targets.every((target) => draft.alerts.get(target)?.evidence === 'judged') ||
+    watches.some((watch) => isThereLately(watch, at.nowMs, settings))
+  const isSilent = watches.some(
+    ({ missed }) => missed !== undefined && missed.silentCount >= settings.suspectAfterProbes,
+  )
+  const silence = isOver ? 'none' : isSilent ? 'total' : 'unclear'
   const others = (): readonly NodeId[] =>
     [...view.nodes.keys()]
       .filter((node) => node !== view.self && !targets.includes(node))
       .map((node) => ({ node, at: hash32(`${view.self}/${node}`) }))
       .toSorted((a, b) => a.at - b.at)
       .map(({ node }) => node)
-  const step = nextSolitude(draft.solitude, { isSilent, others, nowMs: at.nowMs }, settings)
+  const step = nextSolitude(draft.solitude, { silence, others, nowMs: at.nowMs }, settings)
   draft.solitude = step.solitude
   const probe = step.ask.map((target) => ({ target, timeoutMs: settings.witnessTimeoutMs }))
   return { probe, askWitness: step.askWitness }

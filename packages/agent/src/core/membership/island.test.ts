@@ -13,7 +13,7 @@ import {
 import { node } from './testing.ts'
 
 const nobody = (nowMs: number, others: readonly string[] = []) => ({
-  isSilent: true,
+  silence: 'total' as const,
   others: () => others.map(node),
   nowMs,
 })
@@ -63,7 +63,7 @@ describe('who hears nobody', () => {
   })
 
   it('has company again with the first answer of anybody', () => {
-    const seen = { isSilent: false, others: () => [], nowMs: 500 }
+    const seen = { silence: 'none' as const, others: () => [], nowMs: 500 }
     expect(nextSolitude(withWord('silent'), seen, defaults).solitude).toEqual(company)
   })
 

@@ -42,16 +42,26 @@ export interface SolitudeStep {
   readonly askWitness: boolean
 }
 
-/** As time passes and probes come back. @param others members that are not watched, in the order in which to ask them. */
+/**
+ * As time passes and probes come back.
+ *
+ * @param seen `silence`: do those whom this node watches answer? `unclear` where that has yet to be seen of some, and no
+ *   reason to change one's mind. `others`: members that are not watched, in the order in which to ask them.
+ */
 export function nextSolitude(
   before: Solitude,
-  seen: { readonly isSilent: boolean; readonly others: () => readonly NodeId[]; readonly nowMs: number },
+  seen: {
+    readonly silence: 'none' | 'unclear' | 'total'
+    readonly others: () => readonly NodeId[]
+    readonly nowMs: number
+  },
   settings: IslandSettings,
 ): SolitudeStep {
-  const { isSilent, nowMs } = seen
+  const { silence, nowMs } = seen
   const stay = { solitude: before, ask: [], askWitness: false }
-  if (!isSilent) return before.kind === 'company' ? stay : { ...stay, solitude: company }
+  if (silence === 'none') return before.kind === 'company' ? stay : { ...stay, solitude: company }
   if (before.kind === 'survivor' && nowMs < before.untilMs) return stay
+  if (before.kind !== 'alone' && silence === 'unclear') return { ...stay, solitude: company }
   if (before.kind === 'alone') {
     if (nowMs - before.askedWitnessMs < settings.witnessAgainMs) return stay
     return { ...stay, solitude: { ...before, askedWitnessMs: nowMs }, askWitness: true }
