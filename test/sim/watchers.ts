@@ -17,7 +17,7 @@ import type { World } from './world.ts'
 
 interface Island {
   readonly sinceMs: number
-  readonly before: { readonly tasks: ReadonlySet<TaskId>; readonly down: ReadonlySet<NodeId> } | undefined
+  readonly before: { readonly slots: ReadonlySet<SlotId>; readonly down: ReadonlySet<NodeId> } | undefined
 }
 
 export interface WatchOptions {
@@ -38,6 +38,8 @@ export class Watchers {
   readonly #world: World
   /** Slots that an update took down and has not brought back, by the host that did it. */
   readonly #downByUpdate = new Map<SlotId, Host>()
+  /** The newest container's task and spec. */
+  readonly #lastMade = new Map<SlotId, { readonly task: TaskId; readonly digest: SpecDigest }>()
   /** Tasks that were asked to stop for a cause: that goes on, also where the cause is gone again. */
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
@@ -188,7 +190,8 @@ export class Watchers {
   #checkIsland(host: Host, { task, service }: TaskSetup): void {
     const { agent } = host
     const before = this.#islands.get(host)?.before
-    if (agent === undefined || before === undefined || before.tasks.has(task.id)) return
+    if (agent === undefined || before === undefined || before.slots.has(slotId(task.service, task.slot)))
+      return
     if (!isIsland(this.#world, host)) return
     const view = agent.view()
     const held = [...view.records].find(
@@ -220,9 +223,14 @@ export class Watchers {
   /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
   #follow(setup: TaskSetup, observation: ContainerObservation): void {
     const { state, health, exitCode } = observation
-    const hasFailed = health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
-    if (isWell(observation) || hasFailed)
-      this.#downByUpdate.delete(slotId(setup.task.service, setup.task.slot))
+    const slot = slotId(setup.task.service, setup.task.slot)
+    const digest = specDigest(setup.spec)
+    const before = this.#lastMade.get(slot)
+    this.#lastMade.set(slot, { task: setup.task.id, digest })
+    // Made anew: the one before could not be started.
+    const isRetry = before?.digest === digest && before.task !== setup.task.id
+    const hasFailed = isRetry || health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
+    if (isWell(observation) || hasFailed) this.#downByUpdate.delete(slot)
   }
 
   /** What must never run twice, anywhere, on any side of any partition. */
@@ -242,8 +250,9 @@ function isIsland(world: World, host: Host): boolean {
 /** What the agent holds, and whom it has given up. */
 function stateOf({ agent, node }: Host): Island['before'] {
   if (agent?.state().kind !== 'active') return undefined
+  const claims = [...(agent.view().records.get(node)?.tasks.values() ?? [])].filter(isClaim)
   return {
-    tasks: new Set(agent.view().records.get(node)?.tasks.keys()),
+    slots: new Set(claims.map(({ service, slot }) => slotId(service, slot))),
     down: new Set([...agent.liveness()].filter(([, { kind }]) => kind === 'down').map(([id]) => id)),
   }
 }
