@@ -94,6 +94,8 @@ export class Watchers {
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
+      // A step whose next task runs ends with this, though the spec it was for has been overtaken just now.
+      this.#others(found.setup.task, [host]).some(isRunning) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
         (this.#others(found.setup.task).some(isRunning) || saidToRun(host, task, found.setup)))
