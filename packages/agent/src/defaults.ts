@@ -105,6 +105,14 @@ export const defaults = {
   probeConcurrency: 32,
   /** How long an observer's "returned" mark stays, so that a view with the old record does not count it: many anti-entropy rounds. */
   returnedKeepMs: 60_000,
+  /** Who was down for longer than this, or is back for the second time within `flapForgetMs`, is on probation: others serve in its place by then. */
+  probationAfterMs: 10_000,
+  /** Probation lasts as long as a "returned" mark, twice as long each time, at most so long: all of it without trouble. */
+  probationMaxMs: 5 * 60_000,
+  /** A link that comes and goes: the second suspicion, refusal or return is believed after this, the next after twice as long each; gossip stays rare. */
+  flapPauseFirstMs: 1_000,
+  flapPauseMaxMs: 60_000,
+  flapForgetMs: 10 * 60_000,
   /** An alert follows its target's newer records this soon, then ever more slowly: one broken link must not become gossip for ever. */
   alertRefreshFirstMs: 1_000,
   alertRefreshMaxMs: 60_000,

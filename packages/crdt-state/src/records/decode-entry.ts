@@ -79,7 +79,7 @@ const taskSchema = z.looseObject({
 
 const alertSchema = z.looseObject({
   target: id,
-  evidence: z.enum(['suspected', 'refused', 'silent', 'judged', 'returned']),
+  evidence: z.enum(['suspected', 'refused', 'silent', 'judged', 'returned', 'probation']),
   epoch: count,
   seq: count,
   sinceMs: count,

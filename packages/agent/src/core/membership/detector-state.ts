@@ -1,4 +1,5 @@
 import type { Alert, NodeId } from '@moot/crdt-state'
+import type { FlapSettings } from './flaps.ts'
 import { company, type IslandSettings, type Solitude, type WitnessWord } from './island.ts'
 import type { MembershipView } from './liveness.ts'
 import { newWatch, timeoutOf, type Watch } from './watch.ts'
@@ -10,7 +11,7 @@ export type ProbeOutcome =
   /** It never got as far as the other node. */
   | { readonly kind: 'unasked' }
 
-export interface DetectorSettings extends IslandSettings {
+export interface DetectorSettings extends IslandSettings, FlapSettings {
   readonly observersPerNode: number
   readonly probeIntervalMs: number
   readonly probeTimeoutMinMs: number
@@ -21,6 +22,8 @@ export interface DetectorSettings extends IslandSettings {
   readonly agentDownGraceMs: number
   readonly bootSyncTimeoutMs: number
   readonly returnedKeepMs: number
+  readonly probationAfterMs: number
+  readonly probationMaxMs: number
   readonly alertRefreshFirstMs: number
   readonly alertRefreshMaxMs: number
 }

@@ -53,6 +53,7 @@ function detector(self: string, start: readonly NodeRecord[], word: WitnessWord 
   return {
     written,
     solitude: () => state.solitude,
+    nowMs: () => nowMs,
     records: () => [...records.values()],
     remove(name: string): void {
       records.delete(node(name))
@@ -301,6 +302,71 @@ describe('detector', () => {
       one.pass(untilSilentMs, { b: 'silent' })
     }
     expect(one.written.length).toBeLessThanOrEqual(9)
+  })
+
+  it('who was away for long is on probation, and off it after a time without trouble', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    one.pass(untilSilentMs + defaults.probationAfterMs, { b: 'silent' })
+    one.publish(recordOf('b', [], 6))
+    one.pass(500)
+    expect(one.written.slice(2)).toEqual(['b probation 1.5'])
+    one.pass(defaults.returnedKeepMs - 1_000)
+    one.pass(untilSuspectedMs, { b: 'silent' })
+    one.pass(defaults.returnedKeepMs - 1_000)
+    expect(one.written.slice(3)).toEqual(['b suspected 1.6', 'b probation 1.5'])
+    one.pass(1_500)
+    expect(one.written.slice(5)).toEqual(['-b'])
+  })
+
+  it('who was away for a moment is taken back at once, and is on probation the second time', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    one.pass(untilSilentMs + 500, { b: 'silent' })
+    one.publish(recordOf('b', [], 6))
+    one.pass(500)
+    one.pass(2 * untilSilentMs, { b: 'silent' })
+    one.publish(recordOf('b', [], 7))
+    one.pass(500)
+    expect(one.written.filter((line) => !line.includes('suspected'))).toEqual([
+      'b silent 1.5',
+      'b returned 1.5',
+      'b silent 1.6',
+      'b probation 1.6',
+    ])
+    // Twice as long as the first time.
+    one.pass(2 * defaults.returnedKeepMs - 1_000)
+    expect(one.written.at(-1)).toBe('b probation 1.6')
+    one.pass(1_500)
+    expect(one.written.at(-1)).toBe('-b')
+  })
+
+  it('a link that comes and goes does not become gossip for ever, whatever its period', () => {
+    for (const offMs of [700, 1_300, 3_000, 20_000]) {
+      const one = detector('a', abc())
+      one.pass(100)
+      const hourly: number[] = []
+      for (let seq = 6; one.nowMs() < 7_200_000; seq++) {
+        one.pass(offMs, { b: 'silent' })
+        one.publish(recordOf('b', [], seq))
+        one.pass(offMs)
+        hourly[Math.floor(one.nowMs() / 3_600_000)] = one.written.length
+      }
+      const inTheSecondHour = hourly[1]! - hourly[0]!
+      expect(inTheSecondHour).toBeLessThanOrEqual(2 * 60 + 2)
+    }
+  })
+
+  it('an agent that comes and goes is refused until it has answered for a while', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    for (let time = 0; time < 200; time++) {
+      one.pass(1_500, { b: 'refused' })
+      one.pass(1_500)
+    }
+    expect(one.written.length).toBeLessThan(20)
+    one.pass(defaults.flapPauseMaxMs + 1_000)
+    expect(one.written.at(-1)).toBe('-b')
   })
 
   it('a host without its agent is called silent only after the grace', () => {

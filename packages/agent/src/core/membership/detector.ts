@@ -1,5 +1,6 @@
 import { type Alert, type NodeId, recordKey } from '@moot/crdt-state'
-import { assess, isInForce, isNewer, type MembershipView } from './liveness.ts'
+import { assess, isInForce, isMark, isNewer, type MembershipView } from './liveness.ts'
+import { onceMore, pauseAfter } from './flaps.ts'
 import {
   type AlertChanges,
   type DetectorInput,
@@ -58,16 +59,12 @@ function onTick(
     if (alert?.evidence === 'refused' && !watch.graceOver && watch.refusedSinceMs !== undefined) {
       if (nowMs - watch.refusedSinceMs >= settings.agentDownGraceMs) {
         draft.update(target, { graceOver: true })
-        draft.say(state.view, target, 'silent')
+        say(draft, state.view, target, 'silent')
       }
     }
   }
   const asks = lookAround(draft, state)
-  for (const [target, alert] of draft.alerts) {
-    if (alert.evidence !== 'returned') continue
-    const sinceMs = Math.max(draft.watch(target).returnedAtMs, state.startedAtMs)
-    if (nowMs - sinceMs >= settings.returnedKeepMs) draft.withdraw(target)
-  }
+  for (const [target, alert] of draft.alerts) if (isMark(alert)) endMark(draft, target)
   return draft.finish(
     { lastTickMs: nowMs, distrustedBeforeMs: paused ? nowMs : state.distrustedBeforeMs },
     [...draft.ask(state.targets), ...asks.probe],
@@ -96,6 +93,8 @@ function onProbeResult(
     draft.update(target, {
       heard: true,
       answeredAtMs: nowMs,
+      answeringSinceMs:
+        before.missed === undefined && before.answeredAtMs !== undefined ? before.answeringSinceMs : nowMs,
       reachable: true,
       missed: undefined,
       roundTrip: estimated(before.roundTrip, result.roundTripMs),
@@ -110,9 +109,11 @@ function onProbeResult(
   let asks = nothingToAsk
   const counts = !isLate && sentAtMs >= state.distrustedBeforeMs && sentAtMs >= before.countedFromMs
   if (counts) {
+    const missed = missedOnceMore(before.missed, result.kind, sentAtMs)
     draft.update(target, {
       reachable: false,
-      missed: missedOnceMore(before.missed, result.kind, sentAtMs),
+      missed,
+      troubleAtMs: missed.count >= settings.suspectAfterProbes ? nowMs : before.troubleAtMs,
       refusedSinceMs: result.kind === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
     })
     asks = lookAround(draft, state)
@@ -143,6 +144,21 @@ function onWitness(
   const draft = new Draft(state, settings, input)
   draft.solitude = heardWitness(draft.solitude, input.word, input.nowMs, settings)
   return draft.finish({})
+}
+
+/** Once it has stood for long enough; a probation, without trouble for as long. */
+function endMark(draft: Draft, target: NodeId): void {
+  const { settings, at, before } = draft
+  const { returnedAtMs, troubleAtMs, returns } = draft.watch(target)
+  const isProbation = draft.alerts.get(target)?.evidence === 'probation'
+  const keepMs = isProbation
+    ? Math.min(settings.returnedKeepMs * 2 ** Math.max(0, returns.count - 1), settings.probationMaxMs)
+    : settings.returnedKeepMs
+  // What was said before this agent started began then at the latest.
+  const sinceMs = Math.max(returnedAtMs, before.startedAtMs, isProbation ? troubleAtMs : 0)
+  if (at.nowMs - sinceMs < keepMs) return
+  if (draft.watches.has(target)) draft.update(target, { mark: undefined })
+  draft.withdraw(target)
 }
 
 interface Asks {
@@ -183,13 +199,20 @@ function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['
   const { missed, graceOver } = draft.watch(target)
   if (missed === undefined || missed.count < settings.suspectAfterProbes) return undefined
   const silentForMs = missed.silentCount === 0 ? 0 : draft.at.nowMs - missed.silentSinceMs
-  const patience = isDeaf(draft, state) ? settings.deafPatience : 1
   const isSilent =
-    missed.silentCount >= settings.suspectAfterProbes && silentForMs >= settings.silentAfterMs * patience
+    missed.silentCount >= settings.suspectAfterProbes && silentForMs >= patienceMs(draft, state, target)
   const { solitude, at } = draft
   if ((graceOver || isSilent) && !isCutOff(solitude, state.view.nodes.size, at.nowMs, settings))
     return 'silent'
   return missed.silentCount < missed.count ? 'refused' : 'suspected'
+}
+
+/** How long nothing must have been heard of it. Of one that is just back it is the longer, the more often it went. */
+function patienceMs(draft: Draft, state: DetectorState, target: NodeId): number {
+  const { settings } = draft
+  const { mark, returns } = draft.watch(target)
+  const onceMs = settings.silentAfterMs * (isDeaf(draft, state) ? settings.deafPatience : 1)
+  return mark === undefined ? onceMs : Math.min(onceMs * 2 ** returns.count, settings.flapPauseMaxMs)
 }
 
 /** Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. */
@@ -209,19 +232,25 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
   // After a start of all agents at once the others need time too.
   if (!watch.heard && nowMs - state.startedAtMs < settings.bootSyncTimeoutMs) return
   const alert = draft.alerts.get(target)
-  if (alert === undefined || alert.evidence === 'returned') {
+  if (!isInForce(alert)) {
+    const { suspicions } = watch
+    if (evidence === 'suspected') {
+      if (nowMs - suspicions.lastAtMs < pauseAfter(suspicions.count, settings)) return
+      draft.update(target, { suspicions: onceMore(suspicions, nowMs, settings) })
+    }
     draft.update(target, {
+      mark: watch.mark ?? alert,
       refreshAtMs: nowMs + settings.alertRefreshFirstMs,
       refreshDelayMs: settings.alertRefreshFirstMs,
     })
-    draft.say(state.view, target, evidence)
+    say(draft, state.view, target, evidence)
     return
   }
   // An older, graver word stands: less is not said until it answers.
   if (evidence === 'suspected') return
   // A host that died after its agent did, or that came back without it. A judgement stands until the agent is back.
-  if (alert.evidence !== evidence && alert.evidence !== 'judged') {
-    draft.say(state.view, target, evidence)
+  if (alert?.evidence !== evidence && alert?.evidence !== 'judged') {
+    say(draft, state.view, target, evidence)
     return
   }
   if (isNewer(record, alert) && nowMs >= watch.refreshAtMs) {
@@ -231,17 +260,35 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
   }
 }
 
+function say(draft: Draft, view: MembershipView, target: NodeId, evidence: Alert['evidence']): void {
+  const { nowMs } = draft.at
+  const { refusals } = draft.watch(target)
+  if (evidence === 'silent') draft.update(target, { saidSilentAtMs: nowMs })
+  if (evidence === 'refused') draft.update(target, { refusals: onceMore(refusals, nowMs, draft.settings) })
+  draft.say(view, target, evidence)
+}
+
 /** Reached again. An unreachable agent's claims held all along; a silent node's need a record newer than the alert. */
 function withdrawIfReturned(draft: Draft, view: MembershipView, target: NodeId): void {
+  const { settings } = draft
+  const { nowMs } = draft.at
   const alert = draft.alerts.get(target)
   const record = view.records.get(target)
-  if (alert === undefined || !isInForce(alert) || record === undefined) return
-  if (!draft.watch(target).reachable) return
-  if (alert.evidence === 'refused' || alert.evidence === 'suspected') draft.withdraw(target)
-  else if (isNewer(record, alert)) {
-    draft.update(target, { returnedAtMs: draft.at.nowMs })
+  const { reachable, answeringSinceMs, mark, refusals, returns, saidSilentAtMs } = draft.watch(target)
+  if (alert === undefined || !isInForce(alert) || record === undefined || !reachable) return
+  if (alert.evidence === 'refused' || alert.evidence === 'suspected') {
+    const isFlapping = nowMs - answeringSinceMs < pauseAfter(refusals.count - 1, settings)
+    if (alert.evidence === 'refused' && isFlapping) return
+    if (mark === undefined) draft.withdraw(target)
+    else draft.put(mark)
+  } else if (isNewer(record, alert)) {
+    const after = onceMore(returns, nowMs, settings)
+    // Said before this agent started: long ago, for all that is known.
+    const wasLong = saidSilentAtMs === undefined || nowMs - saidSilentAtMs >= settings.probationAfterMs
     // The version stays: whoever has only that old record must not count it.
-    draft.put({ ...alert, evidence: 'returned' })
+    const next = { ...alert, evidence: wasLong || after.count > 1 ? 'probation' : 'returned' } as const
+    draft.update(target, { returnedAtMs: nowMs, returns: after, mark: next })
+    draft.put(next)
   }
 }
 

@@ -36,6 +36,36 @@ describe('liveness', () => {
     expect(kinds('a', cluster('abcde', says('bcd')))['e']).toBe('down')
   })
 
+  it('is on probation by the word of as many as vouch without it, and knows it itself', () => {
+    const says = (who: string, seq: number) =>
+      cluster(
+        'abcde',
+        Object.fromEntries(letters(who).map((name) => [name, [about('e', 'probation', 1)]])),
+        seq,
+      )
+    const seen = (self: string, who: string) => livenessOf(viewOf(self, says(who, 2))).get(node('e'))
+    for (const self of ['a', 'd', 'e']) {
+      expect(seen(self, 'a')).toEqual({ kind: 'alive' })
+      expect(seen(self, 'ab')).toEqual({ kind: 'alive', isOnProbation: true })
+      expect(seen(self, 'abcd')).toEqual({ kind: 'alive', isOnProbation: true })
+    }
+    // Only records newer than the one from before its return count.
+    expect(livenessOf(viewOf('a', says('abcd', 1))).get(node('e'))?.kind).toBe('down')
+  })
+
+  it('on probation is suspected like any other', () => {
+    const doubts = {
+      a: [about('e', 'probation', 1)],
+      b: [about('e', 'probation', 1)],
+      c: [about('e', 'silent', 2)],
+    }
+    expect(livenessOf(viewOf('a', cluster('abcde', doubts, 2))).get(node('e'))).toEqual({
+      kind: 'suspect',
+      observers: ['c'],
+      isOnProbation: true,
+    })
+  })
+
   it('when four of five die at once, the missing alerts of the dead block nothing', () => {
     const alerts = { a: letters('bcde').map((name) => about(name, 'silent')) }
     expect(kinds('a', cluster('abcde', alerts))).toEqual({

@@ -13,11 +13,14 @@ import { type Rings, ringsOf } from './rings.ts'
  * - `down`: enough observers hear nothing: its claims are void until it has published a record newer than the
  *   verdict and the alerts are withdrawn.
  * - `unknown`: a member that has never published a record here.
+ *
+ * `isOnProbation`: it is back after it was away for long or often. Its claims count after those of others, and it is given
+ * new tasks only where no other node takes them.
  */
 export type Liveness =
-  | { readonly kind: 'alive' }
-  | { readonly kind: 'suspect'; readonly observers: readonly NodeId[] }
-  | { readonly kind: 'agent-down'; readonly observers: readonly NodeId[] }
+  | { readonly kind: 'alive'; readonly isOnProbation?: true }
+  | { readonly kind: 'suspect'; readonly observers: readonly NodeId[]; readonly isOnProbation?: true }
+  | { readonly kind: 'agent-down'; readonly observers: readonly NodeId[]; readonly isOnProbation?: true }
   | { readonly kind: 'down'; readonly observers: readonly NodeId[] }
   | { readonly kind: 'unknown' }
 
@@ -33,6 +36,8 @@ export interface MembershipView {
 /** What an observer's record says of a target. `stale`: the target has published since, so that the alert may be past. */
 type Say =
   | { readonly kind: 'vouches' }
+  /** It vouches, for one that has only just come back. */
+  | { readonly kind: 'probation' }
   /** It has missed some answers: no traffic there, and no verdict yet. */
   | { readonly kind: 'suspects' }
   | Accusation
@@ -53,7 +58,12 @@ export function isNewer(a: Version, b: Version): boolean {
 
 /** Does this alert say that its writer cannot reach the target now? */
 export function isInForce(alert: Alert | undefined): boolean {
-  return alert !== undefined && alert.evidence !== 'returned'
+  return alert !== undefined && !isMark(alert)
+}
+
+/** Does it say that its writer reaches the target again? */
+export function isMark({ evidence }: Alert): boolean {
+  return evidence === 'returned' || evidence === 'probation'
 }
 
 function sayOf(view: MembershipView, observer: NodeId, target: NodeId): Say {
@@ -65,6 +75,8 @@ function sayOf(view: MembershipView, observer: NodeId, target: NodeId): Say {
     // Whoever has only the record from before the return still has nothing that counts.
     case 'returned':
       return stale ? { kind: 'vouches' } : { kind: 'silent', stale: false }
+    case 'probation':
+      return stale ? { kind: 'probation' } : { kind: 'silent', stale: false }
     case 'suspected':
       return { kind: 'suspects' }
     case 'refused':
@@ -80,7 +92,7 @@ function judgedBySelf(view: MembershipView, target: NodeId): boolean {
   const alert = view.records.get(view.self)?.alerts.get(target)
   const record = view.records.get(target)
   if (alert === undefined || record === undefined || isNewer(record, alert)) return false
-  return alert.evidence === 'judged' || alert.evidence === 'returned'
+  return alert.evidence === 'judged' || isMark(alert)
 }
 
 /**
@@ -97,12 +109,25 @@ function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
   const counted = accusing.filter((say) => vouches === 0 || !say.stale)
   const silent = counted.filter((say) => say.kind === 'silent').length
   const refused = counted.length - silent
-  const observers = [...says].filter(([, say]) => say.kind !== 'vouches').map(([observer]) => observer)
-  if (observers.length === 0) return { kind: 'alive' }
-  observers.sort()
+  const observers = [...says]
+    .filter(([, { kind }]) => kind !== 'vouches' && kind !== 'probation')
+    .map(([observer]) => observer)
+    .toSorted()
   if (silent > vouches + refused) return { kind: 'down', observers }
-  if (silent + refused > vouches) return { kind: 'agent-down', observers }
-  return { kind: 'suspect', observers }
+  const probation = isOnProbation(says) ? ({ isOnProbation: true } as const) : {}
+  if (silent + refused > vouches) return { kind: 'agent-down', observers, ...probation }
+  return observers.length === 0
+    ? { kind: 'alive', ...probation }
+    : { kind: 'suspect', observers, ...probation }
+}
+
+/** At least as many say so as vouch without it. */
+function isOnProbation(says: ReadonlyMap<NodeId, Say>): boolean {
+  const kinds = [...says.values()].map(({ kind }) => kind)
+  const probation = kinds.filter((kind) => kind === 'probation').length
+  return (
+    probation > 0 && probation >= kinds.filter((kind) => kind === 'vouches' || kind === 'suspects').length
+  )
 }
 
 /** One look at a view: what is the same for every round of `assess`. */
@@ -145,10 +170,15 @@ function trustedBy(
     const targets = rings.targets.get(observer) ?? []
     for (const target of observer === view.self ? [...targets, ...ownTargets] : targets) {
       if (!standing.has(target) || trusted.has(target)) continue
-      if (sayOf(view, observer, target).kind === 'vouches') trusted.add(target)
+      const { kind } = sayOf(view, observer, target)
+      if (kind === 'vouches' || kind === 'probation') trusted.add(target)
     }
   }
   return trusted
+}
+
+function accuses({ kind }: Say): boolean {
+  return kind === 'silent' || kind === 'refused'
 }
 
 /**
@@ -173,7 +203,7 @@ function saysAbout(
   }
   for (const accuser of accusers.get(target) ?? []) {
     const isAccused = (accusers.get(accuser) ?? []).some(
-      (by) => round.trusted.has(by) && sayOf(view, by, accuser).kind !== 'suspects',
+      (by) => round.trusted.has(by) && accuses(sayOf(view, by, accuser)),
     )
     const counts = round.trusted.has(accuser) || (round.standing.has(accuser) && !isAccused)
     if (counts) says.set(accuser, sayOf(view, accuser, target))
@@ -228,7 +258,12 @@ export function assess(
       if (found.kind === 'down' || found.kind === 'agent-down') fallen.push(target)
     }
     // Each further round has fewer nodes standing, so the loop ends.
-    if (fallen.length === 0) return { liveness, ring: [...standing], isDisputed: true }
+    if (fallen.length === 0) {
+      // Of itself a node believes the others only this, so that all have the same order of claims.
+      const isSelf = isOnProbation(saysAbout(look, self, { standing, trusted, ownTargets }))
+      if (isSelf && standing.has(self)) liveness.set(self, { kind: 'alive', isOnProbation: true })
+      return { liveness, ring: [...standing], isDisputed: true }
+    }
     for (const node of fallen) standing.delete(node)
   }
 }

@@ -1,4 +1,6 @@
+import type { Alert } from '@moot/crdt-state'
 import type { DetectorSettings } from './detector-state.ts'
+import { type Flaps, noFlaps } from './flaps.ts'
 
 /** Probes in a row without an answer. `silent…`: those after the last refusal among them. Times: when they were sent. */
 interface Missed {
@@ -18,6 +20,10 @@ export interface Watch {
   /** Has it answered since this agent started, or since it became a target? */
   readonly heard: boolean
   readonly answeredAtMs: number | undefined
+  /** It has answered all probes since then. */
+  readonly answeringSinceMs: number
+  /** When several probes in a row were last without an answer. */
+  readonly troubleAtMs: number
   readonly reachable: boolean
   readonly missed: Missed | undefined
   readonly roundTrip: RoundTrip | undefined
@@ -28,7 +34,14 @@ export interface Watch {
   readonly refusedSinceMs: number | undefined
   /** The host lives without its agent for longer than the grace: its refusals now count as silence. */
   readonly graceOver: boolean
+  /** When this node said that it was silent. */
+  readonly saidSilentAtMs: number | undefined
   readonly returnedAtMs: number
+  /** `returned` or `probation` as it was said first, which stands for a while whatever is said in between. */
+  readonly mark: Alert | undefined
+  readonly suspicions: Flaps
+  readonly refusals: Flaps
+  readonly returns: Flaps
   readonly refreshAtMs: number
   readonly refreshDelayMs: number
 }
@@ -37,6 +50,8 @@ export function newWatch(settings: DetectorSettings): Watch {
   return {
     heard: false,
     answeredAtMs: undefined,
+    answeringSinceMs: 0,
+    troubleAtMs: 0,
     reachable: false,
     missed: undefined,
     roundTrip: undefined,
@@ -44,7 +59,12 @@ export function newWatch(settings: DetectorSettings): Watch {
     countedFromMs: 0,
     refusedSinceMs: undefined,
     graceOver: false,
+    saidSilentAtMs: undefined,
     returnedAtMs: 0,
+    mark: undefined,
+    suspicions: noFlaps,
+    refusals: noFlaps,
+    returns: noFlaps,
     refreshAtMs: 0,
     refreshDelayMs: settings.alertRefreshFirstMs,
   }

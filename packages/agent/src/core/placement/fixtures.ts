@@ -22,6 +22,7 @@ export interface NodeOptions {
   readonly availability?: NodeSpec['Availability']
   readonly labels?: Readonly<Record<string, string>>
   readonly liveness?: Liveness['kind']
+  readonly isOnProbation?: boolean
   readonly nanoCpus?: number
   readonly memoryBytes?: number
   readonly generic?: NodeStatus['capacity']['generic']
@@ -54,12 +55,16 @@ export function node(name: string, options: NodeOptions = {}): PlacementNode {
       Addresses: [],
     }),
     record: record(id, name, options),
-    liveness: liveness(options.liveness ?? 'alive'),
+    liveness: liveness(options.liveness ?? 'alive', options.isOnProbation === true),
   }
 }
 
-function liveness(kind: Liveness['kind']): Liveness {
-  return kind === 'alive' || kind === 'unknown' ? { kind } : { kind, observers: [nodeId('observer')] }
+function liveness(kind: Liveness['kind'], isOnProbation: boolean): Liveness {
+  const observers = [nodeId('observer')]
+  if (kind === 'unknown') return { kind }
+  if (kind === 'down') return { kind, observers }
+  const probation = isOnProbation ? ({ isOnProbation } as const) : {}
+  return kind === 'alive' ? { kind, ...probation } : { kind, observers, ...probation }
 }
 
 function record(id: NodeId, hostname: string, options: NodeOptions): NodeRecord {

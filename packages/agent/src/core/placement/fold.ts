@@ -154,7 +154,7 @@ class ServiceFold {
     }
   }
 
-  /** Spread first, then the fewest of this service, then the weighted hash. */
+  /** Those on probation last; spread first, then the fewest of this service, then the weighted hash. */
   choose(vacancy: Assumption, ask: Ask): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
     const { workload, candidates } = this.#service
@@ -168,7 +168,12 @@ class ServiceFold {
     let bestScore = -1
     for (const node of candidates) {
       const count = counts[node.position] ?? 0
-      const order = best === undefined ? -1 : (this.#tally?.compare(node, best) ?? 0) || count - bestCount
+      const order =
+        best === undefined
+          ? -1
+          : Number(node.isOnProbation) - Number(best.isOnProbation) ||
+            (this.#tally?.compare(node, best) ?? 0) ||
+            count - bestCount
       if (order > 0) continue
       let score = -1
       if (order === 0 && best !== undefined) {

@@ -150,6 +150,7 @@ export function randomNode(
       'down',
       'unknown',
     ]),
+    isOnProbation: dice.once(5),
     nanoCpus: (1 + dice.roll(8)) * cpu,
     memoryBytes: (1 + dice.roll(8)) * gibibyte,
     generic: dice.once(2) ? [{ kind: 'gpu', value: dice.once(2) ? dice.roll(4) : ['g0', 'g1'] }] : [],

@@ -29,6 +29,11 @@ export class NodeState {
     return this.node.liveness.kind === 'down'
   }
 
+  /** It is back after it was away for long or often: others come first. */
+  get isOnProbation(): boolean {
+    return isOnProbation(this.node)
+  }
+
   /** What people call it: Docker's node name, else its host name. */
   get label(): string {
     return this.node.settings.spec.Name || this.node.record?.status?.hostname || this.id
@@ -60,6 +65,10 @@ export class NodeState {
     this.#weight = capacity === undefined ? 1 : weightOf(capacity, load)
     return this.#weight
   }
+}
+
+export function isOnProbation({ liveness }: PlacementNode): boolean {
+  return 'isOnProbation' in liveness && liveness.isOnProbation
 }
 
 function weightOf(capacity: NodeStatus['capacity'], load: NodeLoad): number {

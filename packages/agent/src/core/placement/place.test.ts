@@ -41,6 +41,31 @@ describe('slots of a service', () => {
     }
   })
 
+  test('go to a node on probation only where no other takes them', () => {
+    const nodes = [node('a', { isOnProbation: true }), node('b', { maxTasks: 2 }), node('c', { maxTasks: 1 })]
+    const where = [...nodesOf(place(input([service('web', replicas(5))], nodes))).values()]
+    expect(
+      new Map(['a', 'b', 'c'].map((name) => [name, where.filter((each) => each === nodeId(name)).length])),
+    ).toEqual(
+      new Map([
+        ['a', 2],
+        ['b', 2],
+        ['c', 1],
+      ]),
+    )
+    const alone = [...nodesOf(place(input([service('web', replicas(2))], nodes.slice(0, 1)))).values()]
+    expect(alone).toEqual(['a', 'a'].map(nodeId))
+  })
+
+  test('that run on a node on probation stay there', () => {
+    const web = service('web')
+    const nodes = [node('a', { isOnProbation: true, tasks: [task(web, 1)] }), node('b')]
+    expect(place(input([web], nodes)).slots.get(slotId(web.id as ServiceId, 1))).toMatchObject({
+      kind: 'held',
+      holder: { node: nodeId('a') },
+    })
+  })
+
   test('a service without a number of replicas has one', () => {
     expect(place(input([service('web', { Mode: { Replicated: {} } })], abc)).slots.size).toBe(1)
   })
@@ -151,6 +176,20 @@ describe('a slot with several claims', () => {
       holder: { node: nodeId('b'), task: early },
       losers: [{ node: nodeId('a'), task: late }],
     })
+  })
+
+  test('goes to a later attempt that runs before one of a node on probation, and to the lowest where all are', () => {
+    const holderOf = (isSteady: boolean, state: 'starting' | 'running'): string | undefined => {
+      const nodes = [
+        node('a', { tasks: [task(web, 1, { attempt: 1, state: 'running' })], isOnProbation: true }),
+        node('b', { tasks: [task(web, 1, { attempt: 2, state })], isOnProbation: !isSteady }),
+      ]
+      const where = place(input([web], nodes)).slots.get(slot)
+      return where?.kind === 'held' ? where.holder.node : undefined
+    }
+    expect(holderOf(true, 'running')).toBe(nodeId('b'))
+    expect(holderOf(true, 'starting')).toBe(nodeId('a'))
+    expect(holderOf(false, 'running')).toBe(nodeId('a'))
   })
 
   test('of one node is one holder, its newest task', () => {

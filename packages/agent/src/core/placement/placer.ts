@@ -13,7 +13,7 @@ import { firstRules, type Rules } from '../rules.ts'
 import { firstRefusal, globalFilters, keepFilters, nodeFilters, passesAll } from './filters/pipeline.ts'
 import { candidatesOf, Fold, type OpenService, type OpenSlot } from './fold.ts'
 import { claimsAlike, LastFold } from './last-fold.ts'
-import { NodeState } from './node-state.ts'
+import { isOnProbation, NodeState } from './node-state.ts'
 import { compareSlots, compareText } from './order.ts'
 import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlacement } from './placement.ts'
 import { ServiceState } from './service-state.ts'
@@ -116,6 +116,7 @@ export class Placer {
     if (
       before.settings !== node.settings ||
       before.liveness.kind !== node.liveness.kind ||
+      isOnProbation(before) !== isOnProbation(node) ||
       before.record?.status !== node.record?.status ||
       before.record?.rejections !== node.record?.rejections
     ) {
@@ -228,7 +229,10 @@ export class Placer {
     }
     const [own, foreign] = ownClaims(slot, claims)
     if (foreign.length > 0) service.surplus.set(slot, foreign)
-    const standing = standingOf(own, (claim) => this.#keepRefusal(service, claim))
+    const standing = standingOf(own, {
+      refusal: (claim) => this.#keepRefusal(service, claim),
+      isOnProbation: (node) => this.#nodes.get(node)?.isOnProbation === true,
+    })
     const id = slotId(service.id, slot)
     if (standing.kind === 'held') {
       service.settledForWriting().set(id, standing)

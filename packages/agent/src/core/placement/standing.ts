@@ -21,31 +21,36 @@ interface Holding {
   /** Decides between nodes: the incumbent is who has held the slot from the earliest attempt on. */
   readonly first: Claim
   readonly refusal: Refusal | undefined
+  readonly isOnProbation: boolean
+  readonly runs: boolean
+}
+
+interface Judge {
+  /** Why the claim's node must give its slot up. */
+  readonly refusal: (claim: Claim) => Refusal | undefined
+  readonly isOnProbation: (node: NodeId) => boolean
 }
 
 const none: readonly never[] = []
 
 /**
- * Who of the claims' nodes keeps the slot: those that pass before those that do not, then the lowest attempt, then
- * the task id. A holder that must go and a later claim that may stay are a move under way.
+ * Who of the claims' nodes keeps the slot: those that pass before those that do not, then the lowest attempt, then the
+ * task id. Once a node runs the slot that is not on probation, those that are come last. A holder that must go and a later claim that may stay are a move under way.
  */
-export function standingOf(
-  claims: readonly Claim[],
-  refusal: (claim: Claim) => Refusal | undefined,
-): Standing {
+export function standingOf(claims: readonly Claim[], judge: Judge): Standing {
   const [only] = claims
   if (only === undefined) return { kind: 'vacant' }
   if (claims.length === 1) {
-    const because = refusal(only)
+    const because = judge.refusal(only)
     if (because === undefined) return { kind: 'held', holder: only, losers: none }
     return { kind: 'leaving', holder: only, successor: undefined, losers: none, because }
   }
-  const holdings = holdingsOf(claims, refusal)
+  const holdings = holdingsOf(claims, judge)
   const staying = holdings.find((holding) => holding.refusal === undefined)
   const going = holdings.find((holding) => holding.refusal !== undefined)
   const losers = (...kept: readonly (Holding | undefined)[]): readonly Claim[] =>
     holdings.filter((holding) => !kept.includes(holding)).flatMap((holding) => holding.claims)
-  if (going?.refusal === undefined || (staying && compareClaims(staying.first, going.first) < 0)) {
+  if (going?.refusal === undefined || (staying && holdings.indexOf(staying) < holdings.indexOf(going))) {
     return staying === undefined
       ? { kind: 'vacant' }
       : { kind: 'held', holder: staying.newest, losers: losers(staying) }
@@ -60,10 +65,7 @@ export function standingOf(
 }
 
 /** In the order in which they have a right to the slot. */
-function holdingsOf(
-  claims: readonly Claim[],
-  refusal: (claim: Claim) => Refusal | undefined,
-): readonly Holding[] {
+function holdingsOf(claims: readonly Claim[], judge: Judge): readonly Holding[] {
   const byNode = new Map<NodeId, Claim[]>()
   for (const claim of [...claims].sort(compareClaims)) {
     const others = byNode.get(claim.node)
@@ -75,9 +77,23 @@ function holdingsOf(
     const newest = newestFirst[0]
     const first = newestFirst.at(-1)
     if (newest === undefined || first === undefined) continue
-    holdings.push({ claims: newestFirst, newest, first, refusal: refusal(newest) })
+    holdings.push({
+      claims: newestFirst,
+      newest,
+      first,
+      refusal: judge.refusal(newest),
+      isOnProbation: judge.isOnProbation(newest.node),
+      runs: newestFirst.some(({ task }) => task.state === 'running'),
+    })
   }
-  return holdings
+  const isReplaced = holdings.some(
+    ({ isOnProbation, refusal, runs }) => !isOnProbation && refusal === undefined && runs,
+  )
+  if (!isReplaced) return holdings
+  return [
+    ...holdings.filter(({ isOnProbation }) => !isOnProbation),
+    ...holdings.filter(({ isOnProbation }) => isOnProbation),
+  ]
 }
 
 /** Lowest attempt, then task id; the node last, so that no two are equal. */
