@@ -155,26 +155,50 @@ function accusersIn(view: MembershipView): ReadonlyMap<NodeId, readonly NodeId[]
   return accusers
 }
 
+/** Some of the members. */
+interface Trusted {
+  has(node: NodeId): boolean
+}
+
 /**
  * Whose vouching counts: this node itself, whomever it watches and reaches, whomever these watch and reach, and so on.
  * The dead and the other side of a partition are not among them: that their records hold no alert means nothing.
  */
 function trustedBy(
-  { view, rings }: Look,
-  standing: ReadonlySet<NodeId>,
+  { view, rings, accusers }: Look,
+  standing: Standing,
   ownTargets: readonly NodeId[],
-): ReadonlySet<NodeId> {
-  const trusted = new Set<NodeId>([view.self])
-  // A Set's iterator sees what is added while it runs.
-  for (const observer of trusted) {
-    const targets = rings.targets.get(observer) ?? []
-    for (const target of observer === view.self ? [...targets, ...ownTargets] : targets) {
-      if (!standing.has(target) || trusted.has(target)) continue
-      const { kind } = sayOf(view, observer, target)
-      if (kind === 'vouches' || kind === 'probation') trusted.add(target)
+): Trusted {
+  const { nodes, placeOf, targetPlaces } = rings
+  const isTrusted = new Uint8Array(nodes.length)
+  const queue = new Uint32Array(nodes.length)
+  let queued = 0
+  const isAccused = new Uint8Array(nodes.length)
+  for (const target of accusers.keys()) isAccused[placeOf.get(target) ?? nodes.length] = 1
+  const reach = (observer: NodeId, place: number): void => {
+    const target = nodes[place]
+    if (target === undefined || isTrusted[place] === 1 || standing.isGone[place] === 1) return
+    if (isAccused[place] === 1 && !vouches(sayOf(view, observer, target))) return
+    isTrusted[place] = 1
+    queue[queued++] = place
+  }
+  const self = placeOf.get(view.self)
+  if (self !== undefined) {
+    isTrusted[self] = 1
+    queue[queued++] = self
+  }
+  for (const target of ownTargets) reach(view.self, placeOf.get(target) ?? nodes.length)
+  for (let next = 0; next < queued; next++) {
+    const observer = queue[next] ?? 0
+    for (const place of targetPlaces[observer] ?? []) {
+      if (isTrusted[place] !== 1) reach(nodes[observer] ?? view.self, place)
     }
   }
-  return trusted
+  return { has: (node) => node === view.self || isTrusted[placeOf.get(node) ?? nodes.length] === 1 }
+}
+
+function vouches({ kind }: Say): boolean {
+  return kind === 'vouches' || kind === 'probation'
 }
 
 function accuses({ kind }: Say): boolean {
@@ -189,8 +213,8 @@ function saysAbout(
   { view, rings, accusers, abstains }: Look,
   target: NodeId,
   round: {
-    readonly standing: ReadonlySet<NodeId>
-    readonly trusted: ReadonlySet<NodeId>
+    readonly standing: Standing
+    readonly trusted: Trusted
     readonly ownTargets: readonly NodeId[]
   },
 ): ReadonlyMap<NodeId, Say> {
@@ -210,6 +234,29 @@ function saysAbout(
   }
   if (abstains.has(target)) says.delete(self)
   return says
+}
+
+/** Members that have spoken and not fallen. */
+class Standing {
+  readonly isGone: Uint8Array
+  readonly #rings: Rings
+  #members: readonly NodeId[] | undefined
+
+  constructor(rings: Rings) {
+    this.#rings = rings
+    this.isGone = new Uint8Array(rings.nodes.length)
+  }
+  has(node: NodeId): boolean {
+    return this.isGone[this.#rings.placeOf.get(node) ?? this.isGone.length] === 0
+  }
+  delete(node: NodeId): void {
+    this.isGone[this.#rings.placeOf.get(node) ?? this.isGone.length] = 1
+    this.#members = undefined
+  }
+  get members(): readonly NodeId[] {
+    this.#members ??= this.#rings.nodes.filter((_, place) => this.isGone[place] === 0)
+    return this.#members
+  }
 }
 
 export interface Assessment {
@@ -241,14 +288,14 @@ export function assess(
   const accusers = accusersIn(view)
   if (accusers.size === 0) return { liveness, ring: spoken, isDisputed: false }
   const look: Look = { view, rings: ringsOf(spoken, observersPerNode), accusers, abstains }
-  const standing = new Set(spoken)
+  const standing = new Standing(look.rings)
   for (const target of accusers.keys()) {
     if (target === self || !standing.has(target) || !judgedBySelf(view, target)) continue
     standing.delete(target)
     liveness.set(target, { kind: 'down', observers: [self] })
   }
   for (;;) {
-    const ownTargets = ringsOf(standing, observersPerNode).targets.get(self) ?? []
+    const ownTargets = ringsOf(standing.members, observersPerNode).targets.get(self) ?? []
     const trusted = trustedBy(look, standing, ownTargets)
     const fallen: NodeId[] = []
     for (const target of accusers.keys()) {
@@ -262,7 +309,7 @@ export function assess(
       // Of itself a node believes the others only this, so that all have the same order of claims.
       const isSelf = isOnProbation(saysAbout(look, self, { standing, trusted, ownTargets }))
       if (isSelf && standing.has(self)) liveness.set(self, { kind: 'alive', isOnProbation: true })
-      return { liveness, ring: [...standing], isDisputed: true }
+      return { liveness, ring: standing.members, isDisputed: true }
     }
     for (const node of fallen) standing.delete(node)
   }

@@ -6,6 +6,11 @@ import type { NodeId } from '@moot/crdt-state'
  * and every node has the same number of observers. Integers only: the same on every machine.
  */
 export interface Rings {
+  /** By id; the numbers below are places in it. */
+  readonly nodes: readonly NodeId[]
+  readonly placeOf: ReadonlyMap<NodeId, number>
+  /** Whom each watches, by number: whole meshes are walked along these, many times a second while something is wrong. */
+  readonly targetPlaces: readonly Uint32Array[]
   readonly observers: ReadonlyMap<NodeId, readonly NodeId[]>
   readonly targets: ReadonlyMap<NodeId, readonly NodeId[]>
 }
@@ -28,7 +33,12 @@ function ringOrder(sorted: readonly NodeId[], ring: number): readonly NodeId[] {
     .map(({ node }) => node)
 }
 
-function build(sorted: readonly NodeId[], count: number): Rings {
+interface Edges {
+  readonly observers: ReadonlyMap<NodeId, readonly NodeId[]>
+  readonly targets: ReadonlyMap<NodeId, readonly NodeId[]>
+}
+
+function edgesOf(sorted: readonly NodeId[], count: number): Edges {
   const observers = new Map<NodeId, NodeId[]>(sorted.map((node) => [node, []]))
   const targets = new Map<NodeId, NodeId[]>(sorted.map((node) => [node, []]))
   const watch = (observer: NodeId, target: NodeId): void => {
@@ -55,6 +65,20 @@ function build(sorted: readonly NodeId[], count: number): Rings {
     }
   }
   return { observers, targets }
+}
+
+function build(nodes: readonly NodeId[], count: number): Rings {
+  const { observers, targets } = edgesOf(nodes, count)
+  const placeOf = new Map(nodes.map((node, place) => [node, place]))
+  const places = (of: readonly NodeId[]): Uint32Array =>
+    Uint32Array.from(of, (node) => placeOf.get(node) ?? 0)
+  return {
+    nodes,
+    placeOf,
+    targetPlaces: nodes.map((node) => places(targets.get(node) ?? [])),
+    observers,
+    targets,
+  }
 }
 
 interface Remembered {
