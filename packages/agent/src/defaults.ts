@@ -1,6 +1,6 @@
 /** Every number that a person might tune, with its reason. `Ms` = milliseconds. */
 export const defaults = {
-  /** Mesh port (TCP). 7420 is unassigned by IANA. */
+  /** Mesh port: TCP for connections, UDP for probes. 7420 is unassigned by IANA. */
   meshPort: 7420,
   /** After a claim, before the container starts: time for another node's earlier claim to arrive (gossip p99 is 142 ms at 50 nodes). */
   settleMs: 150,
@@ -183,6 +183,33 @@ export const defaults = {
   meshControlMaxBytes: 64 * 1024,
   /** Connections still open this long after `stop` are cut. */
   meshStopTimeoutMs: 1_000,
+  /** An agent whose main loop has not turned for so long hangs: far above what a busy host or a large sync takes. */
+  agentHungAfterMs: 10_000,
+  /** Answers to datagrams in a second: a member asks 2.5 times, twice as often while it is in doubt … */
+  datagramAnswersPerMember: 50,
+  /** … and four ask in ordinary times. So many take a fifth of a core. */
+  datagramAnswersMax: 2_000,
+  /** Datagrams that are looked at in a second, so that garbage costs 10 % of a core at most; beyond it the thread sleeps for so long at a time. */
+  datagramsReadMax: 5_000,
+  datagramRestMs: 10,
+  /** Own questions under way at once: far above `probeConcurrency`. */
+  datagramQuestionsMax: 256,
+  /** Addresses of one member that are asked at once: a host has more only where bridges have addresses of their own. */
+  datagramDoorsMax: 4,
+  /** So many questions in a row without an answer while the connection answers: UDP is blocked, and tried again after this. */
+  datagramMissesMax: 3,
+  datagramOffMs: 60_000,
+  /** The UDP port is taken, or its interface gone: how often it is tried again. */
+  datagramBindAgainMs: 60_000,
+  /** Bytes of datagrams that wait for the kernel: what would wait longer is late. */
+  datagramSendQueueMaxBytes: 64 * 1024,
+  /** The key of a member that asks is looked for this often at most, where it cannot be found. */
+  datagramWantAgainMs: 10_000,
+  /** A thread that ended is started again: soon at first, then doubling. */
+  datagramRestartFirstMs: 1_000,
+  datagramRestartMaxMs: 60_000,
+  /** Its heap, of which it uses 8 MB; a thread that reaches the limit may take the agent with it. */
+  datagramHeapMb: 32,
   /** One API request body other than image builds and loads. Docker's own limit for secrets is 500 KB. */
   maxBodyBytes: 4 * 1024 * 1024,
   /** A request body must have arrived whole by then (builds and loads, passed to the engine, excepted). */

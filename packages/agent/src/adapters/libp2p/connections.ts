@@ -5,11 +5,13 @@ import type { Libp2p } from 'libp2p'
 import type { Defaults } from '../../defaults.ts'
 import { PeerRefusedError, PeerUnreachableError } from '../../ports/mesh.errors.ts'
 import type { Gate } from '../../ports/mesh.ts'
-import { dialable, hostAndPort } from './address.ts'
+import { dialable, hostAndPort, peerIn } from './address.ts'
 import { toError, within } from './channel.ts'
+import { doorsFor } from './datagram/doors.ts'
+import type { Door } from './datagram/messages.ts'
 import { dialTargets } from './dial-targets.ts'
 import { Dialer } from './dialer.ts'
-import { nodeOf } from './identity.ts'
+import { nodeOf, rawKeyOf } from './identity.ts'
 import { controlVersion, Link } from './link.ts'
 import type { LinkHost } from './link.ts'
 import { Links } from './links.ts'
@@ -186,6 +188,27 @@ export class Connections {
     const used = link?.connection.direction === 'outbound' ? [link.connection.remoteAddr.toString()] : []
     const addresses = used.length > 0 ? used : this.addressesOf(node)
     return addresses.map(hostAndPort).filter((door) => door !== undefined)
+  }
+  datagramDoorsOf(node: NodeId): readonly Door[] {
+    const connection = this.links.best(node)?.connection
+    const remote = connection === undefined ? undefined : hostAndPort(connection.remoteAddr.toString())
+    const used =
+      connection === undefined || remote === undefined
+        ? undefined
+        : { ...remote, direction: connection.direction }
+    return doorsFor(
+      used,
+      this.addressesOf(node)
+        .map(hostAndPort)
+        .filter((door) => door !== undefined),
+    )
+  }
+  /** The key behind its id, which the connection has proved or its addresses name. */
+  publicKeyOf(node: NodeId): Uint8Array | undefined {
+    const connected = this.links.best(node)?.connection.remotePeer
+    const peers = connected === undefined ? this.addressesOf(node).map(peerIn) : [connected]
+    const found = peers.find((peer) => peer !== undefined && nodeOf(peer) === node)
+    return found === undefined ? undefined : rawKeyOf(found)
   }
   kick(node: NodeId): void {
     this.#dialer.kick(node)

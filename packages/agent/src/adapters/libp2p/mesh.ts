@@ -18,6 +18,7 @@ import { advertised, hostAndPort, isOwn, tcpMultiaddr } from './address.ts'
 import { Channel, toError, within } from './channel.ts'
 import { Connections } from './connections.ts'
 import { controlProtocol, helloAddressesMax } from './control.ts'
+import { Datagrams } from './datagram/datagrams.ts'
 import { Exchange, joinProtocol, requestProtocol, streamProtocol } from './exchange.ts'
 import { gossipServices, startGossip } from './gossip.ts'
 import type { Gossip } from './gossip.ts'
@@ -55,6 +56,9 @@ class Libp2pMesh implements Mesh {
   readonly #peerId: PeerId
   readonly #connections: Connections
   readonly #exchange: Exchange
+  readonly #datagrams: Datagrams
+  /** Members that did not answer their last probe. */
+  readonly #missed = new Set<NodeId>()
   readonly #peerListeners = new Set<(event: PeerEvent) => void>()
   readonly #gossipListeners = new Map<Topic, Set<(from: NodeId, payload: Uint8Array) => void>>()
   readonly #farewellListeners = new Set<(from: NodeId, removal: Uint8Array) => void>()
@@ -79,6 +83,13 @@ class Libp2pMesh implements Mesh {
       changed: (event) => this.#each(this.#peerListeners, (listener) => listener(event)),
       farewell: (from, removal) => this.#each(this.#farewellListeners, (listener) => listener(from, removal)),
       accepted: (connection) => this.#gossipOver(connection),
+    })
+    this.#datagrams = new Datagrams({
+      ...options,
+      self: this.self,
+      isMember: (node) => options.gate.member(node),
+      publicKeyOf: (node) => this.#connections.publicKeyOf(node),
+      doorsOf: (node) => this.#connections.datagramDoorsOf(node),
     })
     // A wrong address to advertise is told now, not when the first peer cannot find us.
     this.addresses()
@@ -110,6 +121,7 @@ class Libp2pMesh implements Mesh {
       }
     }
     this.#stopPulse = startPulse(this.#connections.links, this.#settings)
+    this.#datagrams.start({ host: listen.host, port: this.#ownPort() ?? listen.port })
   }
   async #run(node: Libp2p): Promise<void> {
     const { meshRequestsPerPeer, meshStreamsPerPeer, meshControlMaxBytes } = this.#settings
@@ -150,6 +162,7 @@ class Libp2pMesh implements Mesh {
   }
   async #stop(): Promise<void> {
     this.#stopPulse()
+    await this.#datagrams.stop()
     await this.#connections.stop()
     const signal = AbortSignal.timeout(this.#settings.meshStopTimeoutMs)
     await within(Promise.resolve(this.#node?.stop()), signal, () => undefined).catch((error: unknown) =>
@@ -182,6 +195,8 @@ class Libp2pMesh implements Mesh {
   }
   setMembers(members: ReadonlyMap<NodeId, readonly string[]>): void {
     this.#connections.setMembers(members)
+    this.#datagrams.setMembers(members.keys())
+    for (const node of this.#missed) if (!members.has(node)) this.#missed.delete(node)
   }
   onPeer(listener: (event: PeerEvent) => void): () => void {
     this.#peerListeners.add(listener)
@@ -253,14 +268,22 @@ class Libp2pMesh implements Mesh {
     const { links } = this.#connections
     const result = await probeNode({
       timeoutMs,
-      link: links.best(node),
+      question: this.#datagrams.ask(node, timeoutMs),
+      hungAfterMs: this.#settings.agentHungAfterMs,
+      link: () => links.best(node),
       // Only those of another host: an engine's bridge has the same address on each.
       doors: () =>
         this.#connections.doorsOf(node).filter(({ host, port }) => !isOwn(host, port, this.#ownPort() ?? 0)),
       connect: (signal) => this.#connections.connect(node, signal),
       connectionsDead: () => this.#closeDead(node, 0),
     })
-    if (result.kind !== 'answered') this.#closeDead(node, this.#settings.meshDeadAfterMs)
+    if (result.kind !== 'answered') {
+      this.#missed.add(node)
+      this.#closeDead(node, this.#settings.meshDeadAfterMs)
+    } else if (this.#missed.delete(node) && !links.isPeer(node)) {
+      // It is back, and a datagram makes no connection: the dialler need not wait for its time.
+      this.#connections.kick(node)
+    }
     return result
   }
   quietMs(node: NodeId): number | undefined {

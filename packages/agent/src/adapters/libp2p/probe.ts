@@ -1,11 +1,17 @@
+import { setImmediate } from 'node:timers/promises'
 import type { ProbeResult } from '../../ports/mesh.ts'
+import type { Question } from './datagram/datagrams.ts'
 import { knockAny } from './knock.ts'
 import type { Link } from './link.ts'
 
 interface ProbeContext {
   readonly timeoutMs: number
+  /** What it was asked by datagram, if that is possible now. */
+  readonly question: Question | undefined
+  /** An agent whose main loop has not turned for so long hangs. */
+  readonly hungAfterMs: number
   /** The accepted connection to it, if there is one. */
-  readonly link: Link | undefined
+  link(): Link | undefined
   /** Where its mesh port should be. Asked for only when the kernel must be asked: it reads the network interfaces. */
   doors(): readonly { readonly host: string; readonly port: number }[]
   /** An accepted connection, made now. */
@@ -14,18 +20,64 @@ interface ProbeContext {
   connectionsDead(): void
 }
 
-/** An answer within this part of the time needs no second opinion from the kernel of the other host. */
+/** An answer within this part of the time needs no second opinion: of the connection, or of the other host's kernel. */
 const patience = 1 / 3
 
 /**
- * Is its agent there (`answered`), only its host (`refused`), or nothing (`silent`)? Asks over the connection; when
- * no answer comes soon, or there is no connection, the host's kernel is asked by a TCP connect: a stopped agent's
- * host still accepts or refuses it, a host that is off does neither.
+ * Is its agent there (`answered`), only its host (`refused`), or nothing (`silent`)? Datagrams are answered by a thread
+ * of their own, however busy the agent is; where no answer comes soon, the connection is asked as well.
  */
-export function probeNode(context: ProbeContext): Promise<ProbeResult> {
-  const { timeoutMs, link } = context
-  const startMs = performance.now()
+export async function probeNode(context: ProbeContext): Promise<ProbeResult> {
+  const { question, timeoutMs } = context
   const over = new AbortController()
+  try {
+    if (question === undefined) return await probeByConnection(context, timeoutMs, over)
+    return await probeBothWays(context, question, over)
+  } finally {
+    over.abort(new Error('the probe is over'))
+  }
+}
+
+async function probeBothWays(
+  context: ProbeContext,
+  question: Question,
+  over: AbortController,
+): Promise<ProbeResult> {
+  const { timeoutMs, hungAfterMs } = context
+  const startMs = performance.now()
+  const byDatagram = question.answer.then((answer): ProbeResult | undefined => {
+    if (answer === undefined) return undefined
+    if (answer.ageMs >= hungAfterMs) return { kind: 'refused' }
+    return { kind: 'answered', roundTripMs: answer.roundTripMs }
+  })
+  const early = await Promise.race([byDatagram, pause(timeoutMs * patience, over.signal).then(whatHasCome)])
+  if (early !== undefined) return early
+  const leftMs = Math.max(0, timeoutMs - (performance.now() - startMs))
+  const byConnection = probeByConnection(context, leftMs, over).then((result) => {
+    if (result.kind === 'answered') question.connectionAnswered()
+    return result
+  })
+  const result = await Promise.race([byDatagram.then((found) => found ?? byConnection), byConnection])
+  if (result.kind === 'answered') return result
+  return (await Promise.race([byDatagram, whatHasCome()])) ?? result
+}
+
+/** After a pause that was too long, since this process was held up, an answer may lie there and not be read yet. */
+async function whatHasCome(): Promise<undefined> {
+  await setImmediate()
+}
+
+/**
+ * Asks over the connection; when no answer comes soon, or there is no connection, the host's kernel is asked by a TCP
+ * connect: a stopped agent's host still accepts or refuses it, a host that is off does neither.
+ */
+function probeByConnection(
+  context: ProbeContext,
+  timeoutMs: number,
+  over: AbortController,
+): Promise<ProbeResult> {
+  const link = context.link()
+  const startMs = performance.now()
   const timer = setTimeout(() => over.abort(new Error('no answer in time')), timeoutMs)
   const answered = (async (): Promise<ProbeResult> => {
     const roundTripMs = await (link ?? (await context.connect(over.signal))).ping(over.signal)
@@ -45,10 +97,7 @@ export function probeNode(context: ProbeContext): Promise<ProbeResult> {
     await pause(startMs + timeoutMs - performance.now(), over.signal)
     return { kind: kernel === 'open' ? 'refused' : 'silent' }
   }
-  return Promise.race([answered.catch(() => never), secondOpinion()]).finally(() => {
-    clearTimeout(timer)
-    over.abort(new Error('the probe is over'))
-  })
+  return Promise.race([answered.catch(() => never), secondOpinion()]).finally(() => clearTimeout(timer))
 }
 
 const never = new Promise<never>(() => undefined)
