@@ -127,9 +127,10 @@ export interface Alert {
    * - `judged`: silent, and this observer's view judged it down: its records up to this version are void.
    * - `returned`: reached again; only its records newer than this version count. Removed after a while. A node says
    *   it of itself to answer an alert: its record is newer than the accused one from then on.
-   * - `probation`: as `returned`, and it was away for so long or so often that nothing is built on it for a while.
    */
-  readonly evidence: 'suspected' | 'silent' | 'refused' | 'judged' | 'returned' | 'probation'
+  readonly evidence: 'suspected' | 'silent' | 'refused' | 'judged' | 'returned'
+  /** It came back after it was away for so long or so often that nothing is built on it for a while, whatever else is said. */
+  readonly probation?: true
   /** The last version of the target's record that the observer had. */
   readonly epoch: number
   readonly seq: number

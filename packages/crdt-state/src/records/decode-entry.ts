@@ -79,7 +79,8 @@ const taskSchema = z.looseObject({
 
 const alertSchema = z.looseObject({
   target: id,
-  evidence: z.enum(['suspected', 'refused', 'silent', 'judged', 'returned', 'probation']),
+  evidence: z.enum(['suspected', 'refused', 'silent', 'judged', 'returned']),
+  probation: z.literal(true).optional(),
   epoch: count,
   seq: count,
   sinceMs: count,

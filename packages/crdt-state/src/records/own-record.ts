@@ -293,7 +293,7 @@ export class OwnRecord {
 function outlivesRestart(key: string, text: string): boolean {
   const entry = decodeEntry(key, text)
   if (!key.startsWith('alert/')) return true
-  return entry?.kind === 'alert' && ['judged', 'returned', 'probation'].includes(entry.value.evidence)
+  return entry?.kind === 'alert' && (entry.value.evidence === 'judged' || entry.value.evidence === 'returned')
 }
 
 /** What the disk lost of this record; `adopted` is the version of the peer's copy that gave it back. */

@@ -100,7 +100,6 @@ const alert: fc.Arbitrary<Alert> = fc.record({
     'refused' as const,
     'judged' as const,
     'returned' as const,
-    'probation' as const,
   ),
   epoch: amount,
   seq: amount,

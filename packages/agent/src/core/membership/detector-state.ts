@@ -121,7 +121,9 @@ export class Draft {
     const record = view.records.get(target)
     if (record === undefined) return
     const { epoch, seq } = record
-    this.put({ target, evidence, epoch, seq, sinceMs: this.alerts.get(target)?.sinceMs ?? this.at.wallMs })
+    const before = this.alerts.get(target)
+    const probation = before?.probation === true ? ({ probation: true } as const) : {}
+    this.put({ target, evidence, ...probation, epoch, seq, sinceMs: before?.sinceMs ?? this.at.wallMs })
   }
   put(alert: Alert): void {
     this.alerts.set(alert.target, alert)

@@ -1,4 +1,4 @@
-import type { NodeId, NodeRecord } from '@moot/crdt-state'
+import type { Alert, NodeId, NodeRecord } from '@moot/crdt-state'
 import { describe, expect, it } from 'vitest'
 import { defaults } from '../../defaults.ts'
 import { type DetectorInput, type DetectorState, type ProbeOutcome, startDetector } from './detector-state.ts'
@@ -40,7 +40,7 @@ function detector(self: string, start: readonly NodeRecord[], word: WitnessWord 
       if (alert === undefined) alerts.delete(target)
       else alerts.set(target, alert)
       written.push(
-        alert === undefined ? `-${target}` : `${target} ${alert.evidence} ${alert.epoch}.${alert.seq}`,
+        alert === undefined ? `-${target}` : `${target} ${wordOf(alert)} ${alert.epoch}.${alert.seq}`,
       )
     }
     records.set(node(self), { ...own, seq: own.seq + 1, alerts })
@@ -89,6 +89,8 @@ function detector(self: string, start: readonly NodeRecord[], word: WitnessWord 
   }
 }
 
+const wordOf = ({ evidence, probation }: Alert): string =>
+  evidence === 'returned' && probation === true ? 'probation' : evidence
 const abc = (): NodeRecord[] => [recordOf('a'), recordOf('b', [], 5), recordOf('c')]
 /** From an answer until the next probe has found nothing for long enough. */
 const untilSuspectedMs = defaults.probeIntervalMs + defaults.suspectAfterProbes * defaults.probeTimeoutMinMs

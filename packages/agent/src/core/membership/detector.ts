@@ -1,5 +1,5 @@
 import { type Alert, type NodeId, recordKey } from '@moot/crdt-state'
-import { assess, isInForce, isMark, isNewer, type MembershipView } from './liveness.ts'
+import { assess, isInForce, isNewer, type MembershipView } from './liveness.ts'
 import { onceMore, pauseAfter } from './flaps.ts'
 import {
   type AlertChanges,
@@ -64,7 +64,7 @@ function onTick(
     }
   }
   const asks = lookAround(draft, state)
-  for (const [target, alert] of draft.alerts) if (isMark(alert)) endMark(draft, target)
+  for (const [target, alert] of draft.alerts) if (!isInForce(alert)) endMark(draft, target)
   return draft.finish(
     { lastTickMs: nowMs, distrustedBeforeMs: paused ? nowMs : state.distrustedBeforeMs },
     [...draft.ask(state.targets), ...asks.probe],
@@ -150,7 +150,7 @@ function onWitness(
 function endMark(draft: Draft, target: NodeId): void {
   const { settings, at, before } = draft
   const { returnedAtMs, troubleAtMs, returns } = draft.watch(target)
-  const isProbation = draft.alerts.get(target)?.evidence === 'probation'
+  const isProbation = draft.alerts.get(target)?.probation === true
   const keepMs = isProbation
     ? Math.min(settings.returnedKeepMs * 2 ** Math.max(0, returns.count - 1), settings.probationMaxMs)
     : settings.returnedKeepMs
@@ -286,7 +286,8 @@ function withdrawIfReturned(draft: Draft, view: MembershipView, target: NodeId):
     // Said before this agent started: long ago, for all that is known.
     const wasLong = saidSilentAtMs === undefined || nowMs - saidSilentAtMs >= settings.probationAfterMs
     // The version stays: whoever has only that old record must not count it.
-    const next = { ...alert, evidence: wasLong || after.count > 1 ? 'probation' : 'returned' } as const
+    const isProbation = wasLong || after.count > 1
+    const next: Alert = { ...alert, evidence: 'returned', ...(isProbation && { probation: true }) }
     draft.update(target, { returnedAtMs: nowMs, returns: after, mark: next })
     draft.put(next)
   }

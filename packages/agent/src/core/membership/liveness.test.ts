@@ -36,13 +36,11 @@ describe('liveness', () => {
     expect(kinds('a', cluster('abcde', says('bcd')))['e']).toBe('down')
   })
 
+  const probation: Alert = { ...about('e', 'returned', 1), probation: true }
+
   it('is on probation by the word of as many as vouch without it, and knows it itself', () => {
     const says = (who: string, seq: number) =>
-      cluster(
-        'abcde',
-        Object.fromEntries(letters(who).map((name) => [name, [about('e', 'probation', 1)]])),
-        seq,
-      )
+      cluster('abcde', Object.fromEntries(letters(who).map((name) => [name, [probation]])), seq)
     const seen = (self: string, who: string) => livenessOf(viewOf(self, says(who, 2))).get(node('e'))
     for (const self of ['a', 'd', 'e']) {
       expect(seen(self, 'a')).toEqual({ kind: 'alive' })
@@ -55,8 +53,8 @@ describe('liveness', () => {
 
   it('on probation is suspected like any other', () => {
     const doubts = {
-      a: [about('e', 'probation', 1)],
-      b: [about('e', 'probation', 1)],
+      a: [probation],
+      b: [probation],
       c: [about('e', 'silent', 2)],
     }
     expect(livenessOf(viewOf('a', cluster('abcde', doubts, 2))).get(node('e'))).toEqual({

@@ -33,17 +33,13 @@ export interface MembershipView {
   readonly records: ReadonlyMap<NodeId, NodeRecord>
 }
 
-/** What an observer's record says of a target. `stale`: the target has published since, so that the alert may be past. */
-type Say =
-  | { readonly kind: 'vouches' }
-  /** It vouches, for one that has only just come back. */
-  | { readonly kind: 'probation' }
-  /** It has missed some answers: no traffic there, and no verdict yet. */
-  | { readonly kind: 'suspects' }
-  | Accusation
-interface Accusation {
-  readonly kind: 'silent' | 'refused'
+/** What an observer's record says of a target. */
+interface Say {
+  /** `suspects`: it has missed some answers: no traffic there, and no verdict yet. */
+  readonly kind: 'vouches' | 'suspects' | 'silent' | 'refused'
+  /** The target has published since, so that the alert may be past. */
   readonly stale: boolean
+  readonly isProbation: boolean
 }
 
 interface Version {
@@ -58,32 +54,27 @@ export function isNewer(a: Version, b: Version): boolean {
 
 /** Does this alert say that its writer cannot reach the target now? */
 export function isInForce(alert: Alert | undefined): boolean {
-  return alert !== undefined && !isMark(alert)
-}
-
-/** Does it say that its writer reaches the target again? */
-export function isMark({ evidence }: Alert): boolean {
-  return evidence === 'returned' || evidence === 'probation'
+  return alert !== undefined && alert.evidence !== 'returned'
 }
 
 function sayOf(view: MembershipView, observer: NodeId, target: NodeId): Say {
   const alert = view.records.get(observer)?.alerts.get(target)
   const record = view.records.get(target)
-  if (alert === undefined || record === undefined) return { kind: 'vouches' }
+  if (alert === undefined || record === undefined)
+    return { kind: 'vouches', stale: false, isProbation: false }
   const stale = isNewer(record, alert)
+  const isProbation = alert.probation === true
   switch (alert.evidence) {
     // Whoever has only the record from before the return still has nothing that counts.
     case 'returned':
-      return stale ? { kind: 'vouches' } : { kind: 'silent', stale: false }
-    case 'probation':
-      return stale ? { kind: 'probation' } : { kind: 'silent', stale: false }
+      return { kind: stale ? 'vouches' : 'silent', stale: false, isProbation }
     case 'suspected':
-      return { kind: 'suspects' }
+      return { kind: 'suspects', stale, isProbation }
     case 'refused':
-      return { kind: 'refused', stale }
+      return { kind: 'refused', stale, isProbation }
     case 'silent':
     case 'judged':
-      return { kind: 'silent', stale }
+      return { kind: 'silent', stale, isProbation }
   }
 }
 
@@ -92,7 +83,7 @@ function judgedBySelf(view: MembershipView, target: NodeId): boolean {
   const alert = view.records.get(view.self)?.alerts.get(target)
   const record = view.records.get(target)
   if (alert === undefined || record === undefined || isNewer(record, alert)) return false
-  return alert.evidence === 'judged' || isMark(alert)
+  return alert.evidence === 'judged' || alert.evidence === 'returned'
 }
 
 /**
@@ -102,15 +93,13 @@ function judgedBySelf(view: MembershipView, target: NodeId): boolean {
  * observer proves that the host lives: `down` takes more silent ones than vouching and refused ones together.
  */
 function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
-  const accusing = [...says.values()].filter(
-    (say): say is Accusation => say.kind === 'silent' || say.kind === 'refused',
-  )
+  const accusing = [...says.values()].filter(accuses)
   const vouches = says.size - accusing.length
   const counted = accusing.filter((say) => vouches === 0 || !say.stale)
   const silent = counted.filter((say) => say.kind === 'silent').length
   const refused = counted.length - silent
   const observers = [...says]
-    .filter(([, { kind }]) => kind !== 'vouches' && kind !== 'probation')
+    .filter(([, { kind }]) => kind !== 'vouches')
     .map(([observer]) => observer)
     .toSorted()
   if (silent > vouches + refused) return { kind: 'down', observers }
@@ -121,13 +110,11 @@ function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
     : { kind: 'suspect', observers, ...probation }
 }
 
-/** At least as many say so as vouch without it. */
+/** At least as many say so as reach it and do not. */
 function isOnProbation(says: ReadonlyMap<NodeId, Say>): boolean {
-  const kinds = [...says.values()].map(({ kind }) => kind)
-  const probation = kinds.filter((kind) => kind === 'probation').length
-  return (
-    probation > 0 && probation >= kinds.filter((kind) => kind === 'vouches' || kind === 'suspects').length
-  )
+  const all = [...says.values()]
+  const sayingSo = all.filter(({ isProbation }) => isProbation).length
+  return sayingSo > 0 && sayingSo >= all.filter((say) => !say.isProbation && !accuses(say)).length
 }
 
 /** One look at a view: what is the same for every round of `assess`. */
@@ -135,10 +122,14 @@ interface Look {
   readonly view: MembershipView
   /** Of all members that have spoken: the same for everybody who has the same records. */
   readonly rings: Rings
-  /** Whoever says or suspects that the target cannot be reached, whether it is on the rings to watch it or not. */
+  /** Whoever says something other than good of the target, whether it is on the rings to watch it or not. */
   readonly accusers: ReadonlyMap<NodeId, readonly NodeId[]>
   /** What `self` says nothing about, since it has not heard for itself yet. */
   readonly abstains: ReadonlySet<NodeId>
+}
+
+function saysNothing({ kind, isProbation }: Say): boolean {
+  return kind === 'vouches' && !isProbation
 }
 
 function accusersIn(view: MembershipView): ReadonlyMap<NodeId, readonly NodeId[]> {
@@ -146,7 +137,7 @@ function accusersIn(view: MembershipView): ReadonlyMap<NodeId, readonly NodeId[]
   for (const [observer, record] of view.records) {
     if (!view.nodes.has(observer)) continue
     for (const target of record.alerts.keys()) {
-      if (target === observer || sayOf(view, observer, target).kind === 'vouches') continue
+      if (target === observer || saysNothing(sayOf(view, observer, target))) continue
       const known = accusers.get(target)
       if (known === undefined) accusers.set(target, [observer])
       else known.push(observer)
@@ -178,7 +169,7 @@ function trustedBy(
   const reach = (observer: NodeId, place: number): void => {
     const target = nodes[place]
     if (target === undefined || isTrusted[place] === 1 || standing.isGone[place] === 1) return
-    if (isAccused[place] === 1 && !vouches(sayOf(view, observer, target))) return
+    if (isAccused[place] === 1 && sayOf(view, observer, target).kind !== 'vouches') return
     isTrusted[place] = 1
     queue[queued++] = place
   }
@@ -197,10 +188,6 @@ function trustedBy(
   return { has: (node) => node === view.self || isTrusted[placeOf.get(node) ?? nodes.length] === 1 }
 }
 
-function vouches({ kind }: Say): boolean {
-  return kind === 'vouches' || kind === 'probation'
-}
-
 function accuses({ kind }: Say): boolean {
   return kind === 'silent' || kind === 'refused'
 }
@@ -215,14 +202,11 @@ function saysAbout(
   round: {
     readonly standing: Standing
     readonly trusted: Trusted
-    readonly ownTargets: readonly NodeId[]
   },
 ): ReadonlyMap<NodeId, Say> {
   const { self } = view
   const says = new Map<NodeId, Say>()
-  const watching = [...(rings.observers.get(target) ?? [])]
-  if (round.ownTargets.includes(target)) watching.push(self)
-  for (const observer of watching) {
+  for (const observer of rings.observers.get(target) ?? []) {
     if (round.trusted.has(observer)) says.set(observer, sayOf(view, observer, target))
   }
   for (const accuser of accusers.get(target) ?? []) {
@@ -300,14 +284,14 @@ export function assess(
     const fallen: NodeId[] = []
     for (const target of accusers.keys()) {
       if (target === self || !standing.has(target)) continue
-      const found = verdict(saysAbout(look, target, { standing, trusted, ownTargets }))
+      const found = verdict(saysAbout(look, target, { standing, trusted }))
       liveness.set(target, found)
       if (found.kind === 'down' || found.kind === 'agent-down') fallen.push(target)
     }
     // Each further round has fewer nodes standing, so the loop ends.
     if (fallen.length === 0) {
       // Of itself a node believes the others only this, so that all have the same order of claims.
-      const isSelf = isOnProbation(saysAbout(look, self, { standing, trusted, ownTargets }))
+      const isSelf = isOnProbation(saysAbout(look, self, { standing, trusted }))
       if (isSelf && standing.has(self)) liveness.set(self, { kind: 'alive', isOnProbation: true })
       return { liveness, ring: standing.members, isDisputed: true }
     }

@@ -37,7 +37,7 @@ export interface Watch {
   /** When this node said that it was silent. */
   readonly saidSilentAtMs: number | undefined
   readonly returnedAtMs: number
-  /** `returned` or `probation` as it was said first, which stands for a while whatever is said in between. */
+  /** `returned` as it was said first, which stands for a while whatever is said in between. */
   readonly mark: Alert | undefined
   readonly suspicions: Flaps
   readonly refusals: Flaps

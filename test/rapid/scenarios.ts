@@ -1,0 +1,130 @@
+import type { Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
+import { DetectorMesh, type Fault, isOnProbation, type Verdict } from './mesh.ts'
+
+/** What one scenario of the Rapid paper (Suresh et al., ATC '18, section 7) came to, as all who look on saw it. */
+export interface Outcome {
+  readonly scenario: string
+  readonly nodes: number
+  /** Healthy nodes that a healthy one gave up, even for an instant: pairs. */
+  readonly healthyEvicted: number
+  /** What those who are ill themselves did to healthy ones: pairs. */
+  readonly healthyEvictedByIll: number
+  /** Of the ill: how many were given up by anybody, and how often at most by one who looked on. */
+  readonly illEvicted: number
+  readonly evictionsOfOneMax: number
+  /** The most decisions in which one node took all of the crashed out. */
+  readonly decisionsMax: number
+  /** From the fault until the last who looks on had decided, ms. */
+  readonly decidedAfterMs: number
+  /** Records published in the last minute, by all together. */
+  readonly publishedInLastMinute: number
+  readonly outBytesPerSecond: number
+}
+
+export interface Scenario {
+  readonly name: string
+  readonly nodes: number
+  readonly ill: readonly number[]
+  readonly fault?: Fault
+  /** Then the ill lose their power. */
+  readonly crashAtMs?: number
+  /** Agents that nobody has ever heard start within so many ms. */
+  readonly bootstrapMs?: number
+  readonly forMs: number
+}
+
+const lastMs = 60_000
+const beginMs = 10_000
+
+/** Every 100th node or so, on no pattern that the rings could share. */
+function someOf(nodes: number, share: number): readonly number[] {
+  const count = Math.max(1, Math.round(nodes * share))
+  return Array.from({ length: count }, (_, index) => (index * 7919 + 3) % nodes)
+}
+
+export function scenarios(nodes: number): readonly Scenario[] {
+  const one = someOf(nodes, 0.01)
+  const never = (): number => 0
+  const lossy = (nowMs: number): number => (nowMs < beginMs ? 0 : 0.8)
+  /** Everything for 20 s, nothing for 20 s. */
+  const flips = (nowMs: number): number => (nowMs >= beginMs && (nowMs - beginMs) % 40_000 < 20_000 ? 1 : 0)
+  const faulty = (name: string, fault: Partial<Fault>): Scenario => ({
+    name,
+    nodes,
+    ill: one,
+    fault: { ingress: never, egress: never, ...fault },
+    forMs: 300_000,
+  })
+  return [
+    { name: 'bootstrap', nodes, ill: [], bootstrapMs: 5_000, forMs: 90_000 },
+    { name: '10 crash at once', nodes, ill: someOf(nodes, 10 / nodes), crashAtMs: beginMs, forMs: 90_000 },
+    faulty('1 % lose all that comes in, every other 20 s', { ingress: flips }),
+    faulty('1 % lose all that goes out, every other 20 s', { egress: flips }),
+    faulty('1 % lose 80 % of what comes in', { ingress: lossy }),
+    faulty('1 % lose 80 % of what goes out', { egress: lossy }),
+  ]
+}
+
+export function play(
+  { name, nodes, ill, fault, crashAtMs, bootstrapMs, forMs }: Scenario,
+  seed: number,
+): Outcome {
+  const mesh = new DetectorMesh({
+    count: nodes,
+    seed,
+    watched: ill,
+    ...(fault !== undefined && { faults: new Map(ill.map((index) => [index, fault])) }),
+    ...(bootstrapMs !== undefined && {
+      isNew: true,
+      startsAtMs: (_, random) => random.between(0, bootstrapMs),
+    }),
+  })
+  mesh.pass(crashAtMs ?? beginMs)
+  if (crashAtMs !== undefined) for (const index of ill) mesh.kill(index)
+  mesh.pass(forMs - (crashAtMs ?? beginMs) - lastMs)
+  const published = mesh.published
+  mesh.takeTraffic(1)
+  mesh.pass(lastMs)
+  const outBytesPerSecond = mesh.takeTraffic(lastMs)
+  const isIll = new Set(ill.map((index) => mesh.agents[index]!.id))
+  const evictions = mesh.verdicts.filter(({ was, is }) => isInService(was) && isFallen(is))
+  const byHealthy = evictions.filter(({ by }) => !isIll.has(by))
+  const ofIll = byHealthy.filter(({ of }) => isIll.has(of))
+  const perPair = countsBy(ofIll, ({ by, of }) => `${by} ${of}`)
+  const decisions = new Map<string, Set<number>>()
+  for (const { by, atMs } of ofIll) decisions.set(by, (decisions.get(by) ?? new Set()).add(atMs))
+  const settledMs =
+    bootstrapMs === undefined
+      ? Math.max(crashAtMs ?? beginMs, ...ofIll.map(({ atMs }) => atMs)) - (crashAtMs ?? beginMs)
+      : Math.max(...mesh.verdicts.map(({ atMs }) => atMs)) - bootstrapMs
+  return {
+    scenario: name,
+    nodes,
+    healthyEvicted: byHealthy.length - ofIll.length,
+    healthyEvictedByIll: evictions.filter(({ by, of }) => isIll.has(by) && !isIll.has(of)).length,
+    illEvicted: new Set(ofIll.map(({ of }) => of)).size,
+    evictionsOfOneMax: Math.max(0, ...perPair.values()),
+    decisionsMax: Math.max(0, ...[...decisions.values()].map(({ size }) => size)),
+    decidedAfterMs: settledMs,
+    publishedInLastMinute: mesh.published - published,
+    outBytesPerSecond,
+  }
+}
+
+function isFallen({ kind }: Liveness): boolean {
+  return kind === 'down' || kind === 'agent-down'
+}
+
+/** Something is built on it: it holds its claims before all others. */
+function isInService(liveness: Liveness | undefined): boolean {
+  return (liveness?.kind === 'alive' || liveness?.kind === 'suspect') && !isOnProbation(liveness)
+}
+
+function countsBy(
+  verdicts: readonly Verdict[],
+  keyOf: (verdict: Verdict) => string,
+): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const verdict of verdicts) counts.set(keyOf(verdict), (counts.get(keyOf(verdict)) ?? 0) + 1)
+  return counts
+}
