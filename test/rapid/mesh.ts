@@ -41,7 +41,7 @@ export interface MeshOptions {
 /** Somebody's view of somebody, when it changed. */
 export interface Verdict {
   readonly atMs: number
-  readonly by: NodeId
+  readonly by: Agent
   readonly of: NodeId
   readonly was: Liveness | undefined
   readonly is: Liveness
@@ -59,7 +59,7 @@ const onlookers = 100
 /** Datagrams of 22 bytes, with the headers of UDP and IPv4. */
 const datagramBytes = 22 + 28
 
-interface Agent {
+export interface Agent {
   readonly index: number
   readonly id: NodeId
   readonly fault: Fault
@@ -70,6 +70,8 @@ interface Agent {
   /** Of the records that all share. */
   seen: { readonly version: number; readonly records: ReadonlyMap<NodeId, NodeRecord> }
   lookedAtMs: number
+  /** When its view of anybody last changed. */
+  changedAtMs: number
   isSending: boolean
   isAlive: boolean
 }
@@ -106,6 +108,7 @@ export class DetectorMesh {
       cut: firstCut,
       seen: this.#shared,
       lookedAtMs: -Infinity,
+      changedAtMs: 0,
       isSending: false,
       isAlive: true,
     }))
@@ -203,8 +206,12 @@ export class DetectorMesh {
     agent.cut = nextCut(agent.cut, { assessed, isCutOff: cutOff, nowMs }, defaults)
     for (const [of, is] of agent.cut.liveness) {
       const was = before.get(of)
-      if (was?.kind !== is.kind || isOnProbation(was) !== isOnProbation(is))
-        this.verdicts.push({ atMs: nowMs, by: agent.id, of, was, is })
+      if (was?.kind === is.kind && isOnProbation(was) === isOnProbation(is)) continue
+      agent.changedAtMs = nowMs
+      // A million times at a bootstrap.
+      if (is.kind === 'unknown' || (is.kind === 'alive' && (was === undefined || was.kind === 'unknown')))
+        continue
+      this.verdicts.push({ atMs: nowMs, by: agent, of, was, is })
     }
     const { lookAtMs } = agent.cut
     if (lookAtMs === undefined) return
