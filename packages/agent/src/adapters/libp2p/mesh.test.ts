@@ -1,64 +1,27 @@
-import { createServer, connect } from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Connection } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { generateIdentity } from '@moot/crdt-state'
-import type { Identity, NodeId } from '@moot/crdt-state'
-import { pino } from 'pino'
+import type { NodeId } from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
-import type { Defaults } from '../../defaults.ts'
 import type { Gate, Mesh } from '../../ports/mesh.ts'
-import { hostAndPort } from './address.ts'
 import { Channel } from './channel.ts'
 import { joinProtocol, requestProtocol, streamProtocol } from './exchange.ts'
 import { libp2pKey } from './identity.ts'
-import { createLibp2pMesh } from './mesh.ts'
+import { cleanups, cleanUp, meet, open, portOf, startMesh, throughGateway, until } from './mesh.testing.ts'
 import { createNode } from './node.ts'
 
-const open: Gate = {
-  member: () => true,
-  farewell: () => undefined,
-  introduction: () => undefined,
-  introduced: () => false,
-}
 /** First byte of an answer. */
 const refused = 2
 const echo = new TextEncoder().encode('echo')
 const soon = (): AbortSignal => AbortSignal.timeout(5_000)
 
-const cleanups: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
-})
+afterEach(cleanUp)
 
-async function startMesh(
-  options: {
-    identity?: Identity
-    gate?: Gate
-    port?: number
-    advertise?: string
-    clusterTag?: string
-    settings?: Partial<Defaults>
-  } = {},
-): Promise<Mesh> {
-  const mesh = createLibp2pMesh({
-    identity: options.identity ?? generateIdentity().identity,
-    listen: { host: '127.0.0.1', port: options.port ?? 0 },
-    advertise: options.advertise,
-    gate: options.gate ?? open,
-    clusterTag: options.clusterTag ?? 'test',
-    logger: pino({ level: 'silent' }),
-    gossip: true,
-    settings: { ...defaults, ...options.settings },
-  })
-  cleanups.push(() => mesh.stop())
-  await mesh.start()
-  mesh.onRequest('echo', (_, payload) => Promise.resolve(payload))
-  return mesh
-}
 /** As somebody who keeps to no rules: connected, and nothing said yet. */
 async function rawConnection(to: Mesh): Promise<Connection> {
   const node = await createNode({
@@ -72,89 +35,12 @@ async function rawConnection(to: Mesh): Promise<Connection> {
   await node.start()
   return node.dial(to.addresses().map((address) => multiaddr(address)))
 }
-function meet(a: Mesh, b: Mesh, addresses: readonly string[] = b.addresses()): Promise<void> {
-  const met = until(a, () => a.peers().has(b.self))
-  a.setMembers(new Map([[b.self, addresses]]))
-  return met
-}
-function until(mesh: Mesh, holds: () => boolean): Promise<void> {
-  return new Promise((resolve) => {
-    const check = (): void => {
-      if (!holds()) return
-      off()
-      resolve()
-    }
-    const off = mesh.onPeer(check)
-    check()
-  })
-}
-function portOf(mesh: Mesh): number {
-  return mesh.addresses().map(hostAndPort)[0]!.port
-}
 function closed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     socket.on('error', () => undefined).resume()
     if (socket.closed) resolve()
     else socket.once('close', () => resolve())
   })
-}
-
-/** A way to a mesh port that a test can freeze: like an agent that is stopped, whose kernel still accepts. */
-class Gateway {
-  #frozen = false
-  readonly #sockets = new Set<Socket>()
-  readonly #server: Server
-  constructor(target: number) {
-    this.#server = createServer((near) => {
-      this.#sockets.add(near)
-      near.on('error', () => undefined).on('close', () => this.#sockets.delete(near))
-      const far = connect(target, '127.0.0.1')
-      this.#sockets.add(far)
-      far.on('error', () => near.destroy()).on('close', () => this.#sockets.delete(far) && near.destroy())
-      near.on('close', () => far.destroy())
-      near.on('data', (data) => this.#frozen || far.write(data))
-      far.on('data', (data) => this.#frozen || near.write(data))
-    })
-  }
-  async open(): Promise<number> {
-    this.#server.listen(0, '127.0.0.1')
-    await once(this.#server, 'listening')
-    cleanups.push(() => this.close())
-    return (this.#server.address() as AddressInfo).port
-  }
-  freeze(frozen: boolean): void {
-    this.#frozen = frozen
-  }
-  openConnections(): number {
-    return this.#sockets.size / 2
-  }
-  /** Refuses from now on; open connections stay as they are. */
-  stopListening(): void {
-    this.#server.close()
-  }
-  close(): Promise<void> {
-    this.#server.close()
-    for (const socket of this.#sockets) socket.destroy()
-    return Promise.resolve()
-  }
-}
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-/** `a` reaches `b` through a gateway. */
-async function throughGateway(
-  settings: Partial<Defaults> = { meshDeadAfterMs: 300 },
-  identity = generateIdentity().identity,
-) {
-  const port = await freePort()
-  const gateway = new Gateway(port)
-  const a = await startMesh({ settings })
-  const b = await startMesh({ identity, port, advertise: `127.0.0.1:${await gateway.open()}` })
-  return { a, b, gateway }
 }
 
 describe('garbage on the mesh port', () => {

@@ -57,8 +57,8 @@ class Libp2pMesh implements Mesh {
   readonly #connections: Connections
   readonly #exchange: Exchange
   readonly #datagrams: Datagrams
-  /** Members that did not answer their last probe. */
-  readonly #missed = new Set<NodeId>()
+  /** When a probe of each member was last answered, whichever way, and whether one was missed since. */
+  readonly #probed = new Map<NodeId, { readonly answeredMs: number; readonly missed: boolean }>()
   readonly #peerListeners = new Set<(event: PeerEvent) => void>()
   readonly #gossipListeners = new Map<Topic, Set<(from: NodeId, payload: Uint8Array) => void>>()
   readonly #farewellListeners = new Set<(from: NodeId, removal: Uint8Array) => void>()
@@ -196,7 +196,7 @@ class Libp2pMesh implements Mesh {
   setMembers(members: ReadonlyMap<NodeId, readonly string[]>): void {
     this.#connections.setMembers(members)
     this.#datagrams.setMembers(members.keys())
-    for (const node of this.#missed) if (!members.has(node)) this.#missed.delete(node)
+    for (const node of this.#probed.keys()) if (!members.has(node)) this.#probed.delete(node)
   }
   onPeer(listener: (event: PeerEvent) => void): () => void {
     this.#peerListeners.add(listener)
@@ -277,12 +277,14 @@ class Libp2pMesh implements Mesh {
       connect: (signal) => this.#connections.connect(node, signal),
       connectionsDead: () => this.#closeDead(node, 0),
     })
-    if (result.kind !== 'answered') {
-      this.#missed.add(node)
-      this.#closeDead(node, this.#settings.meshDeadAfterMs)
-    } else if (this.#missed.delete(node) && !links.isPeer(node)) {
+    const before = this.#probed.get(node)
+    if (result.kind === 'answered') {
+      this.#probed.set(node, { answeredMs: performance.now(), missed: false })
       // It is back, and a datagram makes no connection: the dialler need not wait for its time.
-      this.#connections.kick(node)
+      if (before?.missed === true && !links.isPeer(node)) this.#connections.kick(node)
+    } else {
+      this.#probed.set(node, { answeredMs: before?.answeredMs ?? -Infinity, missed: true })
+      this.#closeDead(node, this.#settings.meshDeadAfterMs)
     }
     return result
   }
@@ -290,9 +292,12 @@ class Libp2pMesh implements Mesh {
     const link = this.#connections.links.best(node)
     return link === undefined ? undefined : performance.now() - link.lastHeardMs
   }
+  /** While datagrams are answered nothing goes over a connection but its pulse: its silence says something only after theirs. */
   #closeDead(node: NodeId, quietMs: number): void {
+    const sinceMs = performance.now() - quietMs
+    if ((this.#probed.get(node)?.answeredMs ?? -Infinity) > sinceMs) return
     for (const link of this.#connections.links.of(node)) {
-      if (link.state.kind === 'accepted' && performance.now() - link.lastHeardMs >= quietMs) {
+      if (link.state.kind === 'accepted' && link.lastHeardMs <= sinceMs) {
         link.close(new Error('it answers no probes'))
       }
     }

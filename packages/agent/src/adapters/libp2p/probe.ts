@@ -50,7 +50,7 @@ async function probeBothWays(
     if (answer.ageMs >= hungAfterMs) return { kind: 'refused' }
     return { kind: 'answered', roundTripMs: answer.roundTripMs }
   })
-  const early = await Promise.race([byDatagram, pause(timeoutMs * patience, over.signal).then(whatHasCome)])
+  const early = await Promise.race([byDatagram, pause(timeoutMs * patience, over.signal)])
   if (early !== undefined) return early
   const leftMs = Math.max(0, timeoutMs - (performance.now() - startMs))
   const byConnection = probeByConnection(context, leftMs, over).then((result) => {
@@ -59,12 +59,9 @@ async function probeBothWays(
   })
   const result = await Promise.race([byDatagram.then((found) => found ?? byConnection), byConnection])
   if (result.kind === 'answered') return result
-  return (await Promise.race([byDatagram, whatHasCome()])) ?? result
-}
-
-/** After a pause that was too long, since this process was held up, an answer may lie there and not be read yet. */
-async function whatHasCome(): Promise<undefined> {
+  // Where this process was held up until now, the thread's word may lie here and not be read yet.
   await setImmediate()
+  return (await Promise.race([byDatagram, Promise.resolve(undefined)])) ?? result
 }
 
 /**
@@ -103,13 +100,13 @@ function probeByConnection(
 const never = new Promise<never>(() => undefined)
 
 /** Until then, or until the signal: whichever comes first. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+function pause(ms: number, signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
     const timer = setTimeout(done, Math.max(0, ms))
     function done(): void {
       clearTimeout(timer)
       signal.removeEventListener('abort', done)
-      resolve()
+      resolve(undefined)
     }
     if (signal.aborted) done()
     else signal.addEventListener('abort', done, { once: true })
