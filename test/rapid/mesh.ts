@@ -9,6 +9,7 @@ import {
 import { stepDetector } from '../../packages/agent/src/core/membership/detector.ts'
 import { isCutOff } from '../../packages/agent/src/core/membership/island.ts'
 import {
+  isOnProbation,
   type Liveness,
   livenessOf,
   type MembershipView,
@@ -295,8 +296,4 @@ export class DetectorMesh {
     this.datagrams = 0
     return Math.round(bytes)
   }
-}
-
-export function isOnProbation(liveness: Liveness | undefined): boolean {
-  return liveness !== undefined && 'isOnProbation' in liveness && liveness.isOnProbation
 }

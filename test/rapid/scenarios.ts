@@ -1,5 +1,5 @@
-import type { Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
-import { DetectorMesh, type Fault, isOnProbation, type Verdict } from './mesh.ts'
+import { isOnProbation, type Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
+import { DetectorMesh, type Fault, type Verdict } from './mesh.ts'
 
 /** What one scenario of the Rapid paper (Suresh et al., ATC '18, section 7) came to, as all who look on saw it. */
 export interface Outcome {

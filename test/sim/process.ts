@@ -141,6 +141,7 @@ export function processEngine(engine: Engine, life: Life, onStop: OnStop): Engin
     facts: (signal) => life.effect(() => engine.facts(signal)),
     list: (signal) => life.effect(() => engine.list(signal)),
     volumes: (signal) => life.effect(() => engine.volumes(signal)),
+    hasEnded: (container) => engine.hasEnded(container),
     async *events(signal) {
       for await (const event of engine.events(signal)) {
         await life.awake()

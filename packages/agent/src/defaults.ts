@@ -118,6 +118,8 @@ export const defaults = {
   alertRefreshMaxMs: 60_000,
   /** A host that lives without its agent serves on; its tasks are rescheduled only after this. */
   agentDownGraceMs: 300_000,
+  /** A restart or an upgrade of Docker takes 5 to 20 s; then whatever ended with the engine runs elsewhere. What lives on without it waits as for an agent that is down. */
+  engineDownGraceMs: 30_000,
   /** After start: how long to wait for a first sync with a live peer before acting alone. */
   bootSyncTimeoutMs: 6_000,
   /** After start: how long to wait for the own word of each member that is not known to be down: an agent on a host that is very busy starts in 10 s. */

@@ -4,7 +4,10 @@ import type { ContainerObservation } from './core/reconcile/actions.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine, EngineEvent, EngineFacts } from './ports/engine.ts'
 
-export type EngineState = { readonly kind: 'up' } | { readonly kind: 'down'; readonly error: string }
+export type EngineState =
+  | { readonly kind: 'up' }
+  /** `sinceMs`: by this node's monotonic clock. */
+  | { readonly kind: 'down'; readonly error: string; readonly sinceMs: number }
 
 /** What this agent knows of its engine: driven by events, corrected by a slow full listing. */
 export interface EngineWatch {
@@ -38,7 +41,7 @@ export function createEngineWatch(options: {
   const { engine, clock, logger, changed } = options
   const abort = new AbortController()
   let containers: ReadonlyMap<TaskId, readonly ContainerObservation[]> = new Map()
-  let state: EngineState = { kind: 'down', error: 'not connected yet' }
+  let state: EngineState = { kind: 'down', error: 'not connected yet', sinceMs: clock.monotonicMs() }
   let listed = false
   let facts: EngineFacts | undefined
   let volumes: readonly string[] = []
@@ -96,8 +99,8 @@ export function createEngineWatch(options: {
 
   function down(error: string): void {
     if (state.kind === 'up')
-      logger.error({ error }, 'the Docker engine does not answer; its containers are left alone')
-    state = { kind: 'down', error }
+      logger.error({ error }, 'the Docker engine does not answer; its containers are left alone for now')
+    state = { kind: 'down', error, sinceMs: state.kind === 'down' ? state.sinceMs : clock.monotonicMs() }
     listed = false
     changed()
   }

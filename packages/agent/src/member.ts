@@ -253,6 +253,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     records,
     publish: (delta) => replication.publishRecord(delta),
     watch,
+    hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
     synced: () => synced() && rulesAgree(),
     specAt: history.specAt,

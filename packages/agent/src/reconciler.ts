@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
+import type { EngineDown } from './core/reconcile/input.ts'
 import { reconcile } from './core/reconcile/reconcile.ts'
 import type { View } from './core/view.ts'
 import type { Defaults } from './defaults.ts'
@@ -30,6 +31,7 @@ export function createReconciler(options: {
   readonly records: RecordStore
   readonly publish: (delta: RecordMessage) => void
   readonly watch: EngineWatch
+  readonly hasEnded: EngineDown['hasEnded']
   readonly executor: () => Executor
   readonly synced: () => boolean
   readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
@@ -63,12 +65,16 @@ export function createReconciler(options: {
     const { view, liveness, placement } = options.decide()
     const nowMs = clock.wallMs()
     const executor = options.executor()
+    const state = watch.state()
     const output = reconcile({
       view,
       liveness,
       placement,
       containers: watch.containers(),
-      engine: watch.state(),
+      engine:
+        state.kind === 'up'
+          ? state
+          : { kind: 'down', forMs: clock.monotonicMs() - state.sinceMs, hasEnded: options.hasEnded },
       listed: watch.listed(),
       inFlight: executor.inFlight,
       results: taken,

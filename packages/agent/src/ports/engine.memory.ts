@@ -95,6 +95,10 @@ export class MemoryEngine implements Engine {
     )
   }
 
+  hasEnded({ container }: ContainerObservation): boolean {
+    return this.#boxes.get(container)?.observation.state !== 'running'
+  }
+
   volumes(signal: AbortSignal): Promise<readonly string[]> {
     return this.#calls.call('volumes', undefined, signal, () => [...this.#volumes].toSorted())
   }

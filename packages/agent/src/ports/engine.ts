@@ -32,6 +32,8 @@ export interface Engine {
   facts(signal: AbortSignal): Promise<EngineFacts>
   /** All containers of ours, running or not. */
   list(signal: AbortSignal): Promise<readonly ContainerObservation[]>
+  /** Has the process of a container that ran ended, as the host's kernel knows without the engine? No where that cannot be told. */
+  hasEnded(container: ContainerObservation): boolean
   /** Names of the volumes that tasks of Moot made here. */
   volumes(signal: AbortSignal): Promise<readonly string[]>
   /** Ends when aborted; reconnects with back-off by itself and says `connected` and `disconnected`. */

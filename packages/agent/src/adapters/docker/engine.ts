@@ -13,6 +13,7 @@ import { Images } from './images.ts'
 import { label, ownFilter, taskName, type Ownership } from './labels.ts'
 import { LocalNetworks } from './networks.ts'
 import { agrees, fromListing, observe, type Inspected, type Listed } from './observation.ts'
+import { ContainerProcesses } from './processes.ts'
 import { refuseWhatIsIgnored } from './requirements.ts'
 
 export interface DockerEngineOptions {
@@ -42,6 +43,7 @@ class DockerEngine implements Engine {
   readonly #options: DockerEngineOptions
   readonly #images: Images
   readonly #networks: LocalNetworks
+  readonly #processes = new ContainerProcesses()
   /** What was last seen of each container, so that a listing inspects only those that changed. Never longer than a listing. */
   readonly #known = new Map<ContainerId, ContainerObservation>()
   #facts: EngineFacts | undefined
@@ -71,7 +73,12 @@ class DockerEngine implements Engine {
       const seen = await Promise.all(some.map((item) => this.#observeListed(item, signal, late)))
       observations.push(...seen.filter((observation) => observation !== undefined))
     }
+    this.#processes.look(observations.flatMap(({ pid }) => pid ?? []))
     return observations
+  }
+
+  hasEnded({ pid }: ContainerObservation): boolean {
+    return pid !== undefined && this.#processes.hasEnded(pid)
   }
 
   async volumes(signal: AbortSignal): Promise<readonly string[]> {

@@ -45,6 +45,18 @@ describe('a cut', () => {
     expect(cuts[1]!.liveness.get(node('a'))).toMatchObject({ kind: 'suspect' })
   })
 
+  it('leaves on probation who waits for it and was so before', () => {
+    const probation = { isOnProbation: true } as const
+    const assessed = new Map(seen('b suspect')).set(node('a'), { kind: 'alive', ...probation })
+    const before = nextCut(firstCut, { assessed, isCutOff: false, nowMs: 0 }, settings)
+    const after = nextCut(
+      before,
+      { assessed: seen('a down, b suspect'), isCutOff: false, nowMs: 100 },
+      settings,
+    )
+    expect(after.liveness.get(node('a'))).toEqual({ kind: 'suspect', observers: [], ...probation })
+  })
+
   it('comes when the doubt was unfounded', () => {
     const cuts = cutsOf([
       [0, 'a down, b suspect'],

@@ -1,5 +1,5 @@
 import type { NodeId } from '@moot/crdt-state'
-import type { Liveness, LivenessMap } from './liveness.ts'
+import { isOnProbation, type Liveness, type LivenessMap } from './liveness.ts'
 
 export interface CutSettings {
   readonly cutWaitMs: number
@@ -67,7 +67,11 @@ function held(before: Cut, assessed: LivenessMap, waiting: ReadonlyMap<NodeId, n
     const found = assessed.get(node)
     if (known !== undefined && isFallen(known.kind)) liveness.set(node, known)
     else if (found !== undefined && 'observers' in found)
-      liveness.set(node, { kind: 'suspect', observers: found.observers })
+      liveness.set(node, {
+        kind: 'suspect',
+        observers: found.observers,
+        ...(isOnProbation(known) && { isOnProbation: true }),
+      })
   }
   return liveness
 }

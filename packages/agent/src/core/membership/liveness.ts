@@ -24,6 +24,10 @@ export type Liveness =
   | { readonly kind: 'down'; readonly observers: readonly NodeId[] }
   | { readonly kind: 'unknown' }
 
+export function isOnProbation(liveness: Liveness | undefined): boolean {
+  return liveness !== undefined && 'isOnProbation' in liveness && liveness.isOnProbation
+}
+
 export type LivenessMap = ReadonlyMap<NodeId, Liveness>
 /** The part of a view that says who is alive. */
 export interface MembershipView {
@@ -103,7 +107,7 @@ function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
     .map(([observer]) => observer)
     .toSorted()
   if (silent > vouches + refused) return { kind: 'down', observers }
-  const probation = isOnProbation(says) ? ({ isOnProbation: true } as const) : {}
+  const probation = saysProbation(says) ? ({ isOnProbation: true } as const) : {}
   if (silent + refused > vouches) return { kind: 'agent-down', observers, ...probation }
   return observers.length === 0
     ? { kind: 'alive', ...probation }
@@ -111,7 +115,7 @@ function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
 }
 
 /** At least as many say so as reach it and do not. */
-function isOnProbation(says: ReadonlyMap<NodeId, Say>): boolean {
+function saysProbation(says: ReadonlyMap<NodeId, Say>): boolean {
   const all = [...says.values()]
   const sayingSo = all.filter(({ isProbation }) => isProbation).length
   return sayingSo > 0 && sayingSo >= all.filter((say) => !say.isProbation && !accuses(say)).length
@@ -291,7 +295,7 @@ export function assess(
     // Each further round has fewer nodes standing, so the loop ends.
     if (fallen.length === 0) {
       // Of itself a node believes the others only this, so that all have the same order of claims.
-      const isSelf = isOnProbation(saysAbout(look, self, { standing, trusted }))
+      const isSelf = saysProbation(saysAbout(look, self, { standing, trusted }))
       if (isSelf && standing.has(self)) liveness.set(self, { kind: 'alive', isOnProbation: true })
       return { liveness, ring: standing.members, isDisputed: true }
     }

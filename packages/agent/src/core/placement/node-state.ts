@@ -1,4 +1,5 @@
 import { isClaim, type NodeId, type NodeStatus, type ServiceId } from '@moot/crdt-state'
+import { isOnProbation } from '../membership/liveness.ts'
 import { pointsOf } from './hash.ts'
 import { NodeLoad } from './load.ts'
 import type { PlacementNode } from './placement.ts'
@@ -31,7 +32,7 @@ export class NodeState {
 
   /** It is back after it was away for long or often: others come first. */
   get isOnProbation(): boolean {
-    return isOnProbation(this.node)
+    return isOnProbation(this.node.liveness)
   }
 
   /** What people call it: Docker's node name, else its host name. */
@@ -65,10 +66,6 @@ export class NodeState {
     this.#weight = capacity === undefined ? 1 : weightOf(capacity, load)
     return this.#weight
   }
-}
-
-export function isOnProbation({ liveness }: PlacementNode): boolean {
-  return 'isOnProbation' in liveness && liveness.isOnProbation
 }
 
 function weightOf(capacity: NodeStatus['capacity'], load: NodeLoad): number {

@@ -9,11 +9,12 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
+import { isOnProbation } from '../membership/liveness.ts'
 import { firstRules, type Rules } from '../rules.ts'
 import { firstRefusal, globalFilters, keepFilters, nodeFilters, passesAll } from './filters/pipeline.ts'
 import { candidatesOf, Fold, type OpenService, type OpenSlot } from './fold.ts'
 import { claimsAlike, LastFold } from './last-fold.ts'
-import { isOnProbation, NodeState } from './node-state.ts'
+import { NodeState } from './node-state.ts'
 import { compareSlots, compareText } from './order.ts'
 import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlacement } from './placement.ts'
 import { ServiceState } from './service-state.ts'
@@ -116,7 +117,7 @@ export class Placer {
     if (
       before.settings !== node.settings ||
       before.liveness.kind !== node.liveness.kind ||
-      isOnProbation(before) !== isOnProbation(node) ||
+      isOnProbation(before.liveness) !== isOnProbation(node.liveness) ||
       before.record?.status !== node.record?.status ||
       before.record?.rejections !== node.record?.rejections
     ) {

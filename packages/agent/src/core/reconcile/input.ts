@@ -14,7 +14,7 @@ export interface ReconcileInput {
   readonly placement: Placement
   /** What the engine shows, by task. */
   readonly containers: ReadonlyMap<TaskId, readonly ContainerObservation[]>
-  readonly engine: { readonly kind: 'up' } | { readonly kind: 'down' }
+  readonly engine: { readonly kind: 'up' } | EngineDown
   /** The engine has been listed in full since this agent started and since the engine came back. */
   readonly listed: boolean
   /** An action for this task is under way: no other is issued for it. */
@@ -28,6 +28,13 @@ export interface ReconcileInput {
   /** Older specs from the history; `undefined` where it is not known here. */
   readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
   readonly settings: Defaults
+}
+
+export interface EngineDown {
+  readonly kind: 'down'
+  readonly forMs: number
+  /** Is a container known to have ended although the engine does not say so? */
+  readonly hasEnded: (container: ContainerObservation) => boolean
 }
 
 export interface ReconcileOutput {

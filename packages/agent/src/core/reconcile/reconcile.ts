@@ -3,6 +3,7 @@ import { withdraw } from './desire.ts'
 import { closeDraft, openDraft } from './draft.ts'
 import type { ReconcileInput, ReconcileOutput } from './input.ts'
 import { observe } from './observe.ts'
+import { giveUp } from './give-up.ts'
 import { decideEnded } from './restart.ts'
 import { advanceTasks } from './advance.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
@@ -15,14 +16,19 @@ export { updateStatus, type UpdateStatus } from './progress.ts'
  * What this node does next: given all that it knows, which entries of its record change and which engine calls it
  * makes. Level-triggered: nothing depends on having seen an event, and asked again with the changes in the record and
  * the actions under way it comes to rest. While the engine does not answer, or has not been listed in full, nothing
- * is known of the containers: nothing is failed, started or stopped.
+ * is known of the containers: nothing is failed, started or stopped, and after a while others take the slots over.
  */
+const nothing: ReconcileOutput = { changes: new Map(), actions: [], wakeAtMs: undefined }
+
 export function reconcile(input: ReconcileInput): ReconcileOutput {
   const own = input.view.records.get(input.view.self)
-  if (own === undefined || input.engine.kind === 'down' || !input.listed) {
-    return { changes: new Map(), actions: [], wakeAtMs: undefined }
-  }
+  if (own === undefined) return nothing
   const draft = openDraft(input, own)
+  if (input.engine.kind === 'down') {
+    giveUp(draft, input.engine)
+    return closeDraft(draft)
+  }
+  if (!input.listed) return nothing
   observe(draft)
   withdraw(draft)
   latchFacts(draft)

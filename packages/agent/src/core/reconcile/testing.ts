@@ -145,7 +145,9 @@ export interface Scene {
   readonly nowMs?: number
   readonly synced?: boolean
   readonly listed?: boolean
-  readonly engine?: 'up' | 'down'
+  readonly engineDownForMs?: number
+  /** All containers have, as the kernel knows. */
+  readonly hasEnded?: boolean
   /** Nodes that are dead. */
   readonly down?: readonly NodeId[]
   readonly suspects?: readonly NodeId[]
@@ -208,7 +210,10 @@ export function inputOf(scene: Scene): ReconcileInput {
       surplus: scene.surplus ?? [],
     },
     containers,
-    engine: { kind: scene.engine ?? 'up' },
+    engine:
+      scene.engineDownForMs === undefined
+        ? { kind: 'up' }
+        : { kind: 'down', forMs: scene.engineDownForMs, hasEnded: () => scene.hasEnded === true },
     listed: scene.listed ?? true,
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
