@@ -165,6 +165,10 @@ describe('bad input to real agents', () => {
     expect(await fromHostFive(kind, hosts.host(1).address, '7420')).toEqual({ closed: count })
   })
 
+  it('to datagrams of strangers the mesh port says nothing', async () => {
+    expect(await fromHostFive('datagrams', hosts.host(1).address, '7420')).toEqual({ answers: 0 })
+  })
+
   it('a peer that is no member is heard by nobody, also while a joiner is awaited', async () => {
     const { token } = await hosts.host(1).api<{ token: string }>('POST', '/moot/v1/tokens', { ttlMs: 60_000 })
     const told = await fromHostFive('stranger', token)

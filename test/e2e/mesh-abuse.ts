@@ -3,7 +3,9 @@
  * bad-input.test.ts. Arguments: what to do, the address, the port (`stranger`: a join token). Prints JSON.
  */
 import { randomBytes } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { generateIdentity } from '@moot/crdt-state'
 import { pino } from 'pino'
 import { createLibp2pMesh } from '../../packages/agent/src/adapters/libp2p/mesh.ts'
@@ -36,6 +38,22 @@ async function send(host: string, port: number, payloads: readonly (string | Buf
     }),
   )
   return { closed: payloads.length }
+}
+
+/** What looks like questions of a member, without its key. */
+async function datagrams(host: string, port: number): Promise<object> {
+  const socket = createSocket('udp4')
+  let answers = 0
+  socket.on('message', () => (answers += 1))
+  for (let count = 0; count < 2_000; count += 1) {
+    const bytes = randomBytes(count % 50)
+    if (bytes.length > 0) bytes[0] = 0x51
+    socket.send(bytes, port, host)
+    if (count % 20 === 0) await setTimeout(10)
+  }
+  await setTimeout(500)
+  socket.close()
+  return { answers }
 }
 
 async function stranger(text: string): Promise<object> {
@@ -98,10 +116,12 @@ async function main(what: string | undefined, where: string, port: number): Prom
       await Promise.all(sockets.map(closed))
       return { closed: sockets.length }
     }
+    case 'datagrams':
+      return datagrams(where, port)
     case 'stranger':
       return stranger(where)
     default:
-      throw new Error('random | http | half-open ADDRESS PORT, or stranger TOKEN')
+      throw new Error('random | http | half-open | datagrams ADDRESS PORT, or stranger TOKEN')
   }
 }
 

@@ -171,7 +171,7 @@ describe('where datagrams do not get through', () => {
   })
 })
 
-describe('a member that answers again after it was silent', () => {
+describe('a member that answers', () => {
   /** Like the gateway, for datagrams. */
   async function relay(from: number, to: number, frozen: () => boolean): Promise<void> {
     let asker: number | undefined
@@ -204,10 +204,10 @@ describe('a member that answers again after it was silent', () => {
       frozen = now
       gateway.freeze(now)
     }
-    return { a, b, freeze }
+    return { a, b, freeze, gateway }
   }
 
-  test('is dialled at once, although a datagram makes no connection', async () => {
+  test('again after a silence is dialled at once, although a datagram makes no connection', async () => {
     const { a, b, freeze } = await bothWays({
       meshBackoffFirstMs: 60_000,
       meshBackoffMaxMs: 60_000,
@@ -225,7 +225,7 @@ describe('a member that answers again after it was silent', () => {
     expect(a.peers().has(b.self)).toBe(true)
   })
 
-  test('soon enough keeps its connection, however long that was quiet before', async () => {
+  test('again soon enough keeps its connection, however long that was quiet before', async () => {
     const { a, b, freeze } = await bothWays({ meshDeadAfterMs: 2_000, meshPulseIntervalMs: 60_000 })
     while ((a.quietMs(b.self) ?? 0) < 2_500) {
       expect(await a.probe(b.self, 1_000)).toMatchObject({ kind: 'answered' })
@@ -235,6 +235,16 @@ describe('a member that answers again after it was silent', () => {
     expect((await a.probe(b.self, 300)).kind).not.toBe('answered')
     freeze(false)
     expect(a.peers().has(b.self)).toBe(true)
+  })
+
+  test('by datagram alone loses its dead connection to the pulse', async () => {
+    const { a, b, gateway } = await bothWays({ meshPulseIntervalMs: 100, meshPulseTimeoutMs: 600 })
+    gateway.freeze(true)
+    while (a.peers().has(b.self)) {
+      expect(await a.probe(b.self, 1_000)).toMatchObject({ kind: 'answered' })
+      await setTimeout(20)
+    }
+    expect(await a.probe(b.self, 1_000)).toMatchObject({ kind: 'answered' })
   })
 
   /** Seen by the connection, which such a probe leaves alone. */

@@ -117,7 +117,7 @@ export class Datagrams {
 
   /** Undefined where there is no asking by datagram now. */
   ask(node: NodeId, timeoutMs: number): Question | undefined {
-    const { isMember, doorsOf, settings } = this.#options
+    const { isMember, doorsOf, settings, logger } = this.#options
     const member = this.#members.get(node)
     if (this.#state !== 'bound' || member === undefined || !isMember(node)) return undefined
     if (!member.detour.isOn(performance.now()) || this.#pending.size >= settings.datagramQuestionsMax)
@@ -132,7 +132,9 @@ export class Datagrams {
       this.#pending.set(id, (answered, door) => {
         // One that did not answer where it last did may have moved: it is looked for everywhere.
         member.door = door
-        if (answered !== undefined) member.detour.answered()
+        if (answered !== undefined && member.detour.answered()) {
+          logger.info({ node }, 'datagrams get through again')
+        }
         resolve(answered)
       })
     })

@@ -13,7 +13,7 @@ test('three misses in a row while the connection answers end the datagrams, and 
   expect(detour.missed(60_900)).toBe(false)
   expect(detour.isOn(61_000)).toBe(false)
   expect(detour.isOn(120_900)).toBe(true)
-  detour.answered()
+  expect([detour.answered(), detour.answered()]).toEqual([true, false])
   expect(detour.missed(121_000)).toBe(false)
   expect(detour.isOn(121_000)).toBe(true)
 })

@@ -17,8 +17,11 @@ export class Detour {
   isOn(nowMs: number): boolean {
     return this.#state.kind === 'on' || nowMs >= this.#state.untilMs
   }
-  answered(): void {
+  /** True if datagrams to it had been given up. */
+  answered(): boolean {
+    const wasOff = this.#state.kind === 'off'
     this.#state = { kind: 'on', missed: 0 }
+    return wasOff
   }
   /** The connection answered and the datagram did not. True if datagrams to it are given up with this one. */
   missed(nowMs: number): boolean {
