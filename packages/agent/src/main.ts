@@ -27,7 +27,7 @@ const usage = `moot agent: runs this host's part of the cluster
   --socket PATH          Docker API of the mesh   (MOOT_SOCKET, /run/moot/moot.sock)
   --docker-socket PATH   the local engine         (MOOT_DOCKER_SOCKET, /var/run/docker.sock)
   --advertise ADDRESS    how other nodes reach us (MOOT_ADVERTISE, this host's first address)
-  --mesh-port PORT       TCP                      (MOOT_MESH_PORT, ${defaults.meshPort})
+  --mesh-port PORT       TCP and UDP              (MOOT_MESH_PORT, ${defaults.meshPort})
   --log-level LEVEL      trace…fatal              (MOOT_LOG_LEVEL, info)
 
 Run it as root on each host; then \`moot init\` on the first and \`moot join TOKEN\` on the others.
