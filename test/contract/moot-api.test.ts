@@ -66,6 +66,7 @@ test('status tells this node’s own state', async () => {
     peers: bed.cluster.nodes.slice(1),
     damage: [],
     synced: true,
+    cutOff: false,
   })
 })
 
@@ -78,8 +79,11 @@ test('nodes show their liveness and who says so', async () => {
     name: 'host-2',
     liveness: 'down',
     observers: [first, third],
+    onProbation: false,
     engine: '20.10.24',
   })
+  bed.cluster.setLiveness(second!, { kind: 'alive', isOnProbation: true })
+  expect((await ok('GET', '/nodes'))[1]).toMatchObject({ liveness: 'alive', onProbation: true })
 })
 
 test('explain says where a slot is, by task, by slot and for a whole service', async () => {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import type { TaskId } from '@moot/crdt-state'
 import Docker from 'dockerode'
+import type { Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type ApiBed, apiBed } from '../../packages/agent/src/api/testing/api-bed.ts'
 
@@ -259,6 +260,36 @@ test.each([
   bed.cluster.setLiveness(bed.cluster.nodes[1]!, liveness)
   const node = await get('/nodes/host-2')
   expect([node.Status.State, node.ManagerStatus.Reachability]).toEqual([state, reachability])
+})
+
+test('what Docker has no word for stands in a node’s message', async () => {
+  const [first, second, third] = bed.cluster.nodes
+  const message = async (liveness: Liveness): Promise<unknown> => {
+    bed.cluster.setLiveness(second!, liveness)
+    return (await get('/nodes/host-2')).Status.Message
+  }
+  expect(await message({ kind: 'alive' })).toBeUndefined()
+  expect(await message({ kind: 'alive', isOnProbation: true })).toMatch(/^it is back after it was away/)
+  expect(await message({ kind: 'down', observers: [third!, first!] })).toBe('the host does not answer')
+  bed.cluster.alert(third!, second!, 2_000)
+  bed.cluster.alert(first!, second!, 1_000)
+  const by = '(say host-1, host-3, since 1970-01-01T00:00:01.000Z)'
+  expect(await message({ kind: 'down', observers: [third!, first!] })).toBe(`the host does not answer ${by}`)
+  expect(await message({ kind: 'agent-down', observers: [third!, first!] })).toBe(
+    `the host answers, its agent does not: its containers run on ${by}`,
+  )
+  expect(await message({ kind: 'suspect', observers: [third!] })).toMatch(
+    /^some cannot reach it \(say host-3, since/,
+  )
+})
+
+test('docker info warns on a node that is cut off', async () => {
+  const warnings = async (): Promise<unknown> => (await get('/info')).Warnings
+  const before = await warnings()
+  bed.cluster.setCutOff(true)
+  expect(await warnings()).toEqual([expect.stringContaining('no other node of the cluster answers')])
+  bed.cluster.setCutOff(false)
+  expect(await warnings()).toEqual(before)
 })
 
 test('a node update keeps what Docker’s clients do not know of', async () => {

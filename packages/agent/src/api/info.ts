@@ -6,13 +6,22 @@ import { oldestApiVersion } from './engine/engine-client.ts'
 import { sendJson } from './reply.ts'
 import { isObject } from './schema-errors.ts'
 
+const cutOffWarning =
+  'WARNING: no other node of the cluster answers, nor does the way to them: this node takes nothing over from them'
+
 /** `GET /info`: the engine's answer with Moot's `Swarm`; Moot's part alone while the engine is down. */
 async function info(api: Api, call: Call): Promise<void> {
   const Swarm = swarmInfo(api)
   try {
     const answer = await api.engine.json(enginePath(api, call), call.signal)
     if (answer.status === 200 && isObject(answer.body)) {
-      sendJson(call.res, 200, { ...answer.body, Swarm })
+      const own = api.cluster.status()['cutOff'] === true ? [cutOffWarning] : []
+      const theirs: readonly unknown[] = Array.isArray(answer.body['Warnings']) ? answer.body['Warnings'] : []
+      sendJson(call.res, 200, {
+        ...answer.body,
+        Swarm,
+        ...(own.length > 0 && { Warnings: [...theirs, ...own] }),
+      })
       return
     }
     call.log.warn({ status: answer.status }, 'the engine refused /info')

@@ -28,9 +28,8 @@ function hostnameOf(api: Api, node: Resource<NodeSpec>): string | undefined {
 }
 
 function shape(api: Api, node: Resource<NodeSpec>): Record<string, unknown> {
-  const id = node.name as NodeId
   const { cluster, settings } = api
-  return nodeShape(node, cluster.view().records.get(id), cluster.liveness().get(id), settings.meshPort)
+  return nodeShape(node, cluster.view(), cluster.liveness().get(node.name as NodeId), settings.meshPort)
 }
 
 function list(api: Api, call: Call): void {
@@ -91,7 +90,7 @@ async function update(api: Api, call: Call): Promise<void> {
 async function remove(api: Api, call: Call): Promise<void> {
   const node = nodeOf(api, param(call, 'id'))
   const id = node.name as NodeId
-  const { State } = nodeStatusShape(api.cluster.view().records.get(id), api.cluster.liveness().get(id))
+  const { State } = nodeStatusShape(api.cluster.view(), id, api.cluster.liveness().get(id))
   if (!flag(call.query, 'force') && State !== 'down' && State !== 'unknown') {
     const hint = id === api.cluster.self ? 'run "docker swarm leave" here' : 'run "docker swarm leave" there'
     throw badRequest(`node ${id} is not down and can't be removed: ${hint} first, or use --force`)

@@ -7,6 +7,7 @@ interface StatusAnswer {
   readonly version: string
   readonly peers?: readonly string[]
   readonly synced?: boolean
+  readonly cutOff?: boolean
   readonly engine?: { readonly kind: string; readonly error?: string }
   readonly damage?: readonly {
     readonly what: string
@@ -31,6 +32,11 @@ export function statusCommand(): Command {
         lines.push(
           `peers     ${status.peers?.length ?? 0} connected${status.synced === true ? '' : ' (not yet synced)'}`,
         )
+        if (status.cutOff === true) {
+          lines.push(
+            'cut off   no other node answers, nor does the way to them: nothing of theirs is taken over here',
+          )
+        }
         lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
       } else if (status.state.kind === 'removed') {
         lines.push(

@@ -1,18 +1,21 @@
 import type { NodeId, NodeRecord, NodeSpec, Resource } from '@moot/crdt-state'
-import type { Liveness } from '../../core/membership/liveness.ts'
+import { isOnProbation, type Liveness } from '../../core/membership/liveness.ts'
+import { compareText } from '../../core/placement/order.ts'
 import type { View } from '../../core/view.ts'
 import { timestamp } from '../reply.ts'
 
 /** Docker's `Node`. Its own fields of the spec only: the key and the addresses are Moot's. */
 export function nodeShape(
   node: Resource<NodeSpec>,
-  record: NodeRecord | undefined,
+  view: View,
   liveness: Liveness | undefined,
   meshPort: number,
 ): Record<string, unknown> {
+  const id = node.name as NodeId
+  const record = view.records.get(id)
   const status = record?.status
   const address = nodeAddress(node, record)
-  const shown = nodeStatusShape(record, liveness)
+  const shown = nodeStatusShape(view, id, liveness)
   return {
     ID: node.name,
     Version: { Index: node.versionIndex },
@@ -66,23 +69,47 @@ export function dockerNodeSpec(spec: NodeSpec): Record<string, unknown> {
 
 /** Docker knows ready, down, disconnected and unknown. What Moot knows better stands in the message. */
 export function nodeStatusShape(
-  record: NodeRecord | undefined,
+  view: View,
+  id: NodeId,
   liveness: Liveness | undefined,
 ): { readonly State: string; readonly Message?: string } {
   if (liveness === undefined || liveness.kind === 'unknown') {
     return { State: 'unknown', Message: 'a member that has not been heard of on this node' }
   }
-  if (liveness.kind === 'down') return { State: 'down', Message: 'it answers nobody that watches it' }
+  const by = liveness.kind === 'alive' ? '' : accusers(view, id, liveness.observers)
+  if (liveness.kind === 'down') return { State: 'down', Message: `the host does not answer${by}` }
   if (liveness.kind === 'agent-down') {
-    return { State: 'disconnected', Message: 'the host answers, its agent does not: its containers run on' }
+    return {
+      State: 'disconnected',
+      Message: `the host answers, its agent does not: its containers run on${by}`,
+    }
   }
-  const engine = record?.status?.engine
+  const engine = view.records.get(id)?.status?.engine
   if (engine?.state === 'down') {
     return { State: 'down', Message: `its Docker engine does not answer: ${engine.error}` }
   }
-  if (liveness.kind === 'suspect')
-    return { State: 'ready', Message: 'some of those that watch it cannot reach it' }
+  if (liveness.kind === 'suspect') {
+    return { State: 'ready', Message: `some cannot reach it${by}` }
+  }
+  if (isOnProbation(liveness)) {
+    const Message = 'it is back after it was away, and is given new tasks only where no other node takes them'
+    return { State: 'ready', Message }
+  }
   return { State: 'ready' }
+}
+
+/** Who says so, and since when by their own clocks. */
+function accusers(view: View, id: NodeId, observers: readonly NodeId[]): string {
+  const sinceMs = sinceMsOf(view, id, observers)
+  if (sinceMs === undefined) return ''
+  const names = observers.map((observer) => nodeDisplayName(view, observer)).toSorted(compareText)
+  return ` (say ${names.join(', ')}, since ${new Date(sinceMs).toISOString()})`
+}
+
+/** When the first of them said so, ms on its own clock. */
+export function sinceMsOf({ records }: View, id: NodeId, observers: readonly NodeId[]): number | undefined {
+  const times = observers.flatMap((observer) => records.get(observer)?.alerts.get(id)?.sinceMs ?? [])
+  return times.length === 0 ? undefined : Math.min(...times)
 }
 
 export function nodeAddress(node: Resource<NodeSpec>, record: NodeRecord | undefined): string {

@@ -1,6 +1,7 @@
 import type { NodeId } from '@moot/crdt-state'
 import * as z from 'zod'
-import { nodeAddress, nodeDisplayName } from '../docker/node-shape.ts'
+import { isOnProbation } from '../../core/membership/liveness.ts'
+import { nodeAddress, nodeDisplayName, sinceMsOf } from '../docker/node-shape.ts'
 import { operation, type Operation } from './operation.ts'
 
 const stateSchema = z.discriminatedUnion('kind', [
@@ -14,6 +15,12 @@ const statusSchema = z.looseObject({
   nodeId: z.string(),
   version: z.string(),
   peers: z.array(z.string()),
+  cutOff: z
+    .boolean()
+    .optional()
+    .describe(
+      'No other member answers, nor does the way to them: this node takes nothing over from the others.',
+    ),
   damage: z.array(z.object({ what: z.string(), setAsideAs: z.string(), healed: z.boolean() })),
 })
 
@@ -24,6 +31,12 @@ const nodeSchema = z.object({
   availability: z.string(),
   liveness: z.string(),
   observers: z.array(z.string()).describe('Those that say so, where it is not alive.'),
+  sinceMs: z.number().optional().describe('When the first of them said so, by its own clock.'),
+  onProbation: z
+    .boolean()
+    .describe(
+      'Back after it was away for long or often: given new tasks only where no other node takes them.',
+    ),
   agentVersion: z.string().optional(),
   engine: z.string().optional(),
   recordEpoch: z.number().optional(),
@@ -64,13 +77,17 @@ export const statusOperations: readonly Operation[] = [
         const record = view.records.get(id)
         const seen = liveness.get(id)
         const engine = record?.status?.engine
+        const observers = seen !== undefined && 'observers' in seen ? [...seen.observers] : []
+        const sinceMs = sinceMsOf(view, id, observers)
         return {
           id,
           name: nodeDisplayName(view, id),
           address: nodeAddress(node, record),
           availability: node.spec.Availability,
           liveness: seen?.kind ?? 'unknown',
-          observers: seen !== undefined && 'observers' in seen ? [...seen.observers] : [],
+          observers,
+          ...(sinceMs === undefined ? {} : { sinceMs }),
+          onProbation: isOnProbation(seen),
           ...(record?.status === undefined ? {} : { agentVersion: record.status.agentVersion }),
           ...(engine === undefined
             ? {}

@@ -35,6 +35,9 @@ type AnyResource = Resource<SpecOf[SpecKind]>
 export interface MemoryCluster extends Cluster {
   readonly nodes: readonly NodeId[]
   setLiveness(node: NodeId, liveness: Liveness): void
+  /** One says that another does not answer. */
+  alert(by: NodeId, target: NodeId, sinceMs: number): void
+  setCutOff(isCutOff: boolean): void
   /** Changes one task in its node's record, as that node would. */
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
@@ -63,6 +66,7 @@ export function memoryCluster(
   let serial = 0
   let view: View | undefined
   let placement: Placement | undefined
+  let cutOff = false
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -345,13 +349,23 @@ export function memoryCluster(
     },
     logs: (task, query, signal) => logs(task, query, signal),
     damage: () => [],
-    status: () => ({ peers: nodes.slice(1), synced: true }),
+    status: () => ({ peers: nodes.slice(1), synced: true, cutOff }),
 
     setLiveness(node, value) {
       const before = liveness.get(node)?.kind ?? 'unknown'
       liveness.set(node, value)
       changed()
       emit({ kind: 'node', node, before, after: value.kind, atMs: Date.now() })
+    },
+    alert(by, target, sinceMs) {
+      const record = records.get(by)
+      if (record === undefined) return
+      const alert = { target, evidence: 'silent', epoch: 1, seq: 1, sinceMs } as const
+      records.set(by, { ...record, alerts: new Map(record.alerts).set(target, alert) })
+      changed()
+    },
+    setCutOff(isCutOff) {
+      cutOff = isCutOff
     },
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })

@@ -1,0 +1,21 @@
+import { describe, expect, test } from 'vitest'
+import { play, scenarios } from './scenarios.ts'
+
+/** As many as `make soak` has 1,000 of. */
+const nodes = 100
+/** So many observers and targets of each that is ill say something twice a minute at most. */
+const publishedMax = 2 * 8
+
+describe('of a hundred nodes', () => {
+  test.each(scenarios(nodes).map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
+    const outcome = play(scenario, 7)
+    expect(outcome.healthyEvicted).toBe(0)
+    expect(outcome.healthyEvictedByIll).toBe(0)
+    expect(outcome.evictionsOfOneMax).toBeLessThanOrEqual(1)
+    expect(outcome.decisionsMax).toBeLessThanOrEqual(1)
+    expect(outcome.decidedAfterMs).toBeLessThan(3_000)
+    expect(outcome.publishedInLastMinute).toBeLessThanOrEqual(publishedMax * scenario.ill.length)
+    expect(outcome.outBytesPerSecond).toBeLessThanOrEqual(1_024)
+    if (scenario.crashes === true) expect(outcome.illEvicted).toBe(scenario.ill.length)
+  })
+})
