@@ -1,5 +1,5 @@
 /**
- * The scenarios of the Rapid paper with production's detector: `node test/rapid/main.ts [NODES [SCENARIO]]`. One JSON line
+ * The scenarios of the Rapid paper with production's detector: `node test/sim/rapid/main.ts [NODES [SCENARIO]]`. One JSON line
  * each. design/mesh.md has the figures.
  */
 import { play, scenarios } from './scenarios.ts'

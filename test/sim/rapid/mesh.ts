@@ -1,24 +1,24 @@
 import type { NodeId, NodeRecord } from '@moot/crdt-state'
-import { type Cut, firstCut, nextCut } from '../../packages/agent/src/core/membership/cut.ts'
+import { type Cut, firstCut, nextCut } from '../../../packages/agent/src/core/membership/cut.ts'
 import {
   type DetectorInput,
   type DetectorState,
   type DetectorStep,
   startDetector,
-} from '../../packages/agent/src/core/membership/detector-state.ts'
-import { stepDetector } from '../../packages/agent/src/core/membership/detector.ts'
-import { isCutOff } from '../../packages/agent/src/core/membership/island.ts'
+} from '../../../packages/agent/src/core/membership/detector-state.ts'
+import { stepDetector } from '../../../packages/agent/src/core/membership/detector.ts'
+import { isCutOff } from '../../../packages/agent/src/core/membership/island.ts'
 import {
   isOnProbation,
   type Liveness,
   livenessOf,
   type MembershipView,
-} from '../../packages/agent/src/core/membership/liveness.ts'
-import { ringsOf } from '../../packages/agent/src/core/membership/rings.ts'
-import { node as nodeIdOf, recordOf } from '../../packages/agent/src/core/membership/testing.ts'
-import { defaults } from '../../packages/agent/src/defaults.ts'
-import { Calendar } from '../bench/scale/calendar.ts'
-import { type Random, randomFrom } from '../sim/random.ts'
+} from '../../../packages/agent/src/core/membership/liveness.ts'
+import { ringsOf } from '../../../packages/agent/src/core/membership/rings.ts'
+import { node as nodeIdOf, recordOf } from '../../../packages/agent/src/core/membership/testing.ts'
+import { defaults } from '../../../packages/agent/src/defaults.ts'
+import { Calendar } from '../../bench/scale/calendar.ts'
+import { type Random, randomFrom } from '../random.ts'
 
 /** The part of what goes into or out of a host that is lost, 0 to 1, at an instant. */
 export interface Fault {

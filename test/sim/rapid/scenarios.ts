@@ -1,4 +1,4 @@
-import { isOnProbation, type Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
+import { isOnProbation, type Liveness } from '../../../packages/agent/src/core/membership/liveness.ts'
 import { DetectorMesh, type Fault, type Verdict } from './mesh.ts'
 
 /** What one scenario of the Rapid paper (Suresh et al., ATC '18, section 7) came to, as all who look on saw it. */
