@@ -16,6 +16,6 @@ describe('of a hundred nodes', () => {
     expect(outcome.decidedAfterMs).toBeLessThan(3_000)
     expect(outcome.publishedInLastMinute).toBeLessThanOrEqual(publishedMax * scenario.ill.length)
     expect(outcome.outBytesPerSecond).toBeLessThanOrEqual(1_024)
-    if (scenario.crashes === true) expect(outcome.illEvicted).toBe(scenario.ill.length)
+    expect(outcome.illEvicted).toBeGreaterThanOrEqual(scenario.crashes === true ? scenario.ill.length : 0)
   })
 })
