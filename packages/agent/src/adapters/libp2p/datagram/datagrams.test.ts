@@ -125,7 +125,11 @@ test('a member that was removed has no answer any more', async () => {
   start(b)
   await answered(a, b)
   b.datagrams.setMembers([])
-  expect(await a.datagrams.ask(b.node, 300)!.answer).toBeUndefined()
+  // The thread is told; until then it answers.
+  await vi.waitFor(async () => expect(await a.datagrams.ask(b.node, 300)!.answer).toBeUndefined())
+  const { answered: answers } = b.datagrams.counts()
+  expect(await a.datagrams.ask(b.node, 1_000)!.answer).toBeUndefined()
+  expect(b.datagrams.counts()).toMatchObject({ answered: answers })
   expect(b.datagrams.ask(a.node, 300)).toBeUndefined()
   b.datagrams.setMembers([a.node])
   await answered(a, b)
