@@ -3,8 +3,8 @@ import { play, scenarios } from './scenarios.ts'
 
 /** As many as `make soak` has 1,000 of. */
 const nodes = 100
-/** So many observers and targets of each that is ill say something twice a minute at most. */
-const publishedMax = 2 * 8
+/** Each observer and each target of one that is ill has an episode a minute: suspected, silent, returned, suspected no more; and the accused answers. */
+const publishedMax = 5 * 8
 
 describe('of a hundred nodes', () => {
   test.each(scenarios(nodes).map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {

@@ -355,8 +355,21 @@ describe('detector', () => {
         hourly[Math.floor(one.nowMs() / 3_600_000)] = one.written.length
       }
       const inTheSecondHour = hourly[1]! - hourly[0]!
-      expect(inTheSecondHour).toBeLessThanOrEqual(2 * 60 + 2)
+      expect(inTheSecondHour).toBeLessThanOrEqual(4 * 60)
     }
+  })
+
+  it('one that came back a while ago is missed as soon as any other', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    for (let seq = 6; seq < 9; seq++) {
+      one.pass(untilSilentMs + defaults.probationAfterMs, { b: 'silent' })
+      one.publish(recordOf('b', [], seq))
+      one.pass(defaults.returnedKeepMs)
+    }
+    expect(one.written.at(-1)).toBe('b probation 1.7')
+    one.pass(untilSilentMs, { b: 'silent' })
+    expect(one.written.at(-1)).toBe('b silent 1.8')
   })
 
   it('an agent that comes and goes is refused until it has answered for a while', () => {

@@ -198,21 +198,20 @@ function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['
   const { settings } = draft
   const { missed, graceOver } = draft.watch(target)
   if (missed === undefined || missed.count < settings.suspectAfterProbes) return undefined
-  const silentForMs = missed.silentCount === 0 ? 0 : draft.at.nowMs - missed.silentSinceMs
-  const isSilent =
-    missed.silentCount >= settings.suspectAfterProbes && silentForMs >= patienceMs(draft, state, target)
   const { solitude, at } = draft
-  if ((graceOver || isSilent) && !isCutOff(solitude, state.view.nodes.size, at.nowMs, settings))
-    return 'silent'
+  const isGone = graceOver || isSilent(draft, state, target)
+  if (isGone && !isCutOff(solitude, state.view.nodes.size, at.nowMs, settings)) return 'silent'
   return missed.silentCount < missed.count ? 'refused' : 'suspected'
 }
 
-/** How long nothing must have been heard of it. Of one that is just back it is the longer, the more often it went. */
-function patienceMs(draft: Draft, state: DetectorState, target: NodeId): number {
-  const { settings } = draft
-  const { mark, returns } = draft.watch(target)
-  const onceMs = settings.silentAfterMs * (isDeaf(draft, state) ? settings.deafPatience : 1)
-  return mark === undefined ? onceMs : Math.min(onceMs * 2 ** returns.count, settings.flapPauseMaxMs)
+/** Nothing was heard of it for long enough. Of one that has only just come back it takes longer, the more often it went. */
+function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
+  const { settings, at } = draft
+  const { missed, mark, returns, returnedAtMs } = draft.watch(target)
+  if (missed === undefined || missed.silentCount < settings.suspectAfterProbes) return false
+  const patienceMs = settings.silentAfterMs * (isDeaf(draft, state) ? settings.deafPatience : 1)
+  if (at.nowMs - missed.silentSinceMs < patienceMs) return false
+  return mark === undefined || at.nowMs - returnedAtMs >= pauseAfter(returns.count, settings)
 }
 
 /** Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. */
