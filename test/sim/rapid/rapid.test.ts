@@ -6,7 +6,7 @@ const nodes = 100
 /** Each observer and each target of one that is ill has an episode a minute: suspected, silent, returned, suspected no more; and the accused answers. */
 const publishedMax = 5 * 8
 
-describe('of a hundred nodes', () => {
+describe('of a hundred nodes', { timeout: 120_000 }, () => {
   test.each(scenarios(nodes).map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
     const outcome = play(scenario, 7)
     expect(outcome.healthyEvicted).toBe(0)
