@@ -109,13 +109,19 @@ async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figure
   const spread = await containersOf(hosts, 'bench')
   const victim = orchestrator.victims.find((index) => spread.some(({ host }) => host === index))
   if (victim === undefined) throw new Error(`none of the hosts ${orchestrator.victims.join()} runs anything`)
-  figures.set(
-    'host off to all running elsewhere, s',
-    await seconds(async () => {
-      await hosts.kill(victim)
+  const killed = hosts.kill(victim)
+  const [detectedAfter, replacedAfter] = await Promise.all([
+    seconds(async () => {
+      await killed
+      await untilDown(hosts, orchestrator, hosts.host(victim).name)
+    }),
+    seconds(async () => {
+      await killed
       await untilRunning(hosts, 'bench', 10)
     }),
-  )
+  ])
+  figures.set('host off to shown as down, s', detectedAfter)
+  figures.set('host off to all running elsewhere, s', replacedAfter)
   await hosts.start(victim)
   await remove(hosts, orchestrator, 'bench')
   return figures
@@ -134,6 +140,17 @@ async function untilRunning(hosts: Hosts, service: string, count: number): Promi
       timeoutMs: 180_000,
       intervalMs: 50,
     },
+  )
+}
+
+async function untilDown(hosts: Hosts, orchestrator: Orchestrator, name: string): Promise<void> {
+  await hosts.waitFor(
+    `${name} is shown as down`,
+    async () => {
+      const nodes = await orchestrator.docker('node', 'ls', '--format', '{{.Hostname}} {{.Status}}')
+      return nodes.split('\n').includes(`${name} Down`)
+    },
+    { timeoutMs: 180_000, intervalMs: 100 },
   )
 }
 
