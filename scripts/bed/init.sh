@@ -6,6 +6,13 @@ set -eu
 hostname "$1"
 # The machine's network namespaces are none of this host's business (and would be pinned here after their removal).
 umount -R /run/netns 2>/dev/null || true
+# /sys of its own network, so that /sys/class/net is about the host's cable; the machine's cgroups stay where they were.
+mkdir -p "$2/cgroup"
+mount --rbind /sys/fs/cgroup "$2/cgroup"
+mount -t sysfs sysfs /sys
+mount --rbind "$2/cgroup" /sys/fs/cgroup
+umount -R "$2/cgroup"
+rmdir "$2/cgroup"
 resolver=$(readlink -f /etc/resolv.conf || echo /etc/resolv.conf)
 mount -t tmpfs -o mode=755 tmpfs /run
 case "$resolver" in

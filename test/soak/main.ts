@@ -1,11 +1,13 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [partitions] [agent-kills] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [partitions] [agent-kills] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
 import { randomFrom } from '../sim/random.ts'
 import { agentKills } from './agent-kills.ts'
+import { busy } from './busy.ts'
+import { cable } from './cable.ts'
 import { failovers } from './failovers.ts'
 import { partitions } from './partitions.ts'
 import { isWell, type Row, table } from './row.ts'
@@ -17,8 +19,10 @@ const rounds = number('ROUNDS', 0)
 const random = randomFrom(seed)
 const say = (line: string): void => console.log(line)
 
-const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row>>> = {
-  failovers: (hosts) => failovers(hosts, rounds || 4, say),
+const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Row[]>>> = {
+  failovers: () => failovers(rounds || 4, say),
+  cable: (hosts) => cable(hosts, rounds || 2, random, say),
+  busy: (hosts) => busy(hosts, rounds || 1, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
   'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
   simulator: () => simulator(number('SEEDS', 500), say),
@@ -34,7 +38,7 @@ const rows: Row[] = []
 for (const [name, part] of Object.entries(parts)) {
   if (asked.length > 0 && !asked.includes(name)) continue
   try {
-    rows.push(await part(hosts))
+    rows.push(...[await part(hosts)].flat())
   } catch (error) {
     console.error(error)
     const wrong = [(error instanceof Error ? error.message : String(error)).split('\n', 1).join('')]

@@ -5,12 +5,18 @@ export interface Row {
   readonly tookMs: readonly number[]
   readonly times: number
   readonly boundMs?: number
+  readonly medianBoundMs?: number
+  /** The host that each of `tookMs` was about: no host is special, so each has its own median in the table. */
+  readonly hosts?: readonly number[]
+  readonly note?: string
   /** What went wrong, each with where to look. */
   readonly wrong: readonly string[]
 }
 
-export function isWell({ wrong, tookMs, boundMs }: Row): boolean {
-  return wrong.length === 0 && (boundMs === undefined || tookMs.every((ms) => ms <= boundMs))
+export function isWell({ wrong, tookMs, boundMs, medianBoundMs }: Row): boolean {
+  const median = percentile(tookMs, 0.5)
+  const isSlow = median !== undefined && medianBoundMs !== undefined && median > medianBoundMs
+  return wrong.length === 0 && !isSlow && (boundMs === undefined || tookMs.every((ms) => ms <= boundMs))
 }
 
 export function table(rows: readonly Row[]): string {
@@ -19,10 +25,14 @@ export function table(rows: readonly Row[]): string {
     String(row.times),
     seconds(percentile(row.tookMs, 0.5)),
     seconds(percentile(row.tookMs, 1)),
-    seconds(row.boundMs),
+    [row.medianBoundMs, row.boundMs]
+      .filter((ms) => ms !== undefined)
+      .map(seconds)
+      .join(', '),
     isWell(row) ? 'well' : 'FAILED',
+    [medians(row), row.note].filter((text) => text !== undefined).join('; '),
   ])
-  const lines = [['what', 'times', 'p50 s', 'worst s', 'bound s', ''], ...cells]
+  const lines = [['what', 'times', 'p50 s', 'worst s', 'bound s', '', ''], ...cells]
   const widths =
     lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? []
   const text = lines.map((line) =>
@@ -33,6 +43,21 @@ export function table(rows: readonly Row[]): string {
   )
   const wrong = rows.flatMap((row) => row.wrong.map((each) => `${row.what}: ${each}`))
   return [...text, ...wrong].join('\n')
+}
+
+/** Of each host, in the hosts' order. */
+function medians({ hosts, tookMs }: Row): string | undefined {
+  if (hosts === undefined) return undefined
+  const of = [...new Set(hosts)].toSorted((a, b) => a - b)
+  const each = of.map((host) =>
+    seconds(
+      percentile(
+        tookMs.filter((_, index) => hosts[index] === host),
+        0.5,
+      ),
+    ),
+  )
+  return `hosts ${of.join(' ')}: ${each.join(' ')}`
 }
 
 function percentile(values: readonly number[], share: number): number | undefined {

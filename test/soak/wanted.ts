@@ -34,6 +34,22 @@ function specsOf(list: readonly ServiceRow[]): string {
   return JSON.stringify(rows.toSorted((a, b) => (a.ID < b.ID ? -1 : 1)))
 }
 
+/** By the engines' words alone: exactly so many containers of each service, each slot once, and no others. */
+export async function notExactly(hosts: Hosts, wanted: ReadonlyMap<string, number>): Promise<string[]> {
+  const running = await hosts.runningContainers()
+  const wrong: string[] = []
+  for (const [service, count] of wanted) {
+    const own = running.filter(({ Labels }) => Labels['com.docker.swarm.service.name'] === service)
+    const slots = new Set(own.map(({ Labels }) => Labels['moot.slot']))
+    if (own.length === count && slots.size === count) continue
+    const where = own.map(({ Labels, host }) => `${Labels['moot.slot']} on ${host}`).toSorted()
+    wrong.push(`${service}: ${own.length} in ${slots.size} slots instead of ${count} (${where.join(', ')})`)
+  }
+  const strays = running.filter(({ Labels }) => !wanted.has(Labels['com.docker.swarm.service.name'] ?? ''))
+  if (strays.length > 0) wrong.push(`${strays.length} containers of no service`)
+  return wrong
+}
+
 /** How long all must stay well before it counts: longer than a detector's round. */
 const restMs = 3_000
 
@@ -41,20 +57,26 @@ const restMs = 3_000
 export async function untilWell(
   hosts: Hosts,
   timeoutMs: number,
+  options: {
+    readonly look?: () => Promise<string[]>
+    readonly restMs?: number
+    readonly everyMs?: number
+  } = {},
 ): Promise<{ readonly tookMs: number; readonly wrong: readonly string[] }> {
+  const look = options.look ?? (() => wrongNow(hosts))
   const begunAt = performance.now()
   let wellSince: number | undefined
   for (;;) {
-    const wrong = await wrongNow(hosts).catch((error: unknown) => [
+    const wrong = await look().catch((error: unknown) => [
       error instanceof Error ? error.message : String(error),
     ])
     const now = performance.now()
     if (wrong.length > 0) wellSince = undefined
     else wellSince ??= now
-    if (wellSince !== undefined && now - wellSince >= restMs) {
+    if (wellSince !== undefined && now - wellSince >= (options.restMs ?? restMs)) {
       return { tookMs: Math.round(wellSince - begunAt), wrong: [] }
     }
     if (wrong.length > 0 && now - begunAt > timeoutMs) return { tookMs: Math.round(now - begunAt), wrong }
-    await delay(200)
+    await delay(options.everyMs ?? 200)
   }
 }
