@@ -50,25 +50,29 @@ export interface Verdict {
 }
 
 /**
- * Where more observers accused a target at the same moment than did not, which is what a verdict takes: counted anew
- * from what they said, so that a verdict which nobody had time to act upon is found too.
+ * Where more observers began to accuse a target at the same moment than did not, which is what a verdict takes: counted
+ * anew from what they said, so that a verdict which nobody had time to act upon is found too.
  */
 export function condemned(lines: readonly AlertLine[], observerCount: number, sinceMs: number): Verdict[] {
-  const accusers = new Map<number, Map<number, string>>()
+  const words = new Map<number, Map<number, string>>()
   const found: Verdict[] = []
   for (const { atMs, observer, target, evidence } of lines) {
-    const of = accusers.get(target) ?? new Map<number, string>()
-    accusers.set(target, of)
-    if (!['refused', 'silent', 'judged'].includes(evidence)) {
-      of.delete(observer)
-      continue
-    }
-    of.set(observer, evidence)
-    const silent = [...of.values()].filter((word) => word !== 'refused').length
-    if (atMs < sinceMs || of.size <= observerCount - of.size) continue
-    const words = [...of].map(([by, word]) => `${by} ${word}`).join(', ')
-    const kind = silent > observerCount - silent ? 'down' : 'agent-down'
-    found.push({ kind, text: `host ${target} is ${kind} by what is said: ${words}` })
+    const said = words.get(target) ?? new Map<number, string>()
+    const before = verdictOf(said, observerCount)
+    words.set(target, said.set(observer, evidence))
+    const kind = verdictOf(said, observerCount)
+    if (atMs < sinceMs || kind === undefined || kind === before) continue
+    const all = [...said].map(([by, word]) => `${by} ${word}`).join(', ')
+    found.push({ kind, text: `host ${target} is ${kind} by what the others say: ${all}` })
   }
   return found
+}
+
+function verdictOf(said: ReadonlyMap<number, string>, observerCount: number): Verdict['kind'] | undefined {
+  const count = (...evidence: string[]): number =>
+    [...said.values()].filter((word) => evidence.includes(word)).length
+  const silent = count('silent', 'judged')
+  if (silent > observerCount - silent) return 'down'
+  const accusing = silent + count('refused')
+  return accusing > observerCount - accusing ? 'agent-down' : undefined
 }

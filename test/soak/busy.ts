@@ -62,7 +62,9 @@ function wrongIn({ verdicts, touched }: Seen): string[] {
 
 function rowOf(what: string, all: readonly (Seen & { readonly text: string })[]): Row {
   const sum = (of: (seen: Seen) => number): number => all.reduce((total, seen) => total + of(seen), 0)
-  const wrong = all.flatMap((seen) => wrongIn(seen).map((each) => `${seen.text}: ${each}`))
+  const wrong = all
+    .filter((seen) => wrongIn(seen).length > 0)
+    .map((seen) => `${seen.text}: ${wrongIn(seen).join('; ')}`)
   if (all.some(({ looks }) => looks === 0)) wrong.push('nobody could be asked, so that nothing was seen')
   const note = `${sum((seen) => seen.suspicions)} suspicions, ${sum((seen) => seen.refusals)} refusals, ${sum((seen) => seen.verdicts.length)} verdicts`
   return { what, times: all.length, tookMs: [], wrong, note }
