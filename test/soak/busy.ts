@@ -57,7 +57,9 @@ function wrongIn({ verdicts, touched }: Seen): string[] {
   const touches = touched.map(
     ({ host, action, service, slot }) => `${action} ${service}.${slot} on host ${host}`,
   )
-  return [...verdicts.map(({ text }) => text), ...touches]
+  // That an agent stands still on a living host is no error, and nothing follows from it for minutes.
+  const evictions = verdicts.filter(({ kind }) => kind !== 'agent-down')
+  return [...evictions.map(({ text }) => text), ...touches]
 }
 
 function rowOf(what: string, all: readonly (Seen & { readonly text: string })[]): Row {

@@ -92,7 +92,7 @@ export function nodeStatusShape(
     return { State: 'ready', Message: `some cannot reach it${by}` }
   }
   if (isOnProbation(liveness)) {
-    const Message = 'it is back after it was away, and is given new tasks only where no other node takes them'
+    const Message = 'it is back after it was away, and is given half as many new tasks for a while'
     return { State: 'ready', Message }
   }
   return { State: 'ready' }

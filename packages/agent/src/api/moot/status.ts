@@ -34,9 +34,7 @@ const nodeSchema = z.object({
   sinceMs: z.number().optional().describe('When the first of them said so, by its own clock.'),
   onProbation: z
     .boolean()
-    .describe(
-      'Back after it was away for long or often: given new tasks only where no other node takes them.',
-    ),
+    .describe('Back after it was away for long or often: given half as many new tasks.'),
   agentVersion: z.string().optional(),
   engine: z.string().optional(),
   recordEpoch: z.number().optional(),

@@ -14,8 +14,8 @@ import { type Rings, ringsOf } from './rings.ts'
  *   verdict and the alerts are withdrawn.
  * - `unknown`: a member that has never published a record here.
  *
- * `isOnProbation`: it is back after it was away for long or often. Its claims count after those of others, and it is given
- * new tasks only where no other node takes them.
+ * `isOnProbation`: it is back after it was away for long or often. Its claims count after those of others that run, and it
+ * is given half as many new tasks.
  */
 export type Liveness =
   | { readonly kind: 'alive'; readonly isOnProbation?: true }

@@ -154,7 +154,7 @@ class ServiceFold {
     }
   }
 
-  /** Those on probation last; spread first, then the fewest of this service, then the weighted hash. */
+  /** Spread first, then the fewest of this service (half as many where a node is on probation), then the weighted hash. */
   choose(vacancy: Assumption, ask: Ask): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
     const { workload, candidates } = this.#service
@@ -171,8 +171,8 @@ class ServiceFold {
       const order =
         best === undefined
           ? -1
-          : Number(node.isOnProbation) - Number(best.isOnProbation) ||
-            (this.#tally?.compare(node, best) ?? 0) ||
+          : (this.#tally?.compare(node, best) ?? 0) ||
+            shareWith(node, count) - shareWith(best, bestCount) ||
             count - bestCount
       if (order > 0) continue
       let score = -1
@@ -221,6 +221,11 @@ class ServiceFold {
     this.#tally?.add(node)
     if (typeof slot === 'number' && this.#tally !== undefined) this.#young.push({ slot, attempt })
   }
+}
+
+/** Of a service, if it took one more: what is to be as even as it can be. */
+function shareWith({ isOnProbation }: NodeState, count: number): number {
+  return (count + 1) * (isOnProbation ? 2 : 1)
 }
 
 function refused({ leaving }: OpenSlot, refusals: readonly Refusal[]): SlotPlacement {

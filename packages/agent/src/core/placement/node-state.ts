@@ -30,7 +30,7 @@ export class NodeState {
     return this.node.liveness.kind === 'down'
   }
 
-  /** It is back after it was away for long or often: others come first. */
+  /** It is back after it was away for long or often: it is given less. */
   get isOnProbation(): boolean {
     return isOnProbation(this.node.liveness)
   }

@@ -41,20 +41,17 @@ describe('slots of a service', () => {
     }
   })
 
-  test('go to a node on probation only where no other takes them', () => {
-    const nodes = [node('a', { isOnProbation: true }), node('b', { maxTasks: 2 }), node('c', { maxTasks: 1 })]
-    const where = [...nodesOf(place(input([service('web', replicas(5))], nodes))).values()]
-    expect(
-      new Map(['a', 'b', 'c'].map((name) => [name, where.filter((each) => each === nodeId(name)).length])),
-    ).toEqual(
-      new Map([
-        ['a', 2],
-        ['b', 2],
-        ['c', 1],
-      ]),
-    )
-    const alone = [...nodesOf(place(input([service('web', replicas(2))], nodes.slice(0, 1)))).values()]
-    expect(alone).toEqual(['a', 'a'].map(nodeId))
+  test('go to a node on probation half as often as to the others', () => {
+    const countsOf = (count: number, probation: readonly string[]): readonly number[] => {
+      const nodes = ['a', 'b', 'c'].map((name) => node(name, { isOnProbation: probation.includes(name) }))
+      const where = [...nodesOf(place(input([service('web', replicas(count))], nodes))).values()]
+      return ['a', 'b', 'c'].map((name) => where.filter((each) => each === nodeId(name)).length)
+    }
+    expect(countsOf(2, ['a'])).toEqual([0, 1, 1])
+    expect(countsOf(10, ['a'])).toEqual([2, 4, 4])
+    expect(countsOf(3, ['a', 'b'])).toEqual([1, 1, 1])
+    expect(countsOf(8, ['a', 'b'])).toEqual([2, 2, 4])
+    expect(countsOf(6, ['a', 'b', 'c'])).toEqual([2, 2, 2])
   })
 
   test('that run on a node on probation stay there', () => {
