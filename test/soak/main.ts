@@ -1,6 +1,6 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [cable] [busy] [partitions] [agent-kills] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [partitions] [agent-kills] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
@@ -11,6 +11,7 @@ import { cable } from './cable.ts'
 import { failovers } from './failovers.ts'
 import { partitions } from './partitions.ts'
 import { isWell, type Row, table } from './row.ts'
+import { rapid } from './rapid.ts'
 import { simulator } from './simulator.ts'
 
 const number = (name: string, otherwise: number): number => Number(process.env[name] || otherwise)
@@ -25,6 +26,7 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Ro
   busy: (hosts) => busy(hosts, rounds || 1, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
   'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
+  rapid: () => Promise.resolve(rapid(seed, say)),
   simulator: () => simulator(number('SEEDS', 500), say),
 }
 

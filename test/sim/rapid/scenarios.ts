@@ -31,6 +31,9 @@ export interface Scenario {
   /** Agents that nobody has ever heard start within so many ms. */
   readonly bootstrapMs?: number
   readonly forMs: number
+  /** All is decided in so many decisions, and so soon: a third of all make half of somebody's targets, who is the more careful. */
+  readonly decisions: number
+  readonly withinMs: number
 }
 
 const lastMs = 60_000
@@ -48,16 +51,34 @@ export function scenarios(nodes: number): readonly Scenario[] {
   const lossy = (nowMs: number): number => (nowMs < beginMs ? 0 : 0.8)
   /** Everything for 20 s, nothing for 20 s. */
   const flips = (nowMs: number): number => (nowMs >= beginMs && (nowMs - beginMs) % 40_000 < 20_000 ? 1 : 0)
+  const atOnce = { decisions: 1, withinMs: 3_000 }
   const faulty = (name: string, fault: Partial<Fault>): Scenario => ({
     name,
     nodes,
     ill: one,
     fault: { ingress: never, egress: never, ...fault },
     forMs: 300_000,
+    ...atOnce,
   })
   return [
-    { name: 'bootstrap', nodes, ill: [], bootstrapMs: 5_000, forMs: 90_000 },
-    { name: '10 crash at once', nodes, ill: someOf(nodes, 10 / nodes), crashes: true, forMs: 90_000 },
+    { name: 'bootstrap', nodes, ill: [], bootstrapMs: 5_000, forMs: 90_000, ...atOnce },
+    {
+      name: '10 crash at once',
+      nodes,
+      ill: someOf(nodes, 10 / nodes),
+      crashes: true,
+      forMs: 90_000,
+      ...atOnce,
+    },
+    {
+      name: 'a third crash at once',
+      nodes,
+      ill: someOf(nodes, 1 / 3),
+      crashes: true,
+      forMs: 90_000,
+      decisions: 3,
+      withinMs: 5_000,
+    },
     faulty('1 % lose all that comes in, every other 20 s', { ingress: flips }),
     faulty('1 % lose all that goes out, every other 20 s', { egress: flips }),
     faulty('1 % lose 80 % of what comes in', { ingress: lossy }),
@@ -105,8 +126,8 @@ export function play(
     healthyEvicted: byHealthy.length - ofIll.length,
     healthyEvictedByIll: evictions.filter(({ by, of }) => isIll.has(by.id) && !isIll.has(of)).length,
     illEvicted: new Set(ofIll.map(({ of }) => of)).size,
-    evictionsOfOneMax: Math.max(0, ...perPair.values()),
-    decisionsMax: Math.max(0, ...[...decisions.values()].map(({ size }) => size)),
+    evictionsOfOneMax: largest(perPair.values()),
+    decisionsMax: largest([...decisions.values()].map(({ size }) => size)),
     decidedAfterMs,
     publishedInLastMinute: mesh.published - published,
     outBytesPerSecond,
@@ -122,6 +143,12 @@ function isInService(liveness: Liveness | undefined): boolean {
   return (liveness?.kind === 'alive' || liveness?.kind === 'suspect') && !isOnProbation(liveness)
 }
 
+function largest(values: Iterable<number>): number {
+  let most = 0
+  for (const value of values) most = Math.max(most, value)
+  return most
+}
+
 function countsBy(
   verdicts: readonly Verdict[],
   keyOf: (verdict: Verdict) => string,
@@ -129,4 +156,31 @@ function countsBy(
   const counts = new Map<string, number>()
   for (const verdict of verdicts) counts.set(keyOf(verdict), (counts.get(keyOf(verdict)) ?? 0) + 1)
   return counts
+}
+
+/** What an outcome breaks of what is promised; empty = nothing. */
+export function brokenBy(
+  outcome: Outcome,
+  { ill, crashes, decisions, withinMs }: Scenario,
+): readonly string[] {
+  /**
+   * Each observer and each target of one that is ill has an episode a minute: suspected, silent, returned, suspected no
+   * more; and the accused answers.
+   */
+  const publishedMax = 5 * 8 * ill.length
+  const bounds: readonly (readonly [keyof Outcome, number])[] = [
+    ['healthyEvicted', 0],
+    ['healthyEvictedByIll', 0],
+    ['evictionsOfOneMax', 1],
+    ['decisionsMax', decisions],
+    ['decidedAfterMs', withinMs],
+    ['publishedInLastMinute', publishedMax],
+    ['outBytesPerSecond', 1_024],
+  ]
+  const broken = bounds
+    .filter(([figure, bound]) => Number(outcome[figure]) > bound)
+    .map(([figure, bound]) => `${figure} is ${outcome[figure]}, over ${bound}`)
+  if (crashes === true && outcome.illEvicted < ill.length)
+    broken.push(`only ${outcome.illEvicted} of ${ill.length} dead were found`)
+  return broken
 }
