@@ -78,6 +78,12 @@ export class Host {
     await killed(`${this.place.name}'s engine`, this.program('engine')?.main)
   }
 
+  /** As `systemctl stop docker`: it stops its containers first. */
+  async engineStop(): Promise<void> {
+    const program = this.program('engine')
+    if (program !== undefined && signal(program.main, 'SIGTERM')) await gone('dockerd', program.main, 30_000)
+  }
+
   /** Options are remembered, so that the agent restarts as it was first started. */
   async agentStart(options?: AgentOptions): Promise<void> {
     const { place } = this

@@ -200,6 +200,11 @@ export class Hosts {
     await this.#bed.existing(index).engineKill()
   }
 
+  /** As `systemctl stop docker`: its containers stop with it. */
+  async engineStop(index: number): Promise<void> {
+    await this.#bed.existing(index).engineStop()
+  }
+
   async engineStart(index: number): Promise<void> {
     await this.#bed.existing(index).engineStart()
   }

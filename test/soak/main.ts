@@ -1,6 +1,6 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [cable] [busy] [partitions] [agent-kills] [rapid] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
@@ -8,6 +8,7 @@ import { randomFrom } from '../sim/random.ts'
 import { agentKills } from './agent-kills.ts'
 import { busy } from './busy.ts'
 import { cable } from './cable.ts'
+import { engines } from './engines.ts'
 import { failovers } from './failovers.ts'
 import { partitions } from './partitions.ts'
 import { isWell, type Row, table } from './row.ts'
@@ -24,6 +25,7 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Ro
   failovers: () => failovers(rounds || 4, say),
   cable: (hosts) => cable(hosts, rounds || 2, random, say),
   busy: (hosts) => busy(hosts, rounds || 1, say),
+  engines: (hosts) => engines(hosts, rounds || 2, random, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
   'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
   rapid: () => Promise.resolve(rapid(seed, say)),
