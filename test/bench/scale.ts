@@ -16,6 +16,7 @@ import {
   type TaskEntry,
 } from '@moot/crdt-state'
 import { replicas, service } from '../../packages/agent/src/core/placement/fixtures.ts'
+import { packetBytes } from '../../packages/agent/src/adapters/libp2p/datagram/packet.ts'
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import { encode } from '../../packages/agent/src/replication/wire.ts'
 import { ScaleCluster } from './scale/cluster.ts'
@@ -38,6 +39,8 @@ const limitMs = 120_000
 const gossipMs = 1
 /** A ping or a pong on the control stream: length, tag, id. */
 const pingBytes = 9
+/** A question or its answer by datagram, with the headers of UDP and IPv4. */
+const datagramBytes = packetBytes + 28
 
 type Written = { readonly resource: Resource<ServiceSpec>; readonly messages: readonly SpecMessage[] }
 
@@ -143,15 +146,14 @@ function idle(bed: Bed): void {
   calendar.run(seconds * 1_000, () => false)
   const probes = cluster.probes / seconds / agents.length
   const links = topology.connections.reduce((sum, each) => sum + each.length, 0) / 2
-  // Of each connection that no probe keeps awake, one end asks the other once an interval.
-  const quiet = Math.max(0, links / agents.length - defaults.observersPerNode)
-  const pulses = (quiet * 1_000) / defaults.meshPulseIntervalMs
+  // Of each connection one end asks the other once an interval.
+  const pulses = (links * 1_000) / agents.length / defaults.meshPulseIntervalMs
   const digest = 'd'.repeat(64)
   const asked = encode({ step: 'compare', specs: specs.digest().root, records: digest }).length
   const comparisons = 1_000 / defaults.antiEntropyIntervalMs
   print(bed, 'idle: per node and second', {
     probes: rounded(probes),
-    probeBytes: rounded(2 * pingBytes * probes),
+    probeBytes: rounded(2 * datagramBytes * probes),
     pulses: rounded(pulses),
     pulseBytes: rounded(2 * pingBytes * pulses),
     comparisons,

@@ -82,8 +82,6 @@ export class VirtualAgent {
   readonly #world: World
   readonly #leader: VirtualAgent
   readonly #decisions: Decisions
-  /** When a probe last showed that it lives. */
-  readonly #heardAtMs = new Map<NodeId, number>()
   #view: View | undefined
   #detector: DetectorState
   #followed: Decided | undefined
@@ -264,17 +262,11 @@ export class VirtualAgent {
     if (step.changes.size > 0) this.#write(alertEntries(step.changes))
   }
 
-  /** As the membership driver: who has just been heard is not asked. */
+  /** By datagram. */
   #probe({ target, timeoutMs }: Probe): void {
     const sentAtMs = this.#world.calendar.nowMs
-    const other = this.#world.agentOf(target)
-    const isFresh = sentAtMs - (this.#heardAtMs.get(target) ?? -Infinity) < defaults.probeFreshMs
-    const answers = isFresh || other?.isAlive === true
-    if (!isFresh) this.#world.probed()
-    if (!isFresh && other?.isAlive === true) {
-      other.#heardAtMs.set(this.id, sentAtMs)
-      this.#heardAtMs.set(target, sentAtMs)
-    }
+    const answers = this.#world.agentOf(target)?.isAlive === true
+    this.#world.probed()
     const result = answers ? ({ kind: 'answered', roundTripMs: 2 } as const) : ({ kind: 'silent' } as const)
     this.#world.calendar.after(answers ? 2 : timeoutMs, () => {
       if (this.isAlive) this.#feed({ kind: 'probe-result', target, timeoutMs, result, sentAtMs })

@@ -1,4 +1,5 @@
 import type { NodeId, NodeRecord } from '@moot/crdt-state'
+import { packetBytes } from '../../../packages/agent/src/adapters/libp2p/datagram/packet.ts'
 import { type Cut, firstCut, nextCut } from '../../../packages/agent/src/core/membership/cut.ts'
 import {
   type DetectorInput,
@@ -57,8 +58,8 @@ const resendMs = 200
 const idleLookMs = 5_000
 /** Besides those that are concerned, so many look at all that changes. */
 const onlookers = 100
-/** Datagrams of 22 bytes, with the headers of UDP and IPv4. */
-const datagramBytes = 22 + 28
+/** With the headers of UDP and IPv4. */
+const datagramBytes = packetBytes + 28
 
 export interface Agent {
   readonly index: number
