@@ -131,6 +131,18 @@ describe('agents', () => {
     expect(isStored).toBe(await writing.then(() => true).catch(() => false))
   })
 
+  it('a host whose engine does not start with it is told so, and given nothing', async () => {
+    world = await World.of(3)
+    const late = nth(2)
+    late.engine.down('docker.service failed')
+    await world.restart(late)
+    await world.pass(5_000)
+    const engine = nth(0).agent.view().records.get(late.agent.self)?.status?.engine
+    expect(engine).toEqual({ state: 'down', error: expect.stringContaining('docker.service failed') })
+    await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
+    await world.runs(6)
+  })
+
   it('a member that nobody would hear leave stays, unless it is forced', async () => {
     world = await World.of(3)
     world.network.partition([[nth(0).agent.self, nth(1).agent.self], [nth(2).agent.self]])

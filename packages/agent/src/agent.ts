@@ -167,7 +167,7 @@ export function createAgent(options: AgentOptions): Agent {
       introduction,
       specs: opened.specs,
       mesh: opened.mesh,
-      commit: (messages) => opened.replication.commit(messages),
+      commit: (messages) => spreadOrLost(messages),
       issuer: issueTokens({ storage, clock, settings, randomHex: options.randomHex }),
       clock,
     })

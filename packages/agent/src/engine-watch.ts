@@ -6,8 +6,8 @@ import type { Engine, EngineEvent, EngineFacts } from './ports/engine.ts'
 
 export type EngineState =
   | { readonly kind: 'up' }
-  /** `sinceMs`: by this node's monotonic clock. */
-  | { readonly kind: 'down'; readonly error: string; readonly sinceMs: number }
+  /** `sinceMs`: by this node's monotonic clock. `isNew`: this agent has only just started, and not asked it yet. */
+  | { readonly kind: 'down'; readonly error: string; readonly sinceMs: number; readonly isNew: boolean }
 
 /** What this agent knows of its engine: driven by events, corrected by a slow full listing. */
 export interface EngineWatch {
@@ -41,7 +41,12 @@ export function createEngineWatch(options: {
   const { engine, clock, logger, changed } = options
   const abort = new AbortController()
   let containers: ReadonlyMap<TaskId, readonly ContainerObservation[]> = new Map()
-  let state: EngineState = { kind: 'down', error: 'not connected yet', sinceMs: clock.monotonicMs() }
+  let state: EngineState = {
+    kind: 'down',
+    error: 'not connected yet',
+    sinceMs: clock.monotonicMs(),
+    isNew: true,
+  }
   let listed = false
   let facts: EngineFacts | undefined
   let volumes: readonly string[] = []
@@ -100,7 +105,8 @@ export function createEngineWatch(options: {
   function down(error: string): void {
     if (state.kind === 'up')
       logger.error({ error }, 'the Docker engine does not answer; its containers are left alone for now')
-    state = { kind: 'down', error, sinceMs: state.kind === 'down' ? state.sinceMs : clock.monotonicMs() }
+    const sinceMs = state.kind === 'down' ? state.sinceMs : clock.monotonicMs()
+    state = { kind: 'down', error, sinceMs, isNew: false }
     listed = false
     changed()
   }

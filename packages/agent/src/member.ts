@@ -296,7 +296,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     stopping: stopping.signal,
   })
   const status = createStatusWriter({
-    read: () => statusOf(options, watch, mesh),
+    read: () => statusOf(options, watch, mesh, records.own.status),
     // Not into a record with holes: peers would take it for all that there is to say.
     mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
     records,

@@ -4,15 +4,22 @@ import type { EngineWatch } from './engine-watch.ts'
 import type { MemberOptions } from './member.ts'
 import type { Mesh } from './ports/mesh.ts'
 
-/** What this node says of itself in its record; undefined before its engine has been seen. */
+/**
+ * What this node says of itself in its record; undefined before its engine has been asked. Where it does not answer since this
+ * agent started, what was known `before` holds: but not that it is up.
+ */
 export function statusOf(
   options: Pick<MemberOptions, 'addresses' | 'agentVersion' | 'rules' | 'settings'>,
   watch: EngineWatch,
   mesh: Mesh,
+  before: NodeStatus | undefined,
 ): NodeStatus | undefined {
   const facts = watch.facts()
   const state = watch.state()
-  if (facts === undefined) return undefined
+  if (facts === undefined) {
+    if (before === undefined || state.kind === 'up' || state.isNew) return undefined
+    return { ...before, engine: { state: 'down', error: state.error } }
+  }
   return {
     hostname: facts.hostname,
     addresses: options.addresses(),

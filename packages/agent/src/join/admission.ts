@@ -1,7 +1,7 @@
 import type { Identity, NodeId, NodeSpec, SpecMessage, SpecStore } from '@moot/crdt-state'
 import * as z from 'zod'
 import type { JoinToken } from '../cluster.ts'
-import { JoinFailedError } from '../errors.ts'
+import { JoinFailedError, LeavingError } from '../errors.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Mesh } from '../ports/mesh.ts'
 import { TokenRefusedError } from './errors.ts'
@@ -39,6 +39,7 @@ export function admitJoiners(options: {
   readonly introduction: () => Introduction
   readonly specs: SpecStore
   readonly mesh: Mesh
+  /** Rejects where nobody else has it and this node is leaving. */
   readonly commit: (messages: readonly SpecMessage[]) => Promise<unknown>
   readonly issuer: TokenIssuer
   readonly clock: Clock
@@ -75,6 +76,9 @@ export function admitJoiners(options: {
       const author = { node: self, client: 'moot join', atMs: clock.wallMs() }
       const spec = nodeSpec(joiner.publicKey, addresses)
       await options.commit((await specs.create('node', joiner.node, spec, author)).messages)
+    } else if (specs.byName('node', self) === undefined) {
+      // Nobody else may have heard of the joiner, and nobody would believe this node any more.
+      throw new LeavingError()
     }
     updateHandler()
     const introduction = extended(

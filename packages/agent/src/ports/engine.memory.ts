@@ -95,8 +95,10 @@ export class MemoryEngine implements Engine {
     )
   }
 
-  hasEnded({ container }: ContainerObservation): boolean {
-    return this.#boxes.get(container)?.observation.state !== 'running'
+  /** As the kernel knows: of one that was never seen to run it knows nothing. */
+  hasEnded({ container, state }: ContainerObservation): boolean {
+    if (state === 'exited' || state === 'dead') return true
+    return state === 'running' && this.#boxes.get(container)?.observation.state !== 'running'
   }
 
   volumes(signal: AbortSignal): Promise<readonly string[]> {

@@ -77,7 +77,8 @@ class DockerEngine implements Engine {
     return observations
   }
 
-  hasEnded({ pid }: ContainerObservation): boolean {
+  hasEnded({ state, pid }: ContainerObservation): boolean {
+    if (state === 'exited' || state === 'dead') return true
     return pid !== undefined && this.#processes.hasEnded(pid)
   }
 

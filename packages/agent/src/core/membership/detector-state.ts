@@ -1,7 +1,7 @@
 import type { Alert, NodeId } from '@moot/crdt-state'
 import type { FlapSettings } from './flaps.ts'
 import { company, type IslandSettings, type Solitude, type WitnessWord } from './island.ts'
-import type { MembershipView } from './liveness.ts'
+import { isInForce, type MembershipView } from './liveness.ts'
 import { newWatch, timeoutOf, type Watch } from './watch.ts'
 
 /** What a probe found, as the mesh port says it. A sign of life that was heard without asking took no time. */
@@ -123,7 +123,8 @@ export class Draft {
     const { epoch, seq } = record
     const before = this.alerts.get(target)
     const probation = before?.probation === true ? ({ probation: true } as const) : {}
-    this.put({ target, evidence, ...probation, epoch, seq, sinceMs: before?.sinceMs ?? this.at.wallMs })
+    const sinceMs = before !== undefined && isInForce(before) ? before.sinceMs : this.at.wallMs
+    this.put({ target, evidence, ...probation, epoch, seq, sinceMs })
   }
   put(alert: Alert): void {
     this.alerts.set(alert.target, alert)

@@ -202,6 +202,38 @@ describe('detector', () => {
     expect(one.written.slice(3)).toContain('b silent 1.1')
   })
 
+  it('is no deafer for those that have been dead for long, nor for those whose hosts refuse', () => {
+    const all = ['a', 'b', 'c', 'd'].map((name) => recordOf(name))
+    const one = detector('a', all)
+    one.publish(recordOf('c', [about('b', 'silent')]))
+    one.publish(recordOf('d', [about('b', 'silent')]))
+    one.pass(100)
+    one.pass(60_000, { b: 'silent' })
+    expect(one.written).toContain('b judged 1.1')
+    one.pass(untilSilentMs, { b: 'silent', d: 'silent' })
+    expect(one.written).toContain('d silent 1.1')
+    const other = detector('a', all)
+    other.pass(100)
+    other.pass(untilSilentMs, { b: 'refused', d: 'silent' })
+    expect(other.written).toContain('d silent 1.1')
+  })
+
+  it('what was missed while it was watched before is forgotten', () => {
+    const [few, many] = [
+      ['a', 'b', 'c', 'd', 'e', 'f'],
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'],
+    ].map((names) => names.map((name) => recordOf(name))) as [NodeRecord[], NodeRecord[]]
+    const dropped = startedTargets('a', few).find((name) => !startedTargets('a', many).includes(name))!
+    const one = detector('a', few)
+    one.pass(100)
+    one.pass(untilSuspectedMs - 150, { [dropped]: 'silent' })
+    for (const record of many.slice(few.length)) one.publish(record)
+    one.pass(3_600_000)
+    for (const record of many.slice(few.length)) one.remove(record.node)
+    one.pass(untilSuspectedMs - 300, { [dropped]: 'silent' })
+    expect(one.written).toEqual([])
+  })
+
   it('accuses nobody while it is cut off, and only suspects', () => {
     const gone = { b: 'silent', c: 'silent' } as const
     const one = detector('a', abc(), 'silent')

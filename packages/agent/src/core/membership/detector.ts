@@ -216,8 +216,10 @@ function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
 
 /** Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. */
 function isDeaf(draft: Draft, { targets }: DetectorState): boolean {
-  const missing = targets.filter((target) => draft.watch(target).missed !== undefined).length
-  return targets.length > 2 && missing * 2 > targets.length
+  // Who has been dead for long says nothing about this node's ears.
+  const asked = targets.filter((target) => draft.alerts.get(target)?.evidence !== 'judged')
+  const unheard = asked.filter((target) => (draft.watch(target).missed?.silentCount ?? 0) > 0).length
+  return asked.length > 2 && unheard * 2 > asked.length
 }
 
 /** Consecutive probes failed: says so, or says so again about the newer record that came meanwhile. */
@@ -318,6 +320,7 @@ function onView(
       ...accused,
     ]),
   ].filter((target) => target !== self)
+  for (const target of state.targets) if (!targets.includes(target)) unwatch(draft, target)
   for (const target of targets) {
     if (!draft.watches.has(target)) draft.watches.set(target, newWatch(settings))
     countAnew(draft, view, target)
@@ -326,6 +329,13 @@ function onView(
   }
   answerAccusers(draft, view)
   return draft.finish({ view, targets })
+}
+
+/** What was found so far is old by the time it is watched again. */
+function unwatch(draft: Draft, target: NodeId): void {
+  const { heard, answeredAtMs, reachable, missed, refusedSinceMs, graceOver } = newWatch(draft.settings)
+  if (draft.watches.has(target))
+    draft.update(target, { heard, answeredAtMs, reachable, missed, refusedSinceMs, graceOver })
 }
 
 /**
