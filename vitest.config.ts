@@ -2,8 +2,6 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    // By default one core is left alone, which is half of a small machine.
-    maxWorkers: '100%',
     projects: [
       {
         test: {
