@@ -16,11 +16,10 @@ import {
   type TaskEntry,
 } from '@moot/crdt-state'
 import { replicas, service } from '../../packages/agent/src/core/placement/fixtures.ts'
-import { packetBytes } from '../../packages/agent/src/adapters/libp2p/datagram/packet.ts'
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import { encode } from '../../packages/agent/src/replication/wire.ts'
 import { ScaleCluster } from './scale/cluster.ts'
-import { rounded } from './scale/figures.ts'
+import { datagramBytes, rounded } from './scale/figures.ts'
 import { memoryOfOne, receivingCosts } from './scale/real-store.ts'
 
 const runs = [
@@ -39,8 +38,6 @@ const limitMs = 120_000
 const gossipMs = 1
 /** A ping or a pong on the control stream: length, tag, id. */
 const pingBytes = 9
-/** A question or its answer by datagram, with the headers of UDP and IPv4. */
-const datagramBytes = packetBytes + 28
 
 type Written = { readonly resource: Resource<ServiceSpec>; readonly messages: readonly SpecMessage[] }
 

@@ -129,7 +129,7 @@ export interface Alert {
    *   it of itself to answer an alert: its record is newer than the accused one from then on.
    */
   readonly evidence: 'suspected' | 'silent' | 'refused' | 'judged' | 'returned'
-  /** It came back after it was away for so long or so often that nothing is built on it for a while, whatever else is said. */
+  /** It came back after it was away for so long or so often that less is built on it for a while, whatever else is said. */
   readonly probation?: true
   /** The last version of the target's record that the observer had. */
   readonly epoch: number

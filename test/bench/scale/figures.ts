@@ -1,3 +1,8 @@
+import { packetBytes } from '../../../packages/agent/src/adapters/libp2p/datagram/packet.ts'
+
+/** A question or its answer by datagram, with the headers of UDP and IPv4. */
+export const datagramBytes = packetBytes + 28
+
 /** What one kind of work took, each time. */
 export class Costs {
   readonly #wallMs: number[] = []

@@ -1,5 +1,4 @@
 import type { NodeId, NodeRecord } from '@moot/crdt-state'
-import { packetBytes } from '../../../packages/agent/src/adapters/libp2p/datagram/packet.ts'
 import { type Cut, firstCut, nextCut } from '../../../packages/agent/src/core/membership/cut.ts'
 import {
   type DetectorInput,
@@ -19,6 +18,7 @@ import { ringsOf } from '../../../packages/agent/src/core/membership/rings.ts'
 import { node as nodeIdOf, recordOf } from '../../../packages/agent/src/core/membership/testing.ts'
 import { defaults } from '../../../packages/agent/src/defaults.ts'
 import { Calendar } from '../../bench/scale/calendar.ts'
+import { datagramBytes } from '../../bench/scale/figures.ts'
 import { type Random, randomFrom } from '../random.ts'
 
 /** The part of what goes into or out of a host that is lost, 0 to 1, at an instant. */
@@ -58,8 +58,6 @@ const resendMs = 200
 const idleLookMs = 5_000
 /** Besides those that are concerned, so many look at all that changes. */
 const onlookers = 100
-/** With the headers of UDP and IPv4. */
-const datagramBytes = packetBytes + 28
 
 export interface Agent {
   readonly index: number

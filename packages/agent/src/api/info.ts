@@ -15,13 +15,10 @@ async function info(api: Api, call: Call): Promise<void> {
   try {
     const answer = await api.engine.json(enginePath(api, call), call.signal)
     if (answer.status === 200 && isObject(answer.body)) {
-      const own = api.cluster.status()['cutOff'] === true ? [cutOffWarning] : []
-      const theirs: readonly unknown[] = Array.isArray(answer.body['Warnings']) ? answer.body['Warnings'] : []
-      sendJson(call.res, 200, {
-        ...answer.body,
-        Swarm,
-        ...(own.length > 0 && { Warnings: [...theirs, ...own] }),
-      })
+      const { Warnings } = answer.body
+      const warned = [...(Array.isArray(Warnings) ? (Warnings as unknown[]) : []), cutOffWarning]
+      const isCutOff = api.cluster.status()['cutOff'] === true
+      sendJson(call.res, 200, { ...answer.body, Swarm, ...(isCutOff && { Warnings: warned }) })
       return
     }
     call.log.warn({ status: answer.status }, 'the engine refused /info')

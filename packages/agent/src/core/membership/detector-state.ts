@@ -1,5 +1,5 @@
 import type { Alert, NodeId } from '@moot/crdt-state'
-import type { FlapSettings } from './flaps.ts'
+import { type FlapSettings, onceMore } from './flaps.ts'
 import { company, type IslandSettings, type Solitude, type WitnessWord } from './island.ts'
 import { isInForce, type MembershipView } from './liveness.ts'
 import { newWatch, timeoutOf, type Watch } from './watch.ts'
@@ -122,9 +122,17 @@ export class Draft {
     if (record === undefined) return
     const { epoch, seq } = record
     const before = this.alerts.get(target)
+    if (before?.evidence !== evidence) this.#note(target, evidence)
     const probation = before?.probation === true ? ({ probation: true } as const) : {}
     const sinceMs = before !== undefined && isInForce(before) ? before.sinceMs : this.at.wallMs
     this.put({ target, evidence, ...probation, epoch, seq, sinceMs })
+  }
+  /** What returns and flaps are judged by later; not when the same is said again of a newer record. */
+  #note(target: NodeId, evidence: Alert['evidence']): void {
+    const { nowMs } = this.at
+    if (evidence === 'silent') this.update(target, { saidSilentAtMs: nowMs })
+    if (evidence === 'refused')
+      this.update(target, { refusals: onceMore(this.watch(target).refusals, nowMs, this.settings) })
   }
   put(alert: Alert): void {
     this.alerts.set(alert.target, alert)

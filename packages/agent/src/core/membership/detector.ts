@@ -59,7 +59,7 @@ function onTick(
     if (alert?.evidence === 'refused' && !watch.graceOver && watch.refusedSinceMs !== undefined) {
       if (nowMs - watch.refusedSinceMs >= settings.agentDownGraceMs) {
         draft.update(target, { graceOver: true })
-        say(draft, state.view, target, 'silent')
+        draft.say(state.view, target, 'silent')
       }
     }
   }
@@ -233,7 +233,7 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
   // After a start of all agents at once the others need time too.
   if (!watch.heard && nowMs - state.startedAtMs < settings.bootSyncTimeoutMs) return
   const alert = draft.alerts.get(target)
-  if (!isInForce(alert)) {
+  if (alert === undefined || !isInForce(alert)) {
     const { suspicions } = watch
     if (evidence === 'suspected') {
       if (nowMs - suspicions.lastAtMs < pauseAfter(suspicions.count, settings)) return
@@ -244,14 +244,14 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
       refreshAtMs: nowMs + settings.alertRefreshFirstMs,
       refreshDelayMs: settings.alertRefreshFirstMs,
     })
-    say(draft, state.view, target, evidence)
+    draft.say(state.view, target, evidence)
     return
   }
   // An older, graver word stands: less is not said until it answers.
   if (evidence === 'suspected') return
   // A host that died after its agent did, or that came back without it. A judgement stands until the agent is back.
-  if (alert?.evidence !== evidence && alert?.evidence !== 'judged') {
-    say(draft, state.view, target, evidence)
+  if (alert.evidence !== evidence && alert.evidence !== 'judged') {
+    draft.say(state.view, target, evidence)
     return
   }
   if (isNewer(record, alert) && nowMs >= watch.refreshAtMs) {
@@ -259,14 +259,6 @@ function accuse(draft: Draft, state: DetectorState, target: NodeId): void {
     draft.update(target, { refreshAtMs: nowMs + delayMs, refreshDelayMs: delayMs })
     draft.say(state.view, target, evidence)
   }
-}
-
-function say(draft: Draft, view: MembershipView, target: NodeId, evidence: Alert['evidence']): void {
-  const { nowMs } = draft.at
-  const { refusals } = draft.watch(target)
-  if (evidence === 'silent') draft.update(target, { saidSilentAtMs: nowMs })
-  if (evidence === 'refused') draft.update(target, { refusals: onceMore(refusals, nowMs, draft.settings) })
-  draft.say(view, target, evidence)
 }
 
 /** Reached again. An unreachable agent's claims held all along; a silent node's need a record newer than the alert. */

@@ -61,11 +61,12 @@ export function isInForce(alert: Alert | undefined): boolean {
   return alert !== undefined && alert.evidence !== 'returned'
 }
 
+const vouching: Say = { kind: 'vouches', stale: false, isProbation: false }
+
 function sayOf(view: MembershipView, observer: NodeId, target: NodeId): Say {
   const alert = view.records.get(observer)?.alerts.get(target)
   const record = view.records.get(target)
-  if (alert === undefined || record === undefined)
-    return { kind: 'vouches', stale: false, isProbation: false }
+  if (alert === undefined || record === undefined) return vouching
   const stale = isNewer(record, alert)
   const isProbation = alert.probation === true
   switch (alert.evidence) {

@@ -5,12 +5,15 @@ import type { NodeId } from '@moot/crdt-state'
  * ATC '18, section 4.1). On each ring a node is watched by its successor, so that a membership change moves few edges
  * and every node has the same number of observers. Integers only: the same on every machine.
  */
-export interface Rings {
+export interface Rings extends Edges {
   /** By id; the numbers below are places in it. */
   readonly nodes: readonly NodeId[]
   readonly placeOf: ReadonlyMap<NodeId, number>
   /** Whom each watches, by number: whole meshes are walked along these, many times a second while something is wrong. */
   readonly targetPlaces: readonly Uint32Array[]
+}
+
+interface Edges {
   readonly observers: ReadonlyMap<NodeId, readonly NodeId[]>
   readonly targets: ReadonlyMap<NodeId, readonly NodeId[]>
 }
@@ -31,11 +34,6 @@ function ringOrder(sorted: readonly NodeId[], ring: number): readonly NodeId[] {
     .map((node) => ({ node, at: hash32(`${ring}/${node}`) }))
     .sort((a, b) => a.at - b.at || (a.node < b.node ? -1 : 1))
     .map(({ node }) => node)
-}
-
-interface Edges {
-  readonly observers: ReadonlyMap<NodeId, readonly NodeId[]>
-  readonly targets: ReadonlyMap<NodeId, readonly NodeId[]>
 }
 
 function edgesOf(sorted: readonly NodeId[], count: number): Edges {
@@ -68,16 +66,15 @@ function edgesOf(sorted: readonly NodeId[], count: number): Edges {
 }
 
 function build(nodes: readonly NodeId[], count: number): Rings {
-  const { observers, targets } = edgesOf(nodes, count)
+  const edges = edgesOf(nodes, count)
   const placeOf = new Map(nodes.map((node, place) => [node, place]))
   const places = (of: readonly NodeId[]): Uint32Array =>
     Uint32Array.from(of, (node) => placeOf.get(node) ?? 0)
   return {
+    ...edges,
     nodes,
     placeOf,
-    targetPlaces: nodes.map((node) => places(targets.get(node) ?? [])),
-    observers,
-    targets,
+    targetPlaces: nodes.map((node) => places(edges.targets.get(node) ?? [])),
   }
 }
 

@@ -14,12 +14,13 @@ export function giveUp(draft: Draft, { forMs, hasEnded }: EngineDown): void {
   const { synced, settings, containers, nowMs } = draft.input
   if (!synced) return
   for (const task of draft.tasks.values()) {
-    if (!isClaim(task) || task.done === true || isTied(draft, task)) continue
+    if (!isClaim(task) || task.done === true) continue
     const made = containers.get(task.id) ?? []
     const lives = wasStarted(task) && !(made.length > 0 && made.every(hasEnded))
     const graceMs = lives ? settings.agentDownGraceMs : settings.engineDownGraceMs
     if (forMs < graceMs) wakeAt(draft, nowMs + graceMs - forMs)
-    else changeTask(draft, task, { desired: wasStarted(task) ? 'shutdown' : 'remove', error: downError })
+    else if (!isTied(draft, task))
+      changeTask(draft, task, { desired: wasStarted(task) ? 'shutdown' : 'remove', error: downError })
   }
 }
 

@@ -12,23 +12,22 @@ import { latchFacts, stepUpdates } from './update.ts'
 export type { ReconcileInput, ReconcileOutput } from './input.ts'
 export { updateStatus, type UpdateStatus } from './progress.ts'
 
+const nothing: ReconcileOutput = { changes: new Map(), actions: [], wakeAtMs: undefined }
+
 /**
  * What this node does next: given all that it knows, which entries of its record change and which engine calls it
  * makes. Level-triggered: nothing depends on having seen an event, and asked again with the changes in the record and
  * the actions under way it comes to rest. While the engine does not answer, or has not been listed in full, nothing
  * is known of the containers: nothing is failed, started or stopped, and after a while others take the slots over.
  */
-const nothing: ReconcileOutput = { changes: new Map(), actions: [], wakeAtMs: undefined }
-
 export function reconcile(input: ReconcileInput): ReconcileOutput {
   const own = input.view.records.get(input.view.self)
-  if (own === undefined) return nothing
+  if (own === undefined || (input.engine.kind === 'up' && !input.listed)) return nothing
   const draft = openDraft(input, own)
   if (input.engine.kind === 'down') {
     giveUp(draft, input.engine)
     return closeDraft(draft)
   }
-  if (!input.listed) return nothing
   observe(draft)
   withdraw(draft)
   latchFacts(draft)
