@@ -2,6 +2,7 @@ import type { MemoryStorage } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
 import { firstRules, type Rules } from './core/rules.ts'
+import { defaults } from './defaults.ts'
 import {
   AlreadyInClusterError,
   CutOffError,
@@ -141,6 +142,43 @@ describe('agents', () => {
     expect(engine).toEqual({ state: 'down', error: expect.stringContaining('docker.service failed') })
     await world.during(nth(0).agent.create('service', 'web', webSpec(6), author))
     await world.runs(6)
+  })
+
+  it('what a host without its engine cannot run goes nowhere while there is nowhere, and to a host that joins later', async () => {
+    world = await World.of(1)
+    await nth(0).agent.create('service', 'web', webSpec(2), author)
+    await world.runs(2)
+    const claims = (): readonly string[] =>
+      [...(nth(0).agent.view().records.get(nth(0).node)?.tasks.values() ?? [])]
+        .filter((task) => task.desired === 'running')
+        .map(({ id }) => id)
+    const before = claims()
+    nth(0).engine.down()
+    await world.pass(2 * defaults.agentDownGraceMs)
+    expect(claims()).toEqual(before)
+    const joiner = await world.add()
+    const { token } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    await world.during(joiner.agent.join(token, { author }))
+    await world.until('the joiner runs both', async () => {
+      const list = await joiner.engine.list(AbortSignal.timeout(1_000))
+      return list.filter(({ state }) => state === 'running').length === 2
+    })
+    expect(claims()).toEqual([])
+  })
+
+  it('what outlives its engine on the only host goes on when the engine is back', async () => {
+    world = await World.of(1)
+    await nth(0).agent.create('service', 'web', webSpec(2), author)
+    await world.runs(2)
+    const ids = async (): Promise<readonly string[]> =>
+      (await nth(0).engine.list(AbortSignal.timeout(1_000))).map(({ container }) => container).sort()
+    const before = await ids()
+    nth(0).engine.down()
+    await world.pass(2 * defaults.agentDownGraceMs)
+    nth(0).engine.up()
+    await world.pass(10_000)
+    expect(await ids()).toEqual(before)
+    await world.runs(2)
   })
 
   it('a member that nobody would hear leave stays, unless it is forced', async () => {

@@ -1,8 +1,9 @@
-import type { NodeId } from '@moot/crdt-state'
+import type { TaskId } from '@moot/crdt-state'
 import { type CutSettings, firstCut, nextCut } from './core/membership/cut.ts'
 import { type LivenessMap, livenessOf } from './core/membership/liveness.ts'
 import { createPlacer } from './core/placement/place.ts'
-import type { Placement, PlacementNode } from './core/placement/placement.ts'
+import { placementInput, withoutClaims } from './core/placement/placement-input.ts'
+import type { Placement, PlacementInput } from './core/placement/placement.ts'
 import { commonRules, firstRules, knownRules, type Rules } from './core/rules.ts'
 import type { View } from './core/view.ts'
 import type { Clock } from './ports/clock.ts'
@@ -13,9 +14,17 @@ export interface Decision {
   readonly placement: Placement
 }
 
+/** The placement that would follow if this node's claims by these tasks ended. */
+export type WhatIf = (decision: Decision, ended: ReadonlySet<TaskId>) => Placement
+
 export interface Decisions {
   /** What follows from the view as it is now. */
   now(): Decision
+  /**
+   * Works out nothing before it is asked, and then once for each decision and set of tasks. Remembers as much as the
+   * placement itself, so that a later question is answered quickly: let go of it when there is nothing more to ask.
+   */
+  whatIf(): WhatIf
   /** Whether this node is cut off has changed. */
   lookAgain(): void
   stop(): void
@@ -49,7 +58,11 @@ export function createDecisions(options: {
     const nowMs = clock.monotonicMs()
     cut = nextCut(cut, { assessed, isCutOff: options.isCutOff?.() ?? false, nowMs }, settings)
     if (cut.lookAtMs !== undefined) cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), lookAgain)
-    return { view, liveness: cut.liveness, placement: placed(view, cut.liveness) }
+    return {
+      view,
+      liveness: cut.liveness,
+      placement: placer.update(inputOf({ view, liveness: cut.liveness })),
+    }
   }
 
   function lookAgain(): void {
@@ -57,17 +70,22 @@ export function createDecisions(options: {
     options.changed()
   }
 
-  function placed(view: View, liveness: LivenessMap): Placement {
-    const nodes = new Map<NodeId, PlacementNode>()
-    for (const [id, settingsOf] of view.nodes) {
-      nodes.set(id, {
-        id,
-        settings: settingsOf,
-        record: view.records.get(id),
-        liveness: liveness.get(id) ?? { kind: 'unknown' },
-      })
+  function inputOf({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): PlacementInput {
+    return placementInput(view, liveness, rulesOf(view))
+  }
+
+  function whatIf(): WhatIf {
+    const other = createPlacer()
+    let known:
+      | { readonly of: Decision; readonly ended: ReadonlySet<TaskId>; readonly placement: Placement }
+      | undefined
+    return (decision, ended) => {
+      if (known?.of !== decision || known.ended.symmetricDifference(ended).size > 0) {
+        const placement = other.update(withoutClaims(inputOf(decision), decision.view.self, ended))
+        known = { of: decision, ended: new Set(ended), placement }
+      }
+      return known.placement
     }
-    return placer.update({ services: view.services, nodes, rules: rulesOf(view) })
   }
 
   return {
@@ -78,6 +96,7 @@ export function createDecisions(options: {
       last = look(view)
       return last
     },
+    whatIf,
     lookAgain,
     stop: () => cancelLook(),
   }

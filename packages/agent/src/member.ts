@@ -249,7 +249,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     return all.every((node) => node === self || heard.has(node) || liveness.get(node)?.kind === 'down')
   }
   const reconciler: Reconciler = createReconciler({
-    decide: () => decisions.now(),
+    decisions,
     records,
     publish: (delta) => replication.publishRecord(delta),
     watch,

@@ -1,11 +1,9 @@
 import type { RecordMessage, RecordStore, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import type { LivenessMap } from './core/membership/liveness.ts'
-import type { Placement } from './core/placement/placement.ts'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
-import type { EngineDown } from './core/reconcile/input.ts'
+import type { EngineDown, ReconcileInput } from './core/reconcile/input.ts'
 import { reconcile } from './core/reconcile/reconcile.ts'
-import type { View } from './core/view.ts'
+import type { Decision, Decisions, WhatIf } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { EngineWatch } from './engine-watch.ts'
 import type { Executor, Finished } from './executor.ts'
@@ -23,11 +21,7 @@ export interface Reconciler {
  * while it runs makes it run once more.
  */
 export function createReconciler(options: {
-  readonly decide: () => {
-    readonly view: View
-    readonly liveness: LivenessMap
-    readonly placement: Placement
-  }
+  readonly decisions: Pick<Decisions, 'now' | 'whatIf'>
   readonly records: RecordStore
   readonly publish: (delta: RecordMessage) => void
   readonly watch: EngineWatch
@@ -43,6 +37,8 @@ export function createReconciler(options: {
 }): Reconciler {
   const { records, watch, clock, logger, settings } = options
   let results = new Map<TaskId, { action: Action['kind']; result: ActionResult }>()
+  /** As long as the engine is down. */
+  let whatIf: WhatIf | undefined
   let cancelWake: () => void = () => undefined
   let dirty = false
   let running: Promise<void> | undefined
@@ -61,20 +57,29 @@ export function createReconciler(options: {
     }
   }
 
+  function engineOf(decision: Decision): ReconcileInput['engine'] {
+    const state = watch.state()
+    if (state.kind === 'up') {
+      whatIf = undefined
+      return state
+    }
+    const asked = (whatIf ??= options.decisions.whatIf())
+    return {
+      kind: 'down',
+      forMs: clock.monotonicMs() - state.sinceMs,
+      hasEnded: options.hasEnded,
+      placementWithout: (ended) => asked(decision, ended),
+    }
+  }
+
   async function decideAndAct(taken: typeof results): Promise<void> {
-    const { view, liveness, placement } = options.decide()
+    const decision = options.decisions.now()
     const nowMs = clock.wallMs()
     const executor = options.executor()
-    const state = watch.state()
     const output = reconcile({
-      view,
-      liveness,
-      placement,
+      ...decision,
       containers: watch.containers(),
-      engine:
-        state.kind === 'up'
-          ? state
-          : { kind: 'down', forMs: clock.monotonicMs() - state.sinceMs, hasEnded: options.hasEnded },
+      engine: engineOf(decision),
       listed: watch.listed(),
       inFlight: executor.inFlight,
       results: taken,

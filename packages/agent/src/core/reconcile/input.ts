@@ -35,6 +35,11 @@ export interface EngineDown {
   readonly forMs: number
   /** Is a container known to have ended although the engine does not say so? */
   readonly hasEnded: (container: ContainerObservation) => boolean
+  /**
+   * The placement of this view, had this node's claims by these tasks ended. Dear where there are many slots: asked only
+   * when some may end.
+   */
+  readonly placementWithout: (ended: ReadonlySet<TaskId>) => Placement
 }
 
 export interface ReconcileOutput {

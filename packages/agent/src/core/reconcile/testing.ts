@@ -21,8 +21,11 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
-import type { LivenessMap } from '../membership/liveness.ts'
+import type { Liveness, LivenessMap } from '../membership/liveness.ts'
+import { place } from '../placement/place.ts'
+import { placementInput, withoutClaims } from '../placement/placement-input.ts'
 import type { Placement, SlotPlacement } from '../placement/placement.ts'
+import { firstRules } from '../rules.ts'
 import type { View } from '../view.ts'
 import type { Action, ActionResult, ContainerObservation } from './actions.ts'
 import type { ReconcileInput, ReconcileOutput } from './input.ts'
@@ -129,6 +132,9 @@ export const statusOf = (patch: Partial<NodeStatus> = {}): NodeStatus => ({
   ...patch,
 })
 
+/** Of a node whose engine is down. */
+export const engineless = statusOf({ engine: { state: 'down', error: 'connect ECONNREFUSED' } })
+
 /** One node's world, changed by the test and by what `reconcile` says. */
 export interface Scene {
   readonly services: readonly Resource<ServiceSpec>[]
@@ -151,6 +157,7 @@ export interface Scene {
   /** Nodes that are dead. */
   readonly down?: readonly NodeId[]
   readonly suspects?: readonly NodeId[]
+  readonly drained?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
 }
 
@@ -171,14 +178,18 @@ export function recordOf(
   }
 }
 
-function memberOf(node: NodeId): Resource<NodeSpec> {
-  const spec = nodeSpecSchema.parse({ PublicKey: 'key' })
+function memberOf(node: NodeId, isDrained: boolean): Resource<NodeSpec> {
+  const spec = nodeSpecSchema.parse({ PublicKey: 'key', Availability: isDrained ? 'drain' : 'active' })
   const { spec: _, ...rest } = serviceOf(node)
   return { ...rest, kind: 'node', spec, previous: undefined }
 }
 
 export function inputOf(scene: Scene): ReconcileInput {
-  const own = recordOf(self, scene, scene.status)
+  const own = recordOf(
+    self,
+    scene,
+    scene.status ?? (scene.engineDownForMs === undefined ? statusOf() : engineless),
+  )
   const records = new Map([own, ...(scene.others ?? [])].map((record) => [record.node, record]))
   const view: View = {
     self,
@@ -186,7 +197,9 @@ export function inputOf(scene: Scene): ReconcileInput {
     networks: new Map(),
     secrets: new Map(),
     configs: new Map(),
-    nodes: new Map([...records.keys()].map((node) => [node, memberOf(node)])),
+    nodes: new Map(
+      [...records.keys()].map((node) => [node, memberOf(node, scene.drained?.includes(node) === true)]),
+    ),
     cluster: undefined,
     records,
   }
@@ -195,16 +208,14 @@ export function inputOf(scene: Scene): ReconcileInput {
     containers.set(container.task, [...(containers.get(container.task) ?? []), container])
   }
   const specs = [...scene.services, ...(scene.history ?? [])]
+  const livenessOf = (node: NodeId): Liveness => {
+    if (scene.down?.includes(node)) return { kind: 'down', observers: [] }
+    return scene.suspects?.includes(node) ? { kind: 'suspect', observers: [] } : { kind: 'alive' }
+  }
+  const liveness: LivenessMap = new Map([...records.keys()].map((node) => [node, livenessOf(node)]))
   return {
     view,
-    liveness: new Map(
-      [...records.keys()].map((node) => [
-        node,
-        {
-          kind: scene.down?.includes(node) ? 'down' : scene.suspects?.includes(node) ? 'suspect' : 'alive',
-        },
-      ]),
-    ) as LivenessMap,
+    liveness,
     placement: {
       slots: new Map(Object.entries(scene.slots ?? heldBySelf(scene.tasks))) as unknown as Placement['slots'],
       surplus: scene.surplus ?? [],
@@ -213,7 +224,13 @@ export function inputOf(scene: Scene): ReconcileInput {
     engine:
       scene.engineDownForMs === undefined
         ? { kind: 'up' }
-        : { kind: 'down', forMs: scene.engineDownForMs, hasEnded: () => scene.hasEnded === true },
+        : {
+            kind: 'down',
+            forMs: scene.engineDownForMs,
+            hasEnded: () => scene.hasEnded === true,
+            placementWithout: (ended) =>
+              place(withoutClaims(placementInput(view, liveness, firstRules), self, ended)),
+          },
     listed: scene.listed ?? true,
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
