@@ -76,10 +76,11 @@ const decisions = createDecisions({
   changed: () => undefined,
 })
 const decide = (): void => {
-  const { liveness, placement } = decisions.now()
+  const { liveness, unsettled, placement } = decisions.now()
   reconcile({
     view,
     liveness,
+    unsettled,
     placement,
     containers: new Map(),
     engine: { kind: 'up' },

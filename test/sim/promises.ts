@@ -235,7 +235,9 @@ export class Promises {
       // Removed, rolled back or cut off meanwhile: whether it should be seen is not known from outside.
       if (!this.#world.isOpen || this.#people.acknowledged.get(subject)?.has(label) !== true) return
       const afterMs = this.#world.nowMs - sinceMs
-      if (this.#world.members().every(({ agent }) => agent !== undefined && shows(agent, subject, label))) {
+      // Whoever knows of its own removal and still stops its tasks is told nothing any more.
+      const told = this.#world.members().filter(({ agent, node }) => agent?.view().nodes.has(node))
+      if (told.every(({ agent }) => agent !== undefined && shows(agent, subject, label))) {
         this.visibleMs.push(afterMs)
       } else if (afterMs < visibleWithinMs) clock.after(lookEveryMs, look)
       else this.violations.push(`${label} on ${subject} is not seen everywhere after ${afterMs} ms`)

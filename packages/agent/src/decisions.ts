@@ -1,4 +1,4 @@
-import type { TaskId } from '@moot/crdt-state'
+import type { NodeId, TaskId } from '@moot/crdt-state'
 import { type CutSettings, firstCut, nextCut } from './core/membership/cut.ts'
 import { type LivenessMap, livenessOf } from './core/membership/liveness.ts'
 import { createPlacer } from './core/placement/place.ts'
@@ -11,6 +11,8 @@ import type { Clock } from './ports/clock.ts'
 export interface Decision {
   readonly view: View
   readonly liveness: LivenessMap
+  /** Members of whom it may be clear in a moment whether they are there. */
+  readonly unsettled: ReadonlySet<NodeId>
   readonly placement: Placement
 }
 
@@ -61,6 +63,7 @@ export function createDecisions(options: {
     return {
       view,
       liveness: cut.liveness,
+      unsettled: cut.unsettled,
       placement: placer.update(inputOf({ view, liveness: cut.liveness })),
     }
   }

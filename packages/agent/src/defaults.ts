@@ -85,6 +85,9 @@ export const defaults = {
   silentAfterMs: 1_600,
   /** An observer that misses more than half of three or more targets may be deaf itself, and waits so many times as long. */
   deafPatience: 2,
+  /** A link that loses this part of all probes (bad radio loses a fifth) says little by its silence: it must last so many times as long. */
+  lossyShare: 0.4,
+  lossyPatience: 10,
   /** A node that is cut off replaces nothing of others for so long: longer than a switch or a router takes to come back, and a person to look. */
   islandMaxMs: 15 * 60_000,
   /** Whoever hears nobody asks so many more members before it takes itself for cut off. */

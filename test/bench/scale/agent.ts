@@ -17,8 +17,7 @@ import {
   type Probe,
   startDetector,
 } from '../../../packages/agent/src/core/membership/detector-state.ts'
-import { isNewer, type LivenessMap } from '../../../packages/agent/src/core/membership/liveness.ts'
-import type { Placement } from '../../../packages/agent/src/core/placement/placement.ts'
+import { isNewer } from '../../../packages/agent/src/core/membership/liveness.ts'
 import type { Action, ActionResult } from '../../../packages/agent/src/core/reconcile/actions.ts'
 import {
   reconcile,
@@ -26,7 +25,7 @@ import {
   type ReconcileOutput,
 } from '../../../packages/agent/src/core/reconcile/reconcile.ts'
 import type { View } from '../../../packages/agent/src/core/view.ts'
-import { createDecisions, type Decisions } from '../../../packages/agent/src/decisions.ts'
+import { createDecisions, type Decision, type Decisions } from '../../../packages/agent/src/decisions.ts'
 import { defaults } from '../../../packages/agent/src/defaults.ts'
 import type { Calendar } from './calendar.ts'
 import { ModelEngine } from './engine.ts'
@@ -46,10 +45,7 @@ export interface World {
   probed(): void
 }
 
-interface Decided {
-  readonly liveness: LivenessMap
-  readonly placement: Placement
-}
+type Decided = Pick<Decision, 'liveness' | 'unsettled' | 'placement'>
 type Event = DetectorInput extends infer Input
   ? Input extends DetectorInput
     ? Omit<Input, 'nowMs' | 'wallMs'>
@@ -212,10 +208,11 @@ export class VirtualAgent {
   #decide(results: ReconcileInput['results']): ReconcileOutput {
     const view = this.#viewNow()
     if (this.isWhole) this.decided = this.#decisions.now()
-    const { liveness, placement } = this.#leader.decided ?? this.#decisions.now()
+    const { liveness, unsettled, placement } = this.#leader.decided ?? this.#decisions.now()
     return reconcile({
       view,
       liveness,
+      unsettled,
       placement,
       containers: this.engine.containers,
       engine: { kind: 'up' },

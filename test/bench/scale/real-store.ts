@@ -91,10 +91,11 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     settings: defaults,
     changed: () => undefined,
   })
-  const { liveness, placement } = decisions.now()
+  const { liveness, unsettled, placement } = decisions.now()
   const output = reconcile({
     view: mine,
     liveness,
+    unsettled,
     placement,
     containers: new Map(),
     engine: { kind: 'up' },

@@ -1,11 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { brokenBy, play, scenarios } from './scenarios.ts'
 
-/** As many as `make soak` has 1,000 of. */
-const nodes = 100
-
+/** `make soak` has a thousand nodes. */
 describe('of a hundred nodes', { timeout: 120_000 }, () => {
-  test.each(scenarios(nodes).map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
+  test.each(scenarios(100).map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
     expect(brokenBy(play(scenario, 7), scenario)).toEqual([])
+  })
+})
+
+/** Ten of them are a third. */
+const few = scenarios(30).filter(({ name }) => name !== '10 crash at once')
+describe.each([1, 2, 3])('of thirty nodes, seed %i', { timeout: 120_000 }, (seed) => {
+  test.each(few.map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
+    expect(brokenBy(play(scenario, seed), scenario)).toEqual([])
   })
 })

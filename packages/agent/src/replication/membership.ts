@@ -1,7 +1,7 @@
 import type { RecordMessage, RecordStore } from '@moot/crdt-state'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
-import { alertEntries, stepDetector } from '../core/membership/detector.ts'
+import { alertEntries, isCutOffNow, stepDetector } from '../core/membership/detector.ts'
 import {
   type AlertChanges,
   type DetectorInput,
@@ -10,7 +10,7 @@ import {
   type ProbeOutcome,
   startDetector,
 } from '../core/membership/detector-state.ts'
-import { isCutOff, isDecided } from '../core/membership/island.ts'
+import { isDecided } from '../core/membership/island.ts'
 import type { MembershipView } from '../core/membership/liveness.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -131,14 +131,13 @@ export function createMembershipDriver(options: {
       .catch((error: unknown) => logger.error({ err: error }, 'the witness could not be asked'))
   }
 
-  const isCutOffNow = (): boolean =>
-    state !== undefined && isCutOff(state.solitude, state.view.nodes.size, clock.monotonicMs(), settings)
+  const isCutOff = (): boolean => state !== undefined && isCutOffNow(state, clock.monotonicMs(), settings)
 
   /** Not while others and the witness are still being asked. */
-  const isIsland = (): boolean => isCutOffNow() && state !== undefined && isDecided(state.solitude)
+  const isIsland = (): boolean => isCutOff() && state !== undefined && isDecided(state.solitude)
 
   function tellIfCutOff(): void {
-    const isNow = isCutOffNow()
+    const isNow = isCutOff()
     if (isNow !== wasCutOff) {
       wasCutOff = isNow
       options.cutOffChanged?.()
@@ -169,7 +168,7 @@ export function createMembershipDriver(options: {
   }
 
   return {
-    isCutOff: isCutOffNow,
+    isCutOff,
     isIsland,
     start() {
       const view = options.view()

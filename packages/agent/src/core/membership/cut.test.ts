@@ -72,7 +72,23 @@ describe('a cut', () => {
     ])
     expect(first!.lookAtMs).toBe(800)
     expect(down(second!)).toBe('a')
-    expect(second!.lookAtMs).toBeUndefined()
+  })
+
+  it('tells who is unsettled, and when that will be over', () => {
+    const cuts = cutsOf([
+      [0, 'a down, b suspect'],
+      [800, 'a down, b suspect'],
+      [3_000, 'a down, b suspect'],
+    ])
+    const told = cuts.map(({ unsettled, lookAtMs }) => [
+      [...unsettled].map((name) => name[0]).join(''),
+      lookAtMs,
+    ])
+    expect(told).toEqual([
+      ['ba', 800],
+      ['b', 3_000],
+      ['', undefined],
+    ])
   })
 
   it('does not wait for one that has been in doubt for long', () => {

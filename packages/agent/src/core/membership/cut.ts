@@ -1,5 +1,5 @@
 import type { NodeId } from '@moot/crdt-state'
-import { isOnProbation, type Liveness, type LivenessMap } from './liveness.ts'
+import { isFallen, isOnProbation, type LivenessMap } from './liveness.ts'
 
 export interface CutSettings {
   readonly cutWaitMs: number
@@ -14,6 +14,8 @@ export interface Cut {
   readonly waiting: ReadonlyMap<NodeId, number>
   /** Accused by some, and by too few for a verdict: since when. */
   readonly unstable: ReadonlyMap<NodeId, number>
+  /** Of whom it may be clear in a moment whether they are there: nobody yields to them meanwhile, nor do they. */
+  readonly unsettled: ReadonlySet<NodeId>
   /** When it has to be looked at again, although nothing new was seen. */
   readonly lookAtMs: number | undefined
 }
@@ -22,6 +24,7 @@ export const firstCut: Cut = {
   liveness: new Map(),
   waiting: new Map(),
   unstable: new Map(),
+  unsettled: new Set(),
   lookAtMs: undefined,
 }
 
@@ -46,17 +49,32 @@ export function nextCut(
     else if (isFallen(kind) && before.liveness.get(node)?.kind !== kind)
       waiting.set(node, before.waiting.get(node) ?? nowMs)
   }
-  if (waiting.size === 0) return { liveness: assessed, waiting, unstable, lookAtMs: undefined }
-  if (isCutOff) return { liveness: held(before, assessed, waiting), waiting, unstable, lookAtMs: undefined }
+  const young = [...unstable].filter(([, sinceMs]) => nowMs - sinceMs < settings.unstableMaxMs)
+  const settleAtMs = young.map(([, sinceMs]) => sinceMs + settings.unstableMaxMs)
+  const unsettled = new Set(young.map(([node]) => node))
+  const acted = {
+    liveness: assessed,
+    waiting: new Map(),
+    unstable,
+    unsettled,
+    lookAtMs: earliest(settleAtMs),
+  }
+  if (waiting.size === 0) return acted
   // All doubt is old by then, if nothing else becomes of it.
-  const stableAtMs = Math.max(...unstable.values()) + settings.unstableMaxMs
-  const lookAtMs = Math.min(stableAtMs, Math.min(...waiting.values()) + settings.cutWaitMs)
-  if (lookAtMs <= nowMs) return { liveness: assessed, waiting: new Map(), unstable, lookAtMs: undefined }
-  return { liveness: held(before, assessed, waiting), waiting, unstable, lookAtMs }
+  const stableAtMs = Math.max(...settleAtMs, -Infinity)
+  const decideAtMs = Math.min(stableAtMs, Math.min(...waiting.values()) + settings.cutWaitMs)
+  if (!isCutOff && decideAtMs <= nowMs) return acted
+  return {
+    liveness: held(before, assessed, waiting),
+    waiting,
+    unstable,
+    unsettled: unsettled.union(waiting),
+    lookAtMs: isCutOff ? earliest(settleAtMs) : earliest([...settleAtMs, decideAtMs]),
+  }
 }
 
-function isFallen(kind: Liveness['kind']): boolean {
-  return kind === 'down' || kind === 'agent-down'
+function earliest(times: readonly number[]): number | undefined {
+  return times.length === 0 ? undefined : Math.min(...times)
 }
 
 /** Who waits is in doubt; a host whose agent was down already stays so. */

@@ -19,6 +19,8 @@ export interface DetectorSettings extends IslandSettings, FlapSettings {
   readonly suspectAfterProbes: number
   readonly silentAfterMs: number
   readonly deafPatience: number
+  readonly lossyShare: number
+  readonly lossyPatience: number
   readonly agentDownGraceMs: number
   readonly bootSyncTimeoutMs: number
   readonly returnedKeepMs: number

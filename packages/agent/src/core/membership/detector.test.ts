@@ -146,10 +146,34 @@ describe('detector', () => {
       const at = { sentAtMs: nowMs, nowMs: nowMs + 300, wallMs: 0 }
       step = stepDetector(step.state, { kind: 'probe-result', ...asked, result, ...at }, defaults)
     }
-    expect(timeouts[0]).toBe(defaults.probeTimeoutMaxMs)
+    expect(timeouts[0]).toBe(defaults.probeTimeoutMinMs)
     expect(timeouts[1]).toBe(900)
     expect(timeouts.at(-1)).toBeGreaterThan(300)
     expect(timeouts.at(-1)).toBeLessThan(330)
+  })
+
+  it('waits ever longer for one of whom nothing is known yet', () => {
+    const view = { kind: 'view', view: viewOf('a', abc()), nowMs: 0, wallMs: 0 } as const
+    let step = stepDetector(startDetector(view.view, 0), view, defaults)
+    const timeouts: number[] = []
+    for (let nowMs = 0; timeouts.length < 5; nowMs += 1_000) {
+      step = stepDetector(
+        step.state,
+        { kind: 'tick', nowMs, wallMs: 0 },
+        { ...defaults, probeIntervalMs: 1_000 },
+      )
+      const asked = step.probe.find(({ target }) => target === 'b')!
+      timeouts.push(asked.timeoutMs)
+      const at = { sentAtMs: nowMs, nowMs: nowMs + asked.timeoutMs - 1, wallMs: 0 }
+      const result = { kind: 'silent' } as const
+      step = stepDetector(step.state, { kind: 'probe-result', ...asked, result, ...at }, defaults)
+      for (const again of step.probe.filter(({ target }) => target === 'b')) {
+        const next = { ...again, result, ...at, sentAtMs: at.nowMs }
+        step = stepDetector(step.state, { kind: 'probe-result', ...next }, defaults)
+        timeouts.push(again.timeoutMs)
+      }
+    }
+    expect(timeouts.slice(0, 5)).toEqual([200, 400, 800, 1_000, 1_000])
   })
 
   it('asks nobody twice at a time, and goes on asking where a probe failed in itself', () => {
@@ -244,6 +268,23 @@ describe('detector', () => {
     expect(one.written.slice(2).toSorted()).toEqual(['-b', '-c'])
     one.pass(2 * untilSilentMs, { b: 'silent' })
     expect(one.written.slice(4)).toEqual(['b suspected 1.5', 'b silent 1.5'])
+  })
+
+  it('of three whose gateway never answers, the last survivor takes over: who was given up before says nothing', () => {
+    const one = detector('a', abc(), 'unknown')
+    one.pass(100)
+    one.publish(recordOf('c', [about('b', 'silent', 5)], 2))
+    one.pass(2 * untilSilentMs, { b: 'silent' })
+    expect(one.written).toContain('b judged 1.5')
+    one.pass(2 * untilSilentMs, { b: 'silent', c: 'silent' })
+    expect(one.written).toContain('c silent 1.2')
+  })
+
+  it('of three whose gateway never answers, one that misses both at once takes itself for cut off', () => {
+    const one = detector('a', abc(), 'unknown')
+    one.pass(100)
+    one.pass(60_000, { b: 'silent', c: 'silent' })
+    expect(one.written.toSorted()).toEqual(['b suspected 1.5', 'c suspected 1.1'])
   })
 
   it('stays cut off while it begins to watch somebody else, who has not been asked yet', () => {
@@ -391,17 +432,41 @@ describe('detector', () => {
     }
   })
 
-  it('one that came back a while ago is missed as soon as any other', () => {
+  it('a link that loses much is given up only after a much longer silence', () => {
     const one = detector('a', abc())
     one.pass(100)
-    for (let seq = 6; seq < 9; seq++) {
-      one.pass(untilSilentMs + defaults.probationAfterMs, { b: 'silent' })
-      one.publish(recordOf('b', [], seq))
-      one.pass(defaults.returnedKeepMs)
+    for (let time = 0; time < 10; time++) {
+      one.pass(900, { b: 'silent' })
+      one.pass(100)
     }
-    expect(one.written.at(-1)).toBe('b probation 1.7')
+    one.pass(defaults.lossyPatience * defaults.silentAfterMs - 500, { b: 'silent' })
+    expect(one.written.filter((line) => line.includes(' silent '))).toEqual([])
+    one.pass(1_000, { b: 'silent' })
+    expect(one.written.at(-1)).toBe('b silent 1.5')
+  })
+
+  it('one on probation is given up only after a much longer silence, until its probation is over', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    one.pass(untilSilentMs + defaults.probationAfterMs, { b: 'silent' })
+    one.publish(recordOf('b', [], 6))
+    one.pass(1_000)
+    expect(one.written.at(-1)).toBe('b probation 1.5')
+    for (let flip = 0; flip < 5; flip++) {
+      one.pass(20_000, { b: 'silent' })
+      expect(one.written.at(-1)).toBe('b suspected 1.6')
+      one.pass(20_000)
+      expect(one.written.at(-1)).toBe('b probation 1.5')
+    }
+    one.pass(defaults.returnedKeepMs / 2 - 1_000, { b: 'silent' })
+    expect(one.written.at(-1)).toBe('b suspected 1.6')
+    one.pass(2_000, { b: 'silent' })
+    expect(one.written.at(-1)).toBe('b silent 1.6')
+    one.publish(recordOf('b', [], 7))
+    one.pass(2 * defaults.returnedKeepMs + 1_000)
+    expect(one.written.at(-1)).toBe('-b')
     one.pass(untilSilentMs, { b: 'silent' })
-    expect(one.written.at(-1)).toBe('b silent 1.8')
+    expect(one.written.at(-1)).toBe('b silent 1.7')
   })
 
   it('an agent that comes and goes is refused until it has answered for a while', () => {

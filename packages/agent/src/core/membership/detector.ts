@@ -13,7 +13,7 @@ import {
 } from './detector-state.ts'
 import { heardOther, heardWitness, isCutOff, nextSolitude, type WitnessWord } from './island.ts'
 import { hash32, targetsOf } from './rings.ts'
-import { estimated, isThereLately, missedOnceMore, newWatch } from './watch.ts'
+import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch } from './watch.ts'
 
 /** The changes as entries of this node's record. */
 export function alertEntries(changes: AlertChanges): ReadonlyMap<string, Alert | undefined> {
@@ -98,6 +98,7 @@ function onProbeResult(
       reachable: true,
       missed: undefined,
       roundTrip: estimated(before.roundTrip, result.roundTripMs),
+      loss: lossAfter(before, nowMs, settings.silentAfterMs),
       refusedSinceMs: undefined,
       graceOver: false,
     })
@@ -151,9 +152,7 @@ function endMark(draft: Draft, target: NodeId): void {
   const { settings, at, before } = draft
   const { returnedAtMs, troubleAtMs, returns } = draft.watch(target)
   const isProbation = draft.alerts.get(target)?.probation === true
-  const keepMs = isProbation
-    ? Math.min(settings.returnedKeepMs * 2 ** Math.max(0, returns.count - 1), settings.probationMaxMs)
-    : settings.returnedKeepMs
+  const keepMs = isProbation ? probationMs(returns.count, settings) : settings.returnedKeepMs
   // What was said before this agent started began then at the latest.
   const sinceMs = Math.max(returnedAtMs, before.startedAtMs, isProbation ? troubleAtMs : 0)
   if (at.nowMs - sinceMs < keepMs) return
@@ -193,25 +192,50 @@ function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
   return { probe, askWitness: step.askWitness }
 }
 
+/** Who is given up already says nothing about whose cable it is. */
+export function isCutOffNow(
+  { solitude, view, alerts }: Pick<DetectorState, 'solitude' | 'view' | 'alerts'>,
+  nowMs: number,
+  settings: DetectorSettings,
+): boolean {
+  const gone = [...alerts.values()].filter(({ evidence }) => evidence === 'judged').length
+  return isCutOff(solitude, view.nodes.size - gone, nowMs, settings)
+}
+
 /** What so many probes without an answer say; undefined: nothing yet. */
 function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['evidence'] | undefined {
   const { settings } = draft
   const { missed, graceOver } = draft.watch(target)
   if (missed === undefined || missed.count < settings.suspectAfterProbes) return undefined
-  const { solitude, at } = draft
   const isGone = graceOver || isSilent(draft, state, target)
-  if (isGone && !isCutOff(solitude, state.view.nodes.size, at.nowMs, settings)) return 'silent'
+  if (
+    isGone &&
+    !isCutOffNow(
+      { view: state.view, solitude: draft.solitude, alerts: draft.alerts },
+      draft.at.nowMs,
+      settings,
+    )
+  )
+    return 'silent'
   return missed.silentCount < missed.count ? 'refused' : 'suspected'
 }
 
-/** Nothing was heard of it for long enough. Of one that has only just come back it takes longer, the more often it went. */
+/** Nothing was heard of it for long enough: for much longer where that proves little, as the link loses much or comes and goes. */
 function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
   const { settings, at } = draft
-  const { missed, mark, returns, returnedAtMs } = draft.watch(target)
+  const { missed, mark, returns, loss } = draft.watch(target)
   if (missed === undefined || missed.silentCount < settings.suspectAfterProbes) return false
-  const patienceMs = settings.silentAfterMs * (isDeaf(draft, state) ? settings.deafPatience : 1)
-  if (at.nowMs - missed.silentSinceMs < patienceMs) return false
-  return mark === undefined || at.nowMs - returnedAtMs >= pauseAfter(returns.count, settings)
+  const patience = Math.max(
+    isDeaf(draft, state) ? settings.deafPatience : 1,
+    loss >= settings.lossyShare ? settings.lossyPatience : 1,
+  )
+  const flapMs = mark?.probation === true ? probationMs(returns.count, settings) / 2 : 0
+  return at.nowMs - missed.silentSinceMs >= Math.max(settings.silentAfterMs * patience, flapMs)
+}
+
+/** Of whoever is back for the nth time. */
+function probationMs(returns: number, { returnedKeepMs, probationMaxMs }: DetectorSettings): number {
+  return Math.min(returnedKeepMs * 2 ** Math.max(0, returns - 1), probationMaxMs)
 }
 
 /** Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. */

@@ -2,6 +2,7 @@ import type { Alert, NodeRecord } from '@moot/crdt-state'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { livenessOf } from './liveness.ts'
+import { observersOf, targetsOf } from './rings.ts'
 import { about, node, recordOf, viewOf } from './testing.ts'
 
 const letters = (text: string): string[] => text.split('')
@@ -34,6 +35,55 @@ describe('liveness', () => {
     expect(kinds('a', cluster('abcde', says('b')))['e']).toBe('suspect')
     expect(kinds('a', cluster('abcde', says('bc')))['e']).toBe('suspect')
     expect(kinds('a', cluster('abcde', says('bcd')))['e']).toBe('down')
+  })
+
+  it('of itself a node believes that others suspect it, so that it gives itself nothing that they do not', () => {
+    const records = cluster('abcde', { b: [about('e', 'suspected')], c: [about('e', 'silent')] })
+    for (const self of letters('abcde')) expect(kinds(self, records)['e']).toBe('suspect')
+  })
+
+  it('is not down by the word of one while others hear it whose turn it is, as its observers are dead', () => {
+    const names = letters('abcdefghijklmnop')
+    const watchers = observersOf(node('e'), names.map(node), 4)
+    const [accuser, ...dead] = watchers
+    const alive = names.filter((name) => name !== 'e' && !dead.includes(node(name)))
+    const says = Object.fromEntries(
+      alive.map((name) => [
+        name,
+        [...dead.map((id) => about(id, 'silent')), ...(name === accuser ? [about('e', 'silent')] : [])],
+      ]),
+    )
+    const others = alive.filter((name) => name !== accuser)
+    for (const self of alive) {
+      const seen = kinds(self, cluster(names.join(''), says))
+      expect(dead.map((id) => seen[id])).toEqual(['down', 'down', 'down'])
+      expect(seen['e']).toBe('suspect')
+    }
+    // As soon as another one doubts it too, it is.
+    says[others[0]!]!.push(about('e', 'suspected'))
+    expect(kinds(others[1]!, cluster(names.join(''), says))['e']).toBe('down')
+  })
+
+  it('is down by the word of one where nobody else is left to be asked', () => {
+    const names = letters('abcdefghijklmnopqrst')
+    const says = (self: string) => targetsOf(node(self), names.map(node), 4).map((id) => about(id, 'silent'))
+    // Two of twenty are left, one of whom watches the other.
+    const left = names.flatMap((name) =>
+      targetsOf(node(name), names.map(node), 4).map((id) => [name, id] as const),
+    )
+    const [a, b] = left.find(
+      ([, id]) => !targetsOf(id, names.map(node), 4).some((one) => one === left[0]![0]),
+    )!
+    const records = cluster(names.join(''), {
+      [a]: says(a).filter(({ target }) => target !== b),
+      [b]: says(b).filter(({ target }) => target !== a),
+    })
+    const seen = kinds(a, records)
+    const missed = records
+      .find((record) => record.node === a)!
+      .alerts.keys()
+      .toArray()
+    expect(missed.map((id) => seen[id])).toEqual(['down', 'down', 'down'])
   })
 
   const probation: Alert = { ...about('e', 'returned', 1), probation: true }
@@ -93,7 +143,7 @@ describe('liveness', () => {
     const cde = letters('ab').map((name) => about(name, 'judged', 1))
     const ab = letters('cde').map((name) => about(name, 'returned', 1))
     const records = cluster('abcde', { a: ab, b: ab, c: cde, d: cde, e: cde }, 2)
-    expect(kinds('a', records)).toEqual({ a: 'alive', b: 'suspect', c: 'alive', d: 'alive', e: 'alive' })
+    expect(kinds('a', records)).toEqual({ a: 'suspect', b: 'suspect', c: 'alive', d: 'alive', e: 'alive' })
   })
 
   it('refused evidence says that the host lives: the agent is down, not the node', () => {
@@ -181,7 +231,7 @@ describe('liveness', () => {
     fc.assert(
       fc.property(recordsArb, (records) => {
         const liveness = livenessOf(viewOf('a', records), 4)
-        expect(liveness.get(node('a'))?.kind).toBe('alive')
+        expect(liveness.get(node('a'))?.kind).toMatch(/^(alive|suspect)$/)
         const unaccused = [...liveness].filter(
           ([id]) => !records.some((record) => record.node !== id && record.alerts.has(id)),
         )

@@ -28,6 +28,10 @@ export function isOnProbation(liveness: Liveness | undefined): boolean {
   return liveness !== undefined && 'isOnProbation' in liveness && liveness.isOnProbation
 }
 
+export function isFallen(kind: Liveness['kind']): boolean {
+  return kind === 'down' || kind === 'agent-down'
+}
+
 export type LivenessMap = ReadonlyMap<NodeId, Liveness>
 /** The part of a view that says who is alive. */
 export interface MembershipView {
@@ -91,15 +95,26 @@ function judgedBySelf(view: MembershipView, target: NodeId): boolean {
   return alert.evidence === 'judged' || alert.evidence === 'returned'
 }
 
+/** A say that counts. */
+interface Word extends Say {
+  /** It was asked to watch the target by the rings of all members, so that its not accusing it means something. */
+  readonly mayVouch: boolean
+}
+
+/** Nobody is given up at the word of one alone, where another could have been asked. */
+const doubtersMin = 2
+
 /**
  * A verdict takes more accusers than vouchers: one of one with two nodes, two of two with three, three of four from
- * five nodes on. Who only suspects is not convinced yet, and counts with the vouchers. A stale alert abstains while anybody
+ * five nodes on. An observer that only suspects is not convinced yet, and counts with the vouchers. A stale alert abstains while anybody
  * vouches, so that after a partition the alerts which the other side has yet to withdraw condemn nobody here. A refused
  * observer proves that the host lives: `down` takes more silent ones than vouching and refused ones together.
+ *
+ * @param needed so many must accuse or suspect it at least.
  */
-function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
+function verdict(says: ReadonlyMap<NodeId, Word>, needed: number): Liveness {
   const accusing = [...says.values()].filter(accuses)
-  const vouches = says.size - accusing.length
+  const vouches = [...says.values()].filter((say) => say.mayVouch && !accuses(say)).length
   const counted = accusing.filter((say) => vouches === 0 || !say.stale)
   const silent = counted.filter((say) => say.kind === 'silent').length
   const refused = counted.length - silent
@@ -107,19 +122,23 @@ function verdict(says: ReadonlyMap<NodeId, Say>): Liveness {
     .filter(([, { kind }]) => kind !== 'vouches')
     .map(([observer]) => observer)
     .toSorted()
-  if (silent > vouches + refused) return { kind: 'down', observers }
+  const suspecting = [...says.values()].filter(({ kind }) => kind === 'suspects').length
+  const isEnough = counted.length + suspecting >= needed
+  if (isEnough && silent > vouches + refused) return { kind: 'down', observers }
   const probation = saysProbation(says) ? ({ isOnProbation: true } as const) : {}
-  if (silent + refused > vouches) return { kind: 'agent-down', observers, ...probation }
+  if (isEnough && counted.length > vouches) return { kind: 'agent-down', observers, ...probation }
   return observers.length === 0
     ? { kind: 'alive', ...probation }
     : { kind: 'suspect', observers, ...probation }
 }
 
-/** At least as many say so as reach it and do not. */
-function saysProbation(says: ReadonlyMap<NodeId, Say>): boolean {
+/** At least half of those that reach it say so; of one whom nobody reaches, those that accuse it. */
+function saysProbation(says: ReadonlyMap<NodeId, Word>): boolean {
   const all = [...says.values()]
-  const sayingSo = all.filter(({ isProbation }) => isProbation).length
-  return sayingSo > 0 && sayingSo >= all.filter((say) => !say.isProbation && !accuses(say)).length
+  const reaching = all.filter((say) => !accuses(say))
+  const asked = reaching.length > 0 ? reaching : all
+  const sayingSo = asked.filter(({ isProbation }) => isProbation).length
+  return sayingSo > 0 && sayingSo * 2 >= asked.length
 }
 
 /** One look at a view: what is the same for every round of `assess`. */
@@ -183,7 +202,11 @@ function trustedBy(
     isTrusted[self] = 1
     queue[queued++] = self
   }
-  for (const target of ownTargets) reach(view.self, placeOf.get(target) ?? nodes.length)
+  // Some of these may not have been asked yet: this node's silence about them is no word against anybody's.
+  for (const target of ownTargets) {
+    const place = placeOf.get(target) ?? nodes.length
+    if (isAccused[place] !== 1) reach(view.self, place)
+  }
   for (let next = 0; next < queued; next++) {
     const observer = queue[next] ?? 0
     for (const place of targetPlaces[observer] ?? []) {
@@ -204,22 +227,22 @@ function accuses({ kind }: Say): boolean {
 function saysAbout(
   { view, rings, accusers, abstains }: Look,
   target: NodeId,
-  round: {
-    readonly standing: Standing
-    readonly trusted: Trusted
-  },
-): ReadonlyMap<NodeId, Say> {
+  { standing, trusted }: Round,
+): ReadonlyMap<NodeId, Word> {
   const { self } = view
-  const says = new Map<NodeId, Say>()
-  for (const observer of rings.observers.get(target) ?? []) {
-    if (round.trusted.has(observer)) says.set(observer, sayOf(view, observer, target))
+  const says = new Map<NodeId, Word>()
+  const observers = rings.observers.get(target) ?? []
+  for (const observer of observers) {
+    if (trusted.has(observer)) says.set(observer, { ...sayOf(view, observer, target), mayVouch: true })
   }
   for (const accuser of accusers.get(target) ?? []) {
+    if (says.has(accuser)) continue
     const isAccused = (accusers.get(accuser) ?? []).some(
-      (by) => round.trusted.has(by) && accuses(sayOf(view, by, accuser)),
+      (by) => trusted.has(by) && accuses(sayOf(view, by, accuser)),
     )
-    const counts = round.trusted.has(accuser) || (round.standing.has(accuser) && !isAccused)
-    if (counts) says.set(accuser, sayOf(view, accuser, target))
+    const counts = trusted.has(accuser) || (standing.has(accuser) && !isAccused)
+    const mayVouch = observers.includes(accuser)
+    if (counts) says.set(accuser, { ...sayOf(view, accuser, target), mayVouch })
   }
   if (abstains.has(target)) says.delete(self)
   return says
@@ -246,6 +269,13 @@ class Standing {
     this.#members ??= this.#rings.nodes.filter((_, place) => this.isGone[place] === 0)
     return this.#members
   }
+}
+
+interface Round {
+  readonly standing: Standing
+  /** Of those that stand. */
+  readonly rings: Rings
+  readonly trusted: Trusted
 }
 
 export interface Assessment {
@@ -284,24 +314,51 @@ export function assess(
     liveness.set(target, { kind: 'down', observers: [self] })
   }
   for (;;) {
-    const ownTargets = ringsOf(standing.members, observersPerNode).targets.get(self) ?? []
-    const trusted = trustedBy(look, standing, ownTargets)
-    const fallen: NodeId[] = []
-    for (const target of accusers.keys()) {
-      if (target === self || !standing.has(target)) continue
-      const found = verdict(saysAbout(look, target, { standing, trusted }))
-      liveness.set(target, found)
-      if (found.kind === 'down' || found.kind === 'agent-down') fallen.push(target)
+    const rings = ringsOf(standing.members, observersPerNode)
+    const round: Round = {
+      standing,
+      rings,
+      trusted: trustedBy(look, standing, rings.targets.get(self) ?? []),
     }
+    const found = verdictsOf(look, round)
+    for (const [target, verdictOn] of found) liveness.set(target, verdictOn)
+    const fallen = [...found].filter(([, { kind }]) => isFallen(kind))
     // Each further round has fewer nodes standing, so the loop ends.
     if (fallen.length === 0) {
-      // Of itself a node believes the others only this, so that all have the same order of claims.
-      const isSelf = saysProbation(saysAbout(look, self, { standing, trusted }))
-      if (isSelf && standing.has(self)) liveness.set(self, { kind: 'alive', isOnProbation: true })
+      // Of itself a node believes the others all but that it is gone: so all place alike, and have one order of claims.
+      if (standing.has(self)) liveness.set(self, verdict(saysAbout(look, self, round), Infinity))
       return { liveness, ring: standing.members, isDisputed: true }
     }
-    for (const node of fallen) standing.delete(node)
+    for (const [node] of fallen) standing.delete(node)
   }
+}
+
+/** On all that are accused and stand. Whom several accuse fall first: only then is it clear who could be asked of the others. */
+function verdictsOf(look: Look, round: Round): ReadonlyMap<NodeId, Liveness> {
+  const { self } = look.view
+  const says = new Map<NodeId, ReadonlyMap<NodeId, Word>>()
+  for (const target of look.accusers.keys()) {
+    if (target !== self && round.standing.has(target)) says.set(target, saysAbout(look, target, round))
+  }
+  const verdicts = new Map([...says].map(([target, about]) => [target, verdict(about, doubtersMin)]))
+  if ([...verdicts.values()].some(({ kind }) => isFallen(kind))) return verdicts
+  const alone = new Map<NodeId, Liveness>()
+  for (const [target, about] of says) {
+    const asked = askedOf(look, target, round)
+    const found = verdict(about, asked)
+    if (asked < doubtersMin && isFallen(found.kind)) alone.set(target, found)
+  }
+  // Those that this node itself misses first: of the next ones it may be there to be asked then.
+  const own = [...alone].filter(([target]) => says.get(target)?.has(self) === true)
+  for (const [target, found] of own.length > 0 ? own : alone) verdicts.set(target, found)
+  return verdicts
+}
+
+/** How many watch this target, on the rings of all or of those that stand, whose word would count. */
+function askedOf(look: Look, target: NodeId, { rings, trusted }: Round): number {
+  const asked = new Set([...(look.rings.observers.get(target) ?? []), ...(rings.observers.get(target) ?? [])])
+  if (look.abstains.has(target)) asked.delete(look.view.self)
+  return [...asked].filter((node) => trusted.has(node)).length
 }
 
 /**

@@ -27,6 +27,8 @@ export interface Watch {
   readonly reachable: boolean
   readonly missed: Missed | undefined
   readonly roundTrip: RoundTrip | undefined
+  /** The part of the last probes that was lost as it answered last, 0 to 1. */
+  readonly loss: number
   /** A probe is under way. */
   readonly isAsked: boolean
   /** Only the silence of probes sent since then counts. */
@@ -55,6 +57,7 @@ export function newWatch(settings: DetectorSettings): Watch {
     reachable: false,
     missed: undefined,
     roundTrip: undefined,
+    loss: 0,
     isAsked: false,
     countedFromMs: 0,
     refusedSinceMs: undefined,
@@ -95,6 +98,14 @@ export function isThereLately(
   return answeredAtMs !== undefined && nowMs - answeredAtMs <= probeIntervalMs + probeTimeoutMaxMs
 }
 
+/** As it answers at last: the last eight probes count for two thirds. A silence that is told of is an outage, no loss. */
+export function lossAfter({ loss, missed }: Watch, nowMs: number, silentAfterMs: number): number {
+  const isOutage = missed !== undefined && nowMs - missed.silentSinceMs >= silentAfterMs
+  const lost = missed === undefined || isOutage ? 0 : missed.silentCount
+  const kept = 7 / 8
+  return (1 - (1 - loss) * kept ** lost) * kept
+}
+
 /** RFC 6298, section 2. */
 export function estimated(before: RoundTrip | undefined, tookMs: number | undefined): RoundTrip | undefined {
   if (tookMs === undefined) return before
@@ -107,11 +118,12 @@ export function estimated(before: RoundTrip | undefined, tookMs: number | undefi
 }
 
 export function timeoutOf(
-  { roundTrip }: Watch,
+  { roundTrip, missed }: Watch,
   { probeTimeoutMinMs, probeTimeoutMaxMs }: DetectorSettings,
 ): number {
-  // Nothing known yet: as far as it may be.
-  if (roundTrip === undefined) return probeTimeoutMaxMs
+  // Nothing known yet: as near as it may be, then ever farther away.
+  if (roundTrip === undefined)
+    return Math.min(probeTimeoutMinMs * 2 ** (missed?.count ?? 0), probeTimeoutMaxMs)
   const patienceMs = Math.ceil(roundTrip.smoothedMs + 4 * roundTrip.varianceMs)
   return Math.min(Math.max(patienceMs, probeTimeoutMinMs), probeTimeoutMaxMs)
 }

@@ -58,13 +58,20 @@ describe('a doubly claimed slot', () => {
     expect(run(scene(where)).actions).toEqual([])
   })
 
-  test('is not left for a survivor that does not answer: it may be gone', () => {
-    const where = {
-      kind: 'held',
-      holder: { node: other, task: theirs('running') },
-      losers: [{ node: self, task: mine }],
-    } as const
-    expect(run({ ...scene(where), suspects: [other] }).actions).toEqual([])
+  const lost = {
+    kind: 'held',
+    holder: { node: other, task: theirs('running') },
+    losers: [{ node: self, task: mine }],
+  } as const
+
+  test('is not left for a survivor that may be gone, nor by one that others may take for the survivor', () => {
+    for (const node of [self, other]) {
+      expect(run({ ...scene(lost), unsettled: [node] }).actions).toEqual([])
+    }
+  })
+
+  test('is left for a survivor whom some cannot reach for long: one broken link is no reason to run it twice', () => {
+    expect(run({ ...scene(lost), suspects: [other] }).actions).toMatchObject([{ kind: 'stop' }])
   })
 
   test('is left before the first sync by nobody', () => {

@@ -67,9 +67,14 @@ function isLoser(losers: readonly Claim[], task: TaskEntry): boolean {
   return losers.some((claim) => claim.task.id === task.id)
 }
 
-/** The one that leaves goes first only if it never started; else after it sees one of the others at work. */
+/**
+ * The one that leaves goes first only if it never started; else after it sees one of the others at work, and not while
+ * it may be seen otherwise elsewhere who has the better right: then both would go.
+ */
 function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boolean {
-  return !wasStarted(task) || survivors.some((claim) => isServing(draft, claim))
+  if (!wasStarted(task)) return true
+  const { unsettled, view } = draft.input
+  return !unsettled.has(view.self) && survivors.some((claim) => isServing(draft, claim))
 }
 
 /**
@@ -78,7 +83,7 @@ function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boo
  */
 function isServing(draft: Draft, { node, task }: Claim): boolean {
   if (task.done === true && isTerminal(task.state)) return true
-  if (draft.input.liveness.get(node)?.kind === 'suspect') return false
+  if (draft.input.unsettled.has(node)) return false
   const epoch = draft.input.view.records.get(node)?.epoch
   return task.state === 'running' && task.desired === 'running' && task.seenEpoch === epoch
 }

@@ -1,4 +1,4 @@
-import type { RecordChanges, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
+import type { NodeId, RecordChanges, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
 import type { Defaults } from '../../defaults.ts'
 import type { LivenessMap } from '../membership/liveness.ts'
 import type { Placement } from '../placement/placement.ts'
@@ -10,6 +10,8 @@ export interface ReconcileInput {
   /** Includes this node's own record: the durable part of its state. */
   readonly view: View
   readonly liveness: LivenessMap
+  /** Members of whom it may be clear in a moment whether they are there. */
+  readonly unsettled: ReadonlySet<NodeId>
   /** Of this view. */
   readonly placement: Placement
   /** What the engine shows, by task. */

@@ -157,6 +157,7 @@ export interface Scene {
   /** Nodes that are dead. */
   readonly down?: readonly NodeId[]
   readonly suspects?: readonly NodeId[]
+  readonly unsettled?: readonly NodeId[]
   readonly drained?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
 }
@@ -216,6 +217,7 @@ export function inputOf(scene: Scene): ReconcileInput {
   return {
     view,
     liveness,
+    unsettled: new Set(scene.unsettled ?? []),
     placement: {
       slots: new Map(Object.entries(scene.slots ?? heldBySelf(scene.tasks))) as unknown as Placement['slots'],
       surplus: scene.surplus ?? [],
