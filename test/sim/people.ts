@@ -75,16 +75,11 @@ export class People {
       case 'rollback': {
         const row = await this.#service(host, deed.service)
         if (row === undefined) return undefined
-        this.#takeBack(deed.service)
-        return host.ask(
-          'POST',
-          `/services/${row.ID}/update?version=${row.Version.Index}&rollback=previous`,
-          {},
-        )
+        const path = `/services/${row.ID}/update?version=${row.Version.Index}&rollback=previous`
+        return this.#undo(deed.service, () => host.ask('POST', path, {}))
       }
       case 'remove':
-        this.#takeBack(deed.service)
-        return host.ask('DELETE', `/services/${deed.service}`)
+        return this.#undo(deed.service, () => host.ask('DELETE', `/services/${deed.service}`))
       case 'restore':
         return host.ask('POST', `/moot/v1/restore/service/${deed.service}`)
       case 'availability':
@@ -101,9 +96,8 @@ export class People {
       }
       case 'leave': {
         const leaver = this.#world.host(deed.host)
-        this.#takeBack(leaver.node)
         this.members.delete(leaver)
-        return leaver.ask('POST', '/swarm/leave')
+        return this.#undo(leaver.node, () => leaver.ask('POST', '/swarm/leave'))
       }
     }
   }
@@ -124,6 +118,14 @@ export class People {
     const labels = this.acknowledged.get(subject) ?? new Set()
     this.acknowledged.set(subject, labels.add(label))
     for (const listener of this.#listeners) listener(subject, label)
+    return answer
+  }
+
+  /** Takes back what was written before it is done, which may be long after it was asked for. */
+  async #undo(subject: string, ask: () => Promise<Answer | undefined>): Promise<Answer | undefined> {
+    this.#takeBack(subject)
+    const answer = await ask()
+    this.#takeBack(subject)
     return answer
   }
 
