@@ -270,6 +270,28 @@ describe('detector', () => {
     expect(one.written.slice(4)).toEqual(['b suspected 1.5', 'b silent 1.5'])
   })
 
+  it('back from being cut off, accuses those who have not answered yet no sooner than anybody', () => {
+    const one = detector('a', abc(), 'silent')
+    one.pass(100)
+    one.pass(60_000, { b: 'silent', c: 'silent' })
+    one.pass(1_000, { c: 'silent' })
+    expect(one.written.filter((line) => line.includes(' silent '))).toEqual([])
+    one.pass(untilSilentMs, { c: 'silent' })
+    expect(one.written).toContain('c silent 1.1')
+  })
+
+  it('its own being cut off is no trouble of those on probation', () => {
+    const one = detector('a', abc(), 'silent')
+    one.pass(100)
+    one.pass(untilSilentMs + defaults.probationAfterMs, { b: 'silent' })
+    one.publish(recordOf('b', [], 6))
+    one.pass(1_000)
+    expect(one.written.at(-1)).toBe('b probation 1.5')
+    one.pass(defaults.returnedKeepMs / 2, { b: 'silent', c: 'silent' })
+    one.pass(defaults.returnedKeepMs / 2)
+    expect(one.written.at(-1)).toBe('-b')
+  })
+
   it('of three whose gateway never answers, the last survivor takes over: who was given up before says nothing', () => {
     const one = detector('a', abc(), 'unknown')
     one.pass(100)

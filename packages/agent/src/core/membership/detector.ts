@@ -11,7 +11,15 @@ import {
   type Instant,
   type Probe,
 } from './detector-state.ts'
-import { heardOther, heardWitness, isCutOff, nextSolitude, type WitnessWord } from './island.ts'
+import {
+  heardOther,
+  heardWitness,
+  isCutOff,
+  isDecided,
+  nextSolitude,
+  type Solitude,
+  type WitnessWord,
+} from './island.ts'
 import { hash32, targetsOf } from './rings.ts'
 import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch } from './watch.ts'
 
@@ -84,7 +92,7 @@ function onProbeResult(
   if (known !== undefined) draft.update(target, { isAsked: false })
   if (!state.view.nodes.has(target)) return draft.finish({})
   const isThere = result.kind === 'answered' || result.kind === 'refused'
-  draft.solitude = heardOther(draft.solitude, { node: target, isThere }, nowMs, settings)
+  learn(draft, heardOther(draft.solitude, { node: target, isThere }, nowMs, settings))
   // Asked only because nobody else answers: it is not this node's to accuse.
   if (!state.targets.includes(target)) return draft.finish({})
   const before = draft.watch(target)
@@ -114,10 +122,11 @@ function onProbeResult(
     draft.update(target, {
       reachable: false,
       missed,
-      troubleAtMs: missed.count >= settings.suspectAfterProbes ? nowMs : before.troubleAtMs,
       refusedSinceMs: result.kind === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
     })
     asks = lookAround(draft, state)
+    if (missed.count >= settings.suspectAfterProbes && !isAway(draft))
+      draft.update(target, { troubleAtMs: nowMs })
     accuse(draft, state, target)
   }
   // Whoever may be gone is asked again at once; who has been found so, or refuses, as often as all others.
@@ -143,7 +152,7 @@ function onWitness(
   settings: DetectorSettings,
 ): DetectorStep {
   const draft = new Draft(state, settings, input)
-  draft.solitude = heardWitness(draft.solitude, input.word, input.nowMs, settings)
+  learn(draft, heardWitness(draft.solitude, input.word, input.nowMs, settings))
   return draft.finish({})
 }
 
@@ -187,7 +196,7 @@ function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
       .toSorted((a, b) => a.at - b.at)
       .map(({ node }) => node)
   const step = nextSolitude(draft.solitude, { silence, others, nowMs: at.nowMs }, settings)
-  draft.solitude = step.solitude
+  learn(draft, step.solitude)
   const probe = step.ask.map((target) => ({ target, timeoutMs: settings.witnessTimeoutMs }))
   return { probe, askWitness: step.askWitness }
 }
@@ -202,21 +211,26 @@ export function isCutOffNow(
   return isCutOff(solitude, view.nodes.size - gone, nowMs, settings)
 }
 
+/** Once it is no longer cut off, it was this node that was away: those who have not answered yet owe it nothing. */
+function learn(draft: Draft, solitude: Solitude): void {
+  const wasAway = isDecided(draft.solitude) && isAway(draft)
+  draft.solitude = solitude
+  if (!wasAway || isAway(draft)) return
+  for (const target of draft.watches.keys())
+    draft.update(target, { missed: undefined, countedFromMs: draft.at.nowMs })
+}
+
+function isAway({ before: { view }, solitude, alerts, at, settings }: Draft): boolean {
+  return isCutOffNow({ view, solitude, alerts }, at.nowMs, settings)
+}
+
 /** What so many probes without an answer say; undefined: nothing yet. */
 function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['evidence'] | undefined {
   const { settings } = draft
   const { missed, graceOver } = draft.watch(target)
   if (missed === undefined || missed.count < settings.suspectAfterProbes) return undefined
   const isGone = graceOver || isSilent(draft, state, target)
-  if (
-    isGone &&
-    !isCutOffNow(
-      { view: state.view, solitude: draft.solitude, alerts: draft.alerts },
-      draft.at.nowMs,
-      settings,
-    )
-  )
-    return 'silent'
+  if (isGone && !isAway(draft)) return 'silent'
   return missed.silentCount < missed.count ? 'refused' : 'suspected'
 }
 
