@@ -21,7 +21,7 @@ import {
   type WitnessWord,
 } from './island.ts'
 import { hash32, targetsOf } from './rings.ts'
-import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch } from './watch.ts'
+import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch, type Watch } from './watch.ts'
 
 /** The changes as entries of this node's record. */
 export function alertEntries(changes: AlertChanges): ReadonlyMap<string, Alert | undefined> {
@@ -105,6 +105,7 @@ function onProbeResult(
         before.missed === undefined && before.answeredAtMs !== undefined ? before.answeringSinceMs : nowMs,
       reachable: true,
       missed: undefined,
+      troubleAtMs: isTroubled(before, settings) ? nowMs : before.troubleAtMs,
       roundTrip: estimated(before.roundTrip, result.roundTripMs),
       loss: lossAfter(before, nowMs, settings.silentAfterMs),
       refusedSinceMs: undefined,
@@ -125,8 +126,6 @@ function onProbeResult(
       refusedSinceMs: result.kind === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
     })
     asks = lookAround(draft, state)
-    if (missed.count >= settings.suspectAfterProbes && !isAway(draft))
-      draft.update(target, { troubleAtMs: nowMs })
     accuse(draft, state, target)
   }
   // Whoever may be gone is asked again at once; who has been found so, or refuses, as often as all others.
@@ -156,6 +155,10 @@ function onWitness(
   return draft.finish({})
 }
 
+function isTroubled({ missed }: Watch, { suspectAfterProbes }: DetectorSettings): boolean {
+  return missed !== undefined && missed.count >= suspectAfterProbes
+}
+
 /** Once it has stood for long enough; a probation, without trouble for as long. */
 function endMark(draft: Draft, target: NodeId): void {
   const { settings, at, before } = draft
@@ -164,7 +167,7 @@ function endMark(draft: Draft, target: NodeId): void {
   const keepMs = isProbation ? probationMs(returns.count, settings) : settings.returnedKeepMs
   // What was said before this agent started began then at the latest.
   const sinceMs = Math.max(returnedAtMs, before.startedAtMs, isProbation ? troubleAtMs : 0)
-  if (at.nowMs - sinceMs < keepMs) return
+  if (at.nowMs - sinceMs < keepMs || (isProbation && isTroubled(draft.watch(target), settings))) return
   if (draft.watches.has(target)) draft.update(target, { mark: undefined })
   draft.withdraw(target)
 }

@@ -22,7 +22,7 @@ export interface Watch {
   readonly answeredAtMs: number | undefined
   /** It has answered all probes since then. */
   readonly answeringSinceMs: number
-  /** When several probes in a row were last without an answer. */
+  /** When it last answered after several probes in a row without an answer. */
   readonly troubleAtMs: number
   readonly reachable: boolean
   readonly missed: Missed | undefined
