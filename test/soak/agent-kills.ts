@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Hosts } from '../e2e/hosts.ts'
-import { allReady, containersOf, services, untilRuns } from '../e2e/questions.ts'
+import { containersOf, services, untilRuns } from '../e2e/questions.ts'
 import type { Random } from '../sim/random.ts'
 import { newService } from './edits.ts'
 import type { Row } from './row.ts'
@@ -15,8 +15,6 @@ export async function agentKills(
   random: Random,
   say: (line: string) => void,
 ): Promise<Row> {
-  await hosts.reset()
-  await allReady(hosts)
   await hosts.host(1).api('POST', '/services/create', newService('steady', 5))
   await untilRuns(hosts, 'steady', 5)
   const steady = async (): Promise<string> =>

@@ -1,5 +1,5 @@
 import type { Hosts } from '../e2e/hosts.ts'
-import { allReady, createService, untilRuns } from '../e2e/questions.ts'
+import { createService, untilRuns } from '../e2e/questions.ts'
 import { stalled, starved, stopped } from '../e2e/stalls.ts'
 import { type Seen, watched } from '../e2e/watching.ts'
 import type { Row } from './row.ts'
@@ -10,8 +10,6 @@ const starveMs = 60_000
 
 /** Agents and machines that stand still for a while and are not gone: nobody is given up, no container is touched. */
 export async function busy(hosts: Hosts, rounds: number, say: (line: string) => void): Promise<Row[]> {
-  await hosts.reset()
-  await allReady(hosts)
   await createService(hosts.host(1), 'web', '--replicas', '10')
   await untilRuns(hosts, 'web', 10)
   const each = Array.from({ length: rounds }, () => hosts.all()).flat()

@@ -42,8 +42,6 @@ export async function cable(
   random: Random,
   say: (line: string) => void,
 ): Promise<Row> {
-  await hosts.reset()
-  await allReady(hosts)
   await deployShop(hosts)
   const turns: (Turn & { readonly victim: number })[] = []
   const wrong: string[] = []

@@ -25,8 +25,6 @@ export async function engines(
   random: Random,
   say: (line: string) => void,
 ): Promise<Row> {
-  await hosts.reset()
-  await allReady(hosts)
   await createService(hosts.host(1), web, '--replicas', '0')
   const tookMs: number[] = []
   const wrong: string[] = []

@@ -15,8 +15,6 @@ export async function partitions(
   random: Random,
   say: (line: string) => void,
 ): Promise<Row> {
-  await hosts.reset()
-  await allReady(hosts)
   const tookMs: number[] = []
   const wrong: string[] = []
   for (let turn = 1; turn <= times; turn += 1) {

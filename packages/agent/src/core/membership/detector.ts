@@ -246,7 +246,8 @@ function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
     isDeaf(draft, state) ? settings.deafPatience : 1,
     loss >= settings.lossyShare ? settings.lossyPatience : 1,
   )
-  const flapMs = mark?.probation === true ? probationMs(returns.count, settings) / 2 : 0
+  const flapMs =
+    mark?.probation === true ? Math.min(probationMs(returns.count, settings) / 2, settings.flapPauseMaxMs) : 0
   return at.nowMs - missed.silentSinceMs >= Math.max(settings.silentAfterMs * patience, flapMs)
 }
 
