@@ -33,7 +33,7 @@ format: $(PACKAGES) ## Rewrite every file in the agreed format.
 	@npm run --silent format
 
 unit: $(PACKAGES) ## Every test that needs no engine; any system, any user.
-	@vitest run --project unit
+	@vitest run --project 'unit-*'
 
 sim: $(PACKAGES) ## Simulated clusters under every fault: RUNS=… fresh ones; SEED=… replays one exactly.
 	@SEED="$(SEED)" RUNS="$(RUNS)" node --max-semi-space-size=64 test/sim/main.ts

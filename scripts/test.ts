@@ -70,7 +70,7 @@ async function main(): Promise<void> {
   const counts: Count[] = []
   try {
     counts.push(await step('format, lint, types', check))
-    counts.push(await step('unit', () => vitest('unit', '--project', 'unit')))
+    counts.push(await step('unit', () => vitest('unit', '--project', 'unit-*')))
     counts.push(await step('make up', () => vitest('make-up', '--project', 'e2e', makeUpTest)))
     const others = ['--project', 'e2e', '--exclude', makeUpTest]
     counts.push(await step('e2e on real engines', () => vitest('e2e', ...others)))

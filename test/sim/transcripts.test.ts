@@ -5,7 +5,7 @@ import { play } from './transcript.ts'
 
 const directory = join(import.meta.dirname, 'transcripts')
 
-/** Read them: they are what a person should find sensible. `vitest run --project unit test/sim/transcripts -u` writes them anew. */
+/** Read them: they are what a person should find sensible. `vitest run --project unit-virtual test/sim/transcripts -u` writes them anew. */
 describe('the story of', () => {
   test.each(readdirSync(directory))('%s', async (file) => {
     const path = join(directory, file)

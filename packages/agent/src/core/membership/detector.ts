@@ -21,7 +21,7 @@ import {
   type WitnessWord,
 } from './island.ts'
 import { hash32, targetsOf } from './rings.ts'
-import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch, type Watch } from './watch.ts'
+import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch } from './watch.ts'
 
 /** The changes as entries of this node's record. */
 export function alertEntries(changes: AlertChanges): ReadonlyMap<string, Alert | undefined> {
@@ -105,7 +105,8 @@ function onProbeResult(
         before.missed === undefined && before.answeredAtMs !== undefined ? before.answeringSinceMs : nowMs,
       reachable: true,
       missed: undefined,
-      troubleAtMs: isTroubled(before, settings) ? nowMs : before.troubleAtMs,
+      isTroubled: false,
+      troubleAtMs: before.isTroubled ? nowMs : before.troubleAtMs,
       roundTrip: estimated(before.roundTrip, result.roundTripMs),
       loss: lossAfter(before, nowMs, settings.silentAfterMs),
       refusedSinceMs: undefined,
@@ -123,6 +124,7 @@ function onProbeResult(
     draft.update(target, {
       reachable: false,
       missed,
+      isTroubled: before.isTroubled || missed.count >= settings.suspectAfterProbes,
       refusedSinceMs: result.kind === 'refused' ? (before.refusedSinceMs ?? nowMs) : before.refusedSinceMs,
     })
     asks = lookAround(draft, state)
@@ -155,19 +157,15 @@ function onWitness(
   return draft.finish({})
 }
 
-function isTroubled({ missed }: Watch, { suspectAfterProbes }: DetectorSettings): boolean {
-  return missed !== undefined && missed.count >= suspectAfterProbes
-}
-
 /** Once it has stood for long enough; a probation, without trouble for as long. */
 function endMark(draft: Draft, target: NodeId): void {
   const { settings, at, before } = draft
-  const { returnedAtMs, troubleAtMs, returns } = draft.watch(target)
+  const { returnedAtMs, isTroubled, troubleAtMs, returns } = draft.watch(target)
   const isProbation = draft.alerts.get(target)?.probation === true
   const keepMs = isProbation ? probationMs(returns.count, settings) : settings.returnedKeepMs
   // What was said before this agent started began then at the latest.
   const sinceMs = Math.max(returnedAtMs, before.startedAtMs, isProbation ? troubleAtMs : 0)
-  if (at.nowMs - sinceMs < keepMs || (isProbation && isTroubled(draft.watch(target), settings))) return
+  if (at.nowMs - sinceMs < keepMs || (isProbation && isTroubled)) return
   if (draft.watches.has(target)) draft.update(target, { mark: undefined })
   draft.withdraw(target)
 }
@@ -220,7 +218,7 @@ function learn(draft: Draft, solitude: Solitude): void {
   draft.solitude = solitude
   if (!wasAway || isAway(draft)) return
   for (const target of draft.watches.keys())
-    draft.update(target, { missed: undefined, countedFromMs: draft.at.nowMs })
+    draft.update(target, { missed: undefined, isTroubled: false, countedFromMs: draft.at.nowMs })
 }
 
 function isAway({ before: { view }, solitude, alerts, at, settings }: Draft): boolean {
@@ -367,9 +365,19 @@ function onView(
 
 /** What was found so far is old by the time it is watched again. */
 function unwatch(draft: Draft, target: NodeId): void {
-  const { heard, answeredAtMs, reachable, missed, refusedSinceMs, graceOver } = newWatch(draft.settings)
+  const { heard, answeredAtMs, reachable, missed, isTroubled, refusedSinceMs, graceOver } = newWatch(
+    draft.settings,
+  )
   if (draft.watches.has(target))
-    draft.update(target, { heard, answeredAtMs, reachable, missed, refusedSinceMs, graceOver })
+    draft.update(target, {
+      heard,
+      answeredAtMs,
+      reachable,
+      missed,
+      isTroubled,
+      refusedSinceMs,
+      graceOver,
+    })
 }
 
 /**

@@ -22,7 +22,9 @@ export interface Watch {
   readonly answeredAtMs: number | undefined
   /** It has answered all probes since then. */
   readonly answeringSinceMs: number
-  /** When it last answered after several probes in a row without an answer. */
+  /** Several probes in a row were without an answer, and none has been answered since. */
+  readonly isTroubled: boolean
+  /** When that was last over. */
   readonly troubleAtMs: number
   readonly reachable: boolean
   readonly missed: Missed | undefined
@@ -53,6 +55,7 @@ export function newWatch(settings: DetectorSettings): Watch {
     heard: false,
     answeredAtMs: undefined,
     answeringSinceMs: 0,
+    isTroubled: false,
     troubleAtMs: 0,
     reachable: false,
     missed: undefined,
