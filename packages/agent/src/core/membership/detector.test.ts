@@ -491,6 +491,28 @@ describe('detector', () => {
     expect(one.written.at(-1)).toBe('b silent 1.7')
   })
 
+  it('one that has started again, or went together with others, is missed as soon as any other', () => {
+    const away = untilSilentMs + defaults.probationAfterMs
+    const rebooted = detector('a', abc())
+    rebooted.pass(100)
+    rebooted.pass(away, { b: 'silent' })
+    rebooted.publish(recordOf('b', [], 1, 2))
+    rebooted.pass(1_000)
+    expect(rebooted.written.at(-1)).toBe('b probation 1.5')
+    rebooted.pass(untilSilentMs, { b: 'silent' })
+    expect(rebooted.written.at(-1)).toBe('b silent 2.1')
+
+    const parted = detector('a', [...abc(), recordOf('d'), recordOf('e')])
+    parted.pass(100)
+    parted.pass(away, { b: 'silent', c: 'silent' })
+    parted.publish(recordOf('b', [], 6))
+    parted.publish(recordOf('c', [], 6))
+    parted.pass(1_000)
+    expect(parted.written.slice(-2).toSorted()).toEqual(['b probation 1.5', 'c probation 1.1'])
+    parted.pass(untilSilentMs, { b: 'silent' })
+    expect(parted.written.at(-1)).toBe('b silent 1.6')
+  })
+
   it('an agent that comes and goes is refused until it has answered for a while', () => {
     const one = detector('a', abc())
     one.pass(100)

@@ -238,14 +238,16 @@ function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['
 /** Nothing was heard of it for long enough: for much longer where that proves little, as the link loses much or comes and goes. */
 function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
   const { settings, at } = draft
-  const { missed, mark, returns, loss } = draft.watch(target)
+  const { missed, mark, returns, isFlapping, loss } = draft.watch(target)
   if (missed === undefined || missed.silentCount < settings.suspectAfterProbes) return false
   const patience = Math.max(
     isDeaf(draft, state) ? settings.deafPatience : 1,
     loss >= settings.lossyShare ? settings.lossyPatience : 1,
   )
   const flapMs =
-    mark?.probation === true ? Math.min(probationMs(returns.count, settings) / 2, settings.flapPauseMaxMs) : 0
+    mark?.probation === true && isFlapping
+      ? Math.min(probationMs(returns.count, settings) / 2, settings.flapPauseMaxMs)
+      : 0
   return at.nowMs - missed.silentSinceMs >= Math.max(settings.silentAfterMs * patience, flapMs)
 }
 
@@ -321,9 +323,22 @@ function withdrawIfReturned(draft: Draft, view: MembershipView, target: NodeId):
     // The version stays: whoever has only that old record must not count it.
     const isProbation = wasLong || after.count > 1
     const next: Alert = { ...alert, evidence: 'returned', ...(isProbation && { probation: true }) }
-    draft.update(target, { returnedAtMs: nowMs, returns: after, mark: next })
+    const isFlapping = record.epoch === alert.epoch && !wentWithOthers(draft, target)
+    draft.update(target, { returnedAtMs: nowMs, returns: after, isFlapping, mark: next })
     draft.put(next)
   }
+}
+
+/** Others went at the same time: a switch or this node's own link, and nothing that tells of the host. */
+function wentWithOthers({ watches, settings }: Draft, target: NodeId): boolean {
+  const atMs = watches.get(target)?.saidSilentAtMs
+  return [...watches].some(
+    ([other, { saidSilentAtMs }]) =>
+      other !== target &&
+      atMs !== undefined &&
+      saidSilentAtMs !== undefined &&
+      Math.abs(saidSilentAtMs - atMs) < settings.silentAfterMs,
+  )
 }
 
 function onView(

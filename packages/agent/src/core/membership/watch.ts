@@ -46,6 +46,8 @@ export interface Watch {
   readonly suspicions: Flaps
   readonly refusals: Flaps
   readonly returns: Flaps
+  /** The last return was of a host whose agent had lived on, and that had gone alone: its link comes and goes. */
+  readonly isFlapping: boolean
   readonly refreshAtMs: number
   readonly refreshDelayMs: number
 }
@@ -71,6 +73,7 @@ export function newWatch(settings: DetectorSettings): Watch {
     suspicions: noFlaps,
     refusals: noFlaps,
     returns: noFlaps,
+    isFlapping: false,
     refreshAtMs: 0,
     refreshDelayMs: settings.alertRefreshFirstMs,
   }
