@@ -1,7 +1,8 @@
 import type { RecordMessage, RecordStore } from '@moot/crdt-state'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
-import { alertEntries, isCutOffNow, stepDetector } from '../core/membership/detector.ts'
+import { alertEntries, stepDetector } from '../core/membership/detector.ts'
+import { isCutOffNow } from '../core/membership/own-solitude.ts'
 import {
   type AlertChanges,
   type DetectorInput,

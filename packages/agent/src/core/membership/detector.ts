@@ -9,19 +9,11 @@ import {
   type DetectorStep,
   Draft,
   type Instant,
-  type Probe,
 } from './detector-state.ts'
-import {
-  heardOther,
-  heardWitness,
-  isCutOff,
-  isDecided,
-  nextSolitude,
-  type Solitude,
-  type WitnessWord,
-} from './island.ts'
-import { hash32, targetsOf } from './rings.ts'
-import { estimated, isThereLately, lossAfter, missedOnceMore, newWatch } from './watch.ts'
+import { heardOther, heardWitness, type WitnessWord } from './island.ts'
+import { isAway, learn, lookAround, nothingToAsk } from './own-solitude.ts'
+import { targetsOf } from './rings.ts'
+import { estimated, lossAfter, missedOnceMore, newWatch } from './watch.ts'
 
 /** The changes as entries of this node's record. */
 export function alertEntries(changes: AlertChanges): ReadonlyMap<string, Alert | undefined> {
@@ -168,61 +160,6 @@ function endMark(draft: Draft, target: NodeId): void {
   if (at.nowMs - sinceMs < keepMs || (isProbation && isTroubled)) return
   if (draft.watches.has(target)) draft.update(target, { mark: undefined })
   draft.withdraw(target)
-}
-
-interface Asks {
-  readonly probe: readonly Probe[]
-  readonly askWitness: boolean
-}
-const nothingToAsk: Asks = { probe: [], askWitness: false }
-
-/**
- * Does nobody answer whom this node watches? One of them for certain, and each of them lately. Once all are judged there
- * is nothing left to be careful with.
- */
-function lookAround(draft: Draft, { view, targets }: DetectorState): Asks {
-  const { settings, at } = draft
-  const watches = targets.map((target) => draft.watch(target))
-  const isOver =
-    targets.every((target) => draft.alerts.get(target)?.evidence === 'judged') ||
-    watches.some((watch) => isThereLately(watch, at.nowMs, settings))
-  const isSilent = watches.some(
-    ({ missed }) => missed !== undefined && missed.silentCount >= settings.suspectAfterProbes,
-  )
-  const silence = isOver ? 'none' : isSilent ? 'total' : 'unclear'
-  const others = (): readonly NodeId[] =>
-    [...view.nodes.keys()]
-      .filter((node) => node !== view.self && !targets.includes(node))
-      .map((node) => ({ node, at: hash32(`${view.self}/${node}`) }))
-      .toSorted((a, b) => a.at - b.at)
-      .map(({ node }) => node)
-  const step = nextSolitude(draft.solitude, { silence, others, nowMs: at.nowMs }, settings)
-  learn(draft, step.solitude)
-  const probe = step.ask.map((target) => ({ target, timeoutMs: settings.witnessTimeoutMs }))
-  return { probe, askWitness: step.askWitness }
-}
-
-/** Who is given up already says nothing about whose cable it is. */
-export function isCutOffNow(
-  { solitude, view, alerts }: Pick<DetectorState, 'solitude' | 'view' | 'alerts'>,
-  nowMs: number,
-  settings: DetectorSettings,
-): boolean {
-  const gone = [...alerts.values()].filter(({ evidence }) => evidence === 'judged').length
-  return isCutOff(solitude, view.nodes.size - gone, nowMs, settings)
-}
-
-/** Once it is no longer cut off, it was this node that was away: those who have not answered yet owe it nothing. */
-function learn(draft: Draft, solitude: Solitude): void {
-  const wasAway = isDecided(draft.solitude) && isAway(draft)
-  draft.solitude = solitude
-  if (!wasAway || isAway(draft)) return
-  for (const target of draft.watches.keys())
-    draft.update(target, { missed: undefined, isTroubled: false, countedFromMs: draft.at.nowMs })
-}
-
-function isAway({ before: { view }, solitude, alerts, at, settings }: Draft): boolean {
-  return isCutOffNow({ view, solitude, alerts }, at.nowMs, settings)
 }
 
 /** What so many probes without an answer say; undefined: nothing yet. */

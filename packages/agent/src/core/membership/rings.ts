@@ -1,4 +1,5 @@
 import type { NodeId } from '@moot/crdt-state'
+import { hashText } from '../hash.ts'
 
 /**
  * Who watches whom: K pseudo-random rings (Suresh et al., "Stable and Consistent Membership at Scale with Rapid",
@@ -18,20 +19,9 @@ interface Edges {
   readonly targets: ReadonlyMap<NodeId, readonly NodeId[]>
 }
 
-/** FNV-1a, then MurmurHash3's finalizer: FNV alone orders similar strings alike on every ring. */
-export function hash32(text: string): number {
-  let hash = 0x811c9dc5
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return (hash ^ (hash >>> 16)) >>> 0
-}
-
 function ringOrder(sorted: readonly NodeId[], ring: number): readonly NodeId[] {
   return sorted
-    .map((node) => ({ node, at: hash32(`${ring}/${node}`) }))
+    .map((node) => ({ node, at: hashText(`${ring}/${node}`) }))
     .sort((a, b) => a.at - b.at || (a.node < b.node ? -1 : 1))
     .map(({ node }) => node)
 }

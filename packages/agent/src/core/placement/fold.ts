@@ -9,7 +9,7 @@ import {
   serviceFilters,
 } from './filters/pipeline.ts'
 import type { Ask, Filter } from './filters/filter.ts'
-import { hashText } from './hash.ts'
+import { hashText } from '../hash.ts'
 import type { NodeState } from './node-state.ts'
 import type { Claim, Refusal, SlotPlacement } from './placement.ts'
 import type { Rules } from '../rules.ts'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { hashText, maxWeight, pointsOf, rendezvous } from './hash.ts'
+import { hashText } from '../hash.ts'
+import { maxWeight, pointsOf, rendezvous } from './hash.ts'
 import { shareWeight } from './weight.ts'
 
 const slots = Array.from({ length: 40_000 }, (_, index) => hashText(`service${index % 400}.${index}`))

@@ -20,7 +20,7 @@ import {
   withTasks,
   type NodeOptions,
 } from './fixtures.ts'
-import { mix } from './hash.ts'
+import { mix } from '../hash.ts'
 import { place } from './place.ts'
 import type { PlacementInput, PlacementNode } from './placement.ts'
 
