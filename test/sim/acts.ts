@@ -74,7 +74,7 @@ export interface Shape {
   readonly checked: boolean
   readonly parallelism: number
   readonly order: 'start-first' | 'stop-first'
-  readonly onFailure: 'continue' | 'pause'
+  readonly onFailure: 'continue' | 'pause' | 'rollback'
   /** Never to run twice, whatever it costs. */
   readonly exclusive?: boolean
 }
@@ -146,7 +146,7 @@ function shapeOf(random: Random, service: string): Shape {
     checked: random.chance(0.4),
     parallelism: random.between(0, 2),
     order: random.chance(0.5) ? 'start-first' : 'stop-first',
-    onFailure: random.chance(0.3) ? 'pause' : 'continue',
+    onFailure: random.pick(['continue', 'pause', 'rollback'] as const) ?? 'continue',
   }
 }
 

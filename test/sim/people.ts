@@ -121,6 +121,14 @@ export class People {
     return answer
   }
 
+  /** It was written with an update that has failed since, and is undone with it: so any client is told. */
+  isUndone(subject: string, label: string): boolean {
+    return this.#world.members().some(({ agent }) => {
+      const service = [...(agent?.view().services.values() ?? [])].find(({ name }) => name === subject)
+      return service?.failure !== undefined && `/Labels/${label}` in service.failure.back
+    })
+  }
+
   /** Takes back what was written before it is done, which may be long after it was asked for. */
   async #undo(subject: string, ask: () => Promise<Answer | undefined>): Promise<Answer | undefined> {
     this.#takeBack(subject)
@@ -152,6 +160,10 @@ export class People {
   ): Promise<Answer | undefined> {
     const row = await this.#service(host, name)
     if (row === undefined) return undefined
+    // Whoever writes on top of what was gone back to has seen what is gone.
+    for (const label of this.acknowledged.get(name) ?? []) {
+      if (this.isUndone(name, label)) this.acknowledged.get(name)?.delete(label)
+    }
     return this.#write(name, (label) => {
       const spec = change(row.Spec)
       return host.ask('POST', `/services/${row.ID}/update?version=${row.Version.Index}`, {
@@ -209,6 +221,7 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
     },
     Mode: shape.global ? { Global: {} } : { Replicated: { Replicas: shape.replicas } },
     UpdateConfig: config,
-    RollbackConfig: config,
+    // Going back goes on, whatever becomes of it.
+    RollbackConfig: { ...config, ...(shape.onFailure === 'rollback' && { FailureAction: 'continue' }) },
   }
 }

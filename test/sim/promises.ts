@@ -189,7 +189,8 @@ export class Promises {
         services.find(({ Spec }) => Spec.Name === subject)?.Spec.Labels ??
         nodes.find(({ ID }) => ID === subject)?.Spec.Labels
       for (const label of labels) {
-        if (found?.[label] === undefined) wrong.push(`${label} on ${subject} was acknowledged and is lost`)
+        if (found?.[label] === undefined && !this.#people.isUndone(subject, label))
+          wrong.push(`${label} on ${subject} was acknowledged and is lost`)
       }
     }
     return wrong
@@ -234,6 +235,7 @@ export class Promises {
     const look = (): void => {
       // Removed, rolled back or cut off meanwhile: whether it should be seen is not known from outside.
       if (!this.#world.isOpen || this.#people.acknowledged.get(subject)?.has(label) !== true) return
+      if (this.#people.isUndone(subject, label)) return
       const afterMs = this.#world.nowMs - sinceMs
       // Whoever knows of its own removal and still stops its tasks is told nothing any more.
       const told = this.#world.members().filter(({ agent, node }) => agent?.view().nodes.has(node))

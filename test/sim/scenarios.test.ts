@@ -46,6 +46,12 @@ const containers = ({ engine }: Host): readonly string[] =>
     .map(({ observation }) => observation.container)
 const all = (world: World): readonly string[] => world.hosts.flatMap(containers)
 
+const imagesOf = (world: World): readonly string[] =>
+  world.hosts
+    .flatMap(({ engine }) => engine.containers())
+    .filter(({ observation }) => observation.state === 'running')
+    .map(({ setup }) => setup.spec.TaskTemplate.ContainerSpec.Image)
+
 /** The fewest replicas that were up at any moment from now on. */
 function lowest(world: World): () => number {
   const up = (): number =>
@@ -152,6 +158,43 @@ describe.each(seeds)('with seed %i', (seed) => {
       expect(old).toHaveLength(least)
       await say({ kind: 'image', via: 1, service: 'web', image: 'web:3' })
       await world.pass(60_000)
+      expect(await wrong()).toEqual([])
+    },
+  )
+
+  test.each([
+    { image: 'web:missing', what: 'cannot be had', order: 'stop-first', least: 6 },
+    { image: 'web:bad', what: 'crashes', order: 'stop-first', least: 4 },
+    { image: 'web:bad', what: 'crashes', order: 'start-first', least: 6 },
+    { image: 'web:sick', what: 'is never healthy', order: 'stop-first', least: 4 },
+    { image: 'web:sick', what: 'is never healthy', order: 'start-first', least: 6 },
+  ] as const)(
+    'an update ($order) to an image that $what goes back by itself, and leaves $least of 6 up',
+    async ({ image, order, least }) => {
+      const { world, say, wrong } = await running(seed, 4, { parallelism: 2, order, onFailure: 'rollback' })
+      const fewest = lowest(world)
+      await say({ kind: 'image', via: 0, service: 'web', image })
+      await world.pass(30_000)
+      expect(fewest()).toBe(least)
+      expect(imagesOf(world)).toEqual(Array.from({ length: 6 }, () => 'web:1'))
+      expect(await wrong()).toEqual([])
+      await say({ kind: 'image', via: 1, service: 'web', image: 'web:2' })
+      await world.pass(30_000)
+      expect(imagesOf(world)).toEqual(Array.from({ length: 6 }, () => 'web:2'))
+    },
+  )
+
+  test.each([0, 500, 1_500])(
+    'an update that fails goes back, though the host that accepted it loses its power after %i ms',
+    async (afterMs) => {
+      const { world, say, wrong } = await running(seed, 4, { parallelism: 2, onFailure: 'rollback' })
+      await say({ kind: 'image', via: seed, service: 'web', image: 'web:bad' })
+      await world.pass(afterMs)
+      world.host(seed).powerOff()
+      await world.pass(40_000)
+      expect(imagesOf(world)).toEqual(Array.from({ length: 6 }, () => 'web:1'))
+      world.host(seed).powerOn()
+      await world.pass(30_000)
       expect(await wrong()).toEqual([])
     },
   )

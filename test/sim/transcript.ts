@@ -152,6 +152,8 @@ class Stage {
 }
 
 /** `replicas=4 parallelism=2 order=start-first image=web:1 checked global` */
+const onFailures = ['continue', 'pause', 'rollback'] as const
+
 function shapeOf(service: string, words: readonly string[]): Shape {
   const value = (name: string): string | undefined =>
     words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1)
@@ -162,6 +164,6 @@ function shapeOf(service: string, words: readonly string[]): Shape {
     checked: words.includes('checked'),
     parallelism: Number(value('parallelism') ?? 1),
     order: value('order') === 'start-first' ? 'start-first' : 'stop-first',
-    onFailure: words.includes('on-failure=continue') ? 'continue' : 'pause',
+    onFailure: onFailures.find((each) => words.includes(`on-failure=${each}`)) ?? 'pause',
   }
 }

@@ -20,6 +20,7 @@ import type { Placement } from './core/placement/placement.ts'
 import { commonRules, type Rules } from './core/rules.ts'
 import type { View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
+import { createConcluder } from './update-conclusions.ts'
 import type { Defaults } from './defaults.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
 import { createExecutor, engineConcurrency, type Executor } from './executor.ts'
@@ -257,6 +258,13 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     executor: () => executor,
     synced: () => synced() && rulesAgree(),
     specAt: history.specAt,
+    conclude: createConcluder({
+      self,
+      specs,
+      commit: (messages) => replication.commit(messages),
+      wallMs: () => clock.wallMs(),
+      logger: logger.child({ part: 'updates' }),
+    }),
     clock,
     logger: logger.child({ part: 'reconciler' }),
     settings,

@@ -1,7 +1,7 @@
 import type { RecordMessage, RecordStore, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
-import type { EngineDown, ReconcileInput } from './core/reconcile/input.ts'
+import type { Conclusion, EngineDown, ReconcileInput } from './core/reconcile/input.ts'
 import { reconcile } from './core/reconcile/reconcile.ts'
 import type { Decision, Decisions, WhatIf } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
@@ -29,6 +29,8 @@ export function createReconciler(options: {
   readonly executor: () => Executor
   readonly synced: () => boolean
   readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
+  /** Writes it into the service's document; told again and again until it stands there. */
+  readonly conclude: (conclusion: Conclusion) => void
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -94,6 +96,7 @@ export function createReconciler(options: {
       dirty = true
     }
     if (stopped()) return
+    for (const conclusion of output.conclusions) options.conclude(conclusion)
     executor.dispatch(output.actions)
     cancelWake()
     if (output.wakeAtMs !== undefined) cancelWake = clock.after(Math.max(1, output.wakeAtMs - nowMs), trigger)

@@ -8,6 +8,8 @@
  * const { resource, messages } = await specs.create('service', 'web', spec, author) // fsynced here; gossip `messages`
  */
 export * from './canonical-json.ts'
+export { type UpdateFailure, updateFact } from './document/effective.ts'
+export { wayBack } from './document/way-back.ts'
 export * from './defaults.ts'
 export * from './ids.ts'
 export * from './errors.ts'

@@ -1,4 +1,5 @@
 import type { ResourceId } from './ids.ts'
+import type { UpdateFailure } from './document/effective.ts'
 import type { SpecKind, SpecOf } from './schema/resources.ts'
 
 /** Who asked for a change: shown in the history, never used in a decision. */
@@ -26,10 +27,12 @@ export interface Resource<S> {
   readonly name: string
   readonly incarnation: number
   readonly spec: S
-  /** The spec before the last change of the spec, for `PreviousSpec` and rollback. */
+  /** The spec before the last change of the spec, for `PreviousSpec` and rollback; none where an update was gone back by itself. */
   readonly previous: S | undefined
   /** Was the last change a rollback? (Docker refuses to roll a rollback back.) */
   readonly rolledBack: boolean
+  /** The update to what people wrote has failed: `spec` is what was gone back to by itself. */
+  readonly failure?: UpdateFailure
   /** Grow-only derived facts beside the spec (e.g. `failed/<digest>`), values are JSON. */
   readonly facts: ReadonlyMap<string, unknown>
   readonly conflicts: readonly Conflict[]

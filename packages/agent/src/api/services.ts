@@ -1,4 +1,11 @@
-import { NameTakenError, type Resource, RollbackUnavailableError, type ServiceSpec } from '@moot/crdt-state'
+import {
+  NameTakenError,
+  type Resource,
+  RollbackUnavailableError,
+  type ServiceSpec,
+  specDigest,
+  updateFact,
+} from '@moot/crdt-state'
 import { taskCounts, updateStatus } from './task-view.ts'
 import { readJson } from './body.ts'
 import { type Api, authorOf, type Call, flag, param, type Route, versionIndex } from './call.ts'
@@ -89,10 +96,24 @@ async function update(api: Api, call: Call): Promise<void> {
   })
   if (spec.Name !== service.name) throw badRequest('renaming services is not supported')
   if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')
-  const written = await api.cluster.update('service', service.id, index, spec, authorOf(api, call))
+  const asked = triedAgain(service, spec)
+  const written = await api.cluster.update('service', service.id, index, asked, authorOf(api, call))
   return sendJson(call.res, 200, {
     Warnings: orNull([...warnings, ...registryAuthWarning(call), ...written.warnings]),
   })
+}
+
+/**
+ * What has failed and was gone back from stands in the service's facts for good. Whoever asks for it again wants it tried
+ * again, as by `--force`: so it gets a digest of its own.
+ */
+function triedAgain(service: Resource<ServiceSpec>, spec: ServiceSpec): ServiceSpec {
+  let asked = spec
+  while (service.facts.has(updateFact.failed(specDigest(asked)))) {
+    const { TaskTemplate: template } = asked
+    asked = { ...asked, TaskTemplate: { ...template, ForceUpdate: (template.ForceUpdate ?? 0) + 1 } }
+  }
+  return asked
 }
 
 /** Server-side: the body is ignored, as in Docker. What was there before becomes the previous spec: a second rollback undoes the first. */

@@ -21,7 +21,9 @@ interface WriteAnswer {
 export function deployCommand(): Command {
   return withCommon(new Command('deploy'))
     .summary('deploy a stack from a Compose file')
-    .description('Creates or updates the services of a Compose file, and waits until they run.')
+    .description(
+      'Creates or updates the services of a Compose file, and waits until they run. A service whose update fails goes back to what ran before, unless its update_config says otherwise (failure_action).',
+    )
     .argument('<stack>', 'name of the stack')
     .option('-c, --compose-file <path>', 'Compose file, - for standard input', 'docker-compose.yml')
     .option('--prune', 'remove services of the stack that the file no longer has')
@@ -39,19 +41,28 @@ export function deployCommand(): Command {
         import('../compose/load.ts'),
         import('../compose/stack.ts'),
       ])
-      const stack = convertStack(name, loadStack(options.composeFile, process.env), process.env)
+      const stack = goingBack(convertStack(name, loadStack(options.composeFile, process.env), process.env))
       for (const warning of stack.warnings) context.warn(warning)
       const existing = await stackServices(context, name)
       await createNetworks(context, stack)
       const changed = await writeServices(context, stack, existing)
       const removed = options.prune === true ? await prune(context, stack, existing) : []
-      if (options.detach !== true) await waitUntilRunning(context, changed, timeoutMs)
+      if (options.detach !== true) await waitUntilRunning(context, changed, existing, timeoutMs)
       if (context.json) context.print(JSON.stringify({ stack: name, services: changed, removed }, null, 2))
       else
         context.print(
           `${name}: ${changed.length} services deployed${removed.length > 0 ? `, ${removed.length} removed` : ''}`,
         )
     })
+}
+
+/** Docker's default is to pause, and leaves half of the replicas on a bad image until somebody comes. */
+function goingBack(stack: ConvertedStack): ConvertedStack {
+  const services = stack.services.map((spec) => ({
+    ...spec,
+    UpdateConfig: { Parallelism: 1, FailureAction: 'rollback' as const, ...spec.UpdateConfig },
+  }))
+  return { ...stack, services }
 }
 
 async function stackServices(context: Context, name: string): Promise<ServiceAnswer[]> {
@@ -116,6 +127,7 @@ const pollMs = 250
 async function waitUntilRunning(
   context: Context,
   names: readonly string[],
+  existing: readonly ServiceAnswer[],
   timeoutMs: number,
 ): Promise<void> {
   const { Listr } = await import('listr2')
@@ -124,7 +136,9 @@ async function waitUntilRunning(
     names.map((name) => ({
       title: name,
       task: (_: unknown, task: { title: string }) =>
-        converge(context, name, deadline, (text) => (task.title = `${name} ${text}`)),
+        converge(context, { name, versionBefore: versionOf(existing, name) }, deadline, (text) => {
+          task.title = `${name} ${text}`
+        }),
     })),
     {
       concurrent: true,
@@ -137,13 +151,18 @@ async function waitUntilRunning(
   if (failed !== undefined) throw failed
 }
 
-/** Until all wanted tasks run what the file says; throws when the update pauses or the time is over. */
+function versionOf(services: readonly ServiceAnswer[], name: string): number | undefined {
+  return services.find(({ Spec }) => Spec.Name === name)?.Version.Index
+}
+
+/** Until all wanted tasks run what the file says; throws when the update pauses or goes back, or the time is over. */
 async function converge(
   context: Context,
-  name: string,
+  { name, versionBefore }: { readonly name: string; readonly versionBefore: number | undefined },
   deadline: AbortSignal,
   progress: (text: string) => void,
 ): Promise<void> {
+  let why = 'see "moot service ps"'
   const filters = JSON.stringify({ name: [name] })
   for (;;) {
     const services = await context.client.json<ServiceAnswer[]>('GET', '/services', {
@@ -153,10 +172,15 @@ async function converge(
     if (service === undefined) throw new Error(`${name} was removed meanwhile`)
     const { RunningTasks: running = 0, DesiredTasks: desired = 0 } = service.ServiceStatus ?? {}
     const update = service.UpdateStatus?.State ?? ''
-    progress(`${running}/${desired}${update === 'updating' ? ' updating' : ''}`)
+    const doing = update === 'updating' ? ' updating' : update === 'rollback_started' ? ' going back' : ''
+    progress(`${running}/${desired}${doing}`)
     if (update === 'paused' || update === 'rollback_paused') {
       throw new Error(`${name}: the update is paused: ${service.UpdateStatus?.Message ?? ''}`)
     }
+    if (update === 'rollback_started') why = service.UpdateStatus?.Message ?? why
+    const isOurs = service.Version.Index !== versionBefore
+    if (update === 'rollback_completed' && isOurs)
+      throw new Error(`${name}: the update failed and is undone: ${why}`)
     if (running >= desired && update !== 'updating' && update !== 'rollback_started') return
     if (deadline.aborted)
       throw new Error(`${name}: ${running} of ${desired} run: ${await whyNot(context, service.ID)}`)

@@ -187,8 +187,12 @@ export function registersOf(document: Document, map: 'spec' | 'facts'): Map<stri
   return registers
 }
 
-export function registersAt(document: Document, heads: readonly string[]): Map<string, string> {
-  return registersOf(Automerge.view(document, [...heads]), 'spec')
+export function registersAt(
+  document: Document,
+  heads: readonly string[],
+  map: 'spec' | 'facts' = 'spec',
+): Map<string, string> {
+  return registersOf(Automerge.view(document, [...heads]), map)
 }
 
 /** Undefined: removed, or written by something that is not us. */

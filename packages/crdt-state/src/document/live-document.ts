@@ -4,6 +4,7 @@ import type { SpecKind, SpecOf } from '../schema/resources.ts'
 import { specKinds } from '../schema/kinds.ts'
 import type { Conflict, Resource } from '../spec-store.ts'
 import { readingActor, withDocument } from './automerge.ts'
+import { effectiveSpec } from './effective.ts'
 import { readSpec } from './read-spec.ts'
 import { type DocumentSummary, summarise, summaryVersion } from './summary.ts'
 
@@ -85,7 +86,8 @@ function resourceOf(
   summary: DocumentSummary,
 ): Resource<SpecOf[SpecKind]> {
   const registers = new Map(Object.entries(summary.spec))
-  const { spec, problems } = readSpec(kind, name, registers)
+  const facts = new Map(Object.entries(summary.facts))
+  const { spec, problems, failure } = effectiveSpec(kind, name, registers, facts)
   let previous: SpecOf[SpecKind] | undefined
   return {
     kind,
@@ -95,12 +97,13 @@ function resourceOf(
     spec,
     // Read when asked for: only `service inspect` and rollbacks do.
     get previous(): SpecOf[SpecKind] | undefined {
-      if (summary.previous === undefined) return undefined
+      if (summary.previous === undefined || failure !== undefined) return undefined
       previous ??= readSpec(kind, name, before(registers, summary.previous)).spec
       return previous
     },
-    rolledBack: summary.rolledBack,
-    facts: new Map(Object.entries(summary.facts).map(([key, text]) => [key, JSON.parse(text) as unknown])),
+    rolledBack: summary.rolledBack || failure !== undefined,
+    ...(failure !== undefined && { failure }),
+    facts: new Map([...facts].map(([key, text]) => [key, JSON.parse(text) as unknown])),
     conflicts: [...summary.conflicts.map(shown), ...problems],
     versionIndex: versionIndexOf(summary.changes, summary.heads),
     heads: summary.heads,

@@ -1,6 +1,7 @@
 import { stateDefaults } from '../defaults.ts'
 import {
   changesOf,
+  type Document,
   headsAfter,
   pathsOf,
   readingActor,
@@ -8,7 +9,7 @@ import {
   withDocument,
 } from '../document/automerge.ts'
 import { type LiveDocument, versionIndexOf } from '../document/live-document.ts'
-import { readSpec } from '../document/read-spec.ts'
+import { effectiveSpec } from '../document/effective.ts'
 import { StaleVersionError } from '../errors.ts'
 import type { ResourceId } from '../ids.ts'
 import type { SpecKind, SpecOf } from '../schema/resources.ts'
@@ -42,7 +43,7 @@ export class RecentVersions {
     return withDocument(document.bytes, readingActor, (opened) => {
       const heads = remembered ?? headsOfVersion(changesOf(opened), versionIndex)
       if (heads === undefined) throw new StaleVersionError(document.kind, document.name)
-      return readSpec(document.kind, document.name, registersAt(opened, heads)).spec
+      return specAt(document, opened, heads)
     })
   }
 }
@@ -65,7 +66,11 @@ export function historyOf(document: LiveDocument): readonly HistoryEntry<SpecOf[
       author,
       action,
       paths: pathsOf(opened, hash),
-      spec: readSpec(document.kind, document.name, registersAt(opened, [hash])).spec,
+      spec: specAt(document, opened, [hash]),
     })),
   )
+}
+
+function specAt({ kind, name }: LiveDocument, opened: Document, heads: readonly string[]): SpecOf[SpecKind] {
+  return effectiveSpec(kind, name, registersAt(opened, heads), registersAt(opened, heads, 'facts')).spec
 }

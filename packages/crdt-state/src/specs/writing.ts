@@ -7,7 +7,7 @@ import {
   withDocument,
   writeChange,
 } from '../document/automerge.ts'
-import { changedFields, type FieldChanges, sameJson } from '../document/diff.ts'
+import { changedFields, changedRegisters, type FieldChanges, sameJson } from '../document/diff.ts'
 import { flatten, overlap } from '../document/flat.ts'
 import { type DocumentName, type LiveDocument, liveDocument } from '../document/live-document.ts'
 import type { ChangeAction } from '../document/note.ts'
@@ -75,13 +75,32 @@ export function allFields(spec: object): FieldChanges {
  * What an update writes: the fields in which the client's spec differs from the one it had read (`base`). Where
  * somebody changed those same fields meanwhile, to something else, the client must look again.
  */
-export function fieldsToWrite(
+export function fieldsToWrite(document: LiveDocument, base: SpecOf[SpecKind], spec: object): FieldChanges {
+  const { resource } = document
+  const asked = changedFields(base, spec)
+  if (asked.size === 0) return asked
+  return overWritten(document, base === resource.spec ? asked : neededOf(document, base, asked))
+}
+
+/** Whoever writes on top of what was gone back to has seen it, and writes it with what was asked for. */
+function overWritten({ resource, summary }: LiveDocument, needed: FieldChanges): FieldChanges {
+  if (resource.failure === undefined) return needed
+  const written = new Map(
+    Object.entries(summary.spec).map(([pointer, text]) => [pointer, JSON.parse(text) as unknown]),
+  )
+  const wanted = flatten(resource.spec)
+  for (const [pointer, value] of needed) {
+    if (value === undefined) wanted.delete(pointer)
+    else wanted.set(pointer, value)
+  }
+  return changedRegisters(written, wanted)
+}
+
+function neededOf(
   { kind, name, resource }: LiveDocument,
   base: SpecOf[SpecKind],
-  spec: object,
+  asked: FieldChanges,
 ): FieldChanges {
-  const asked = changedFields(base, spec)
-  if (base === resource.spec || asked.size === 0) return asked
   const current = flatten(resource.spec)
   const meanwhile = [...changedFields(base, resource.spec).keys()]
   const needed = [...asked].filter(([pointer, value]) => !sameJson(current.get(pointer), value))

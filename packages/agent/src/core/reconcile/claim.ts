@@ -113,5 +113,7 @@ function pastOf(draft: Draft, service: Resource<ServiceSpec>): Past {
     }
   }
   const progress = progressOf(view, liveness, service)
-  return { last, proven: !progress.paused && progress.settledWell > 0 }
+  // What was gone back to has run before.
+  const proven = service.failure !== undefined || (!progress.paused && progress.settledWell > 0)
+  return { last, proven }
 }

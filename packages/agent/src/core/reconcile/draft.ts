@@ -14,7 +14,7 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { Action, ContainerObservation } from './actions.ts'
-import type { ReconcileInput, ReconcileOutput } from './input.ts'
+import type { Conclusion, ReconcileInput, ReconcileOutput } from './input.ts'
 
 /**
  * One reconciliation under way: this node's record as it will be, and the actions so far. Lives for one call; the
@@ -30,6 +30,7 @@ export interface Draft {
   /** In the order in which they were made: claims are published in the placement's order. */
   readonly touched: Set<RecordKey>
   readonly actions: Map<TaskId, Action>
+  readonly conclusions: Conclusion[]
   /** When tasks here began to start within the last second, by the record and by this call; counted when first asked. */
   startsAtMs: number[] | undefined
   wakeAtMs: number | undefined
@@ -45,6 +46,7 @@ export function openDraft(input: ReconcileInput, own: NodeRecord): Draft {
     rejections: new Map(own.rejections),
     touched: new Set(),
     actions: new Map(),
+    conclusions: [],
     startsAtMs: undefined,
     wakeAtMs: undefined,
   }
@@ -188,7 +190,12 @@ export function closeDraft(draft: Draft): ReconcileOutput {
     const [before, after] = beforeAndAfter(draft, kind, id)
     if (!sameJson(before, after)) changes.set(key, after)
   }
-  return { changes, actions: [...draft.actions.values()], wakeAtMs: draft.wakeAtMs }
+  return {
+    changes,
+    actions: [...draft.actions.values()],
+    conclusions: draft.conclusions,
+    wakeAtMs: draft.wakeAtMs,
+  }
 }
 
 type RecordChangeValue = RecordChanges extends ReadonlyMap<RecordKey, infer V> ? V : never

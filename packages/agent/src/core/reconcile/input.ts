@@ -44,10 +44,19 @@ export interface EngineDown {
   readonly placementWithout: (ended: ReadonlySet<TaskId>) => Placement
 }
 
+/** What became of an update, as all records together say, and as this node is the one to write down. */
+export interface Conclusion {
+  readonly service: ServiceId
+  readonly digest: SpecDigest
+  readonly outcome: { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly task: string }
+}
+
 export interface ReconcileOutput {
   /** Durable before any of `actions` begins. */
   readonly changes: RecordChanges
   readonly actions: readonly Action[]
+  /** To be written into the documents of these services, again and again until it stands there. */
+  readonly conclusions: readonly Conclusion[]
   /** Call again at this time (as `nowMs` counts) even if nothing happens. */
   readonly wakeAtMs: number | undefined
 }

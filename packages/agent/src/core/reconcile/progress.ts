@@ -154,7 +154,7 @@ function stateOf(seen: Seen): Position['state'] | undefined {
 }
 
 function isPaused(config: UpdateConfig | undefined, failed: number, total: number): boolean {
-  // `rollback` pauses too until rolling back exists: no half thing.
+  // `rollback` pauses until it stands in the document that all go back, and where there is nothing to go back to.
   if ((config?.FailureAction || 'pause') === 'continue') return false
   return failed > 0 && failed > (config?.MaxFailureRatio ?? 0) * total
 }
@@ -214,7 +214,10 @@ export function updateStatus(
   const progress = progressOf(view, liveness, service)
   const State = updateStateOf(service, progress)
   if (State === undefined) return undefined
-  const times = progress.positions.flatMap((position) => (position.atMs === undefined ? [] : [position.atMs]))
+  const latched = progress.positions.flatMap((position) =>
+    position.atMs === undefined ? [] : [position.atMs],
+  )
+  const times = service.failure === undefined ? latched : [...latched, service.failure.atMs]
   const started = startedAtMs(view, service, progress) ?? service.updatedAtMs
   const StartedAt = new Date(started).toISOString()
   switch (State) {
@@ -227,7 +230,7 @@ export function updateStatus(
       return { State, StartedAt, CompletedAt, Message: `${nounOf(service)} completed` }
     }
     case 'rollback_started':
-      return { State, StartedAt, Message: 'manually requested rollback' }
+      return { State, StartedAt, Message: backMessage(service) }
     case 'updating':
       return { State, StartedAt, Message: 'update in progress' }
   }
@@ -236,18 +239,33 @@ export function updateStatus(
 /** `updateStatus` without its words and times, at half the cost. Undefined: nothing was ever updated. */
 export function updateStateOf(
   service: Resource<ServiceSpec>,
-  { positions, paused }: Progress,
+  { positions, paused, config }: Progress,
 ): UpdateStatus['State'] | undefined {
-  if (positions.length === 0) return undefined
+  // Where nothing had been changed yet there is nothing to change back.
+  if (positions.length === 0) return service.failure === undefined ? undefined : 'rollback_completed'
   const { rolledBack } = service
-  if (paused) return rolledBack ? 'rollback_paused' : 'paused'
-  const isOver = positions.every(({ state }) => state === 'ok' || state === 'failed')
-  if (isOver) return rolledBack ? 'rollback_completed' : 'completed'
+  // In a moment all go back: clients that wait must not take it for the end.
+  const isAboutToGoBack =
+    config?.FailureAction === 'rollback' && !rolledBack && service.previous !== undefined
+  if (paused && !isAboutToGoBack) return rolledBack ? 'rollback_paused' : 'paused'
+  if (isOver({ positions })) return rolledBack ? 'rollback_completed' : 'completed'
   return rolledBack ? 'rollback_started' : 'updating'
+}
+
+/** Every slot that it changes has settled. */
+export function isOver({ positions }: Pick<Progress, 'positions'>): boolean {
+  return positions.length > 0 && positions.every(({ state }) => state === 'ok' || state === 'failed')
 }
 
 function nounOf(service: Resource<ServiceSpec>): string {
   return service.rolledBack ? 'rollback' : 'update'
+}
+
+/** In swarmkit's words. */
+function backMessage({ failure }: Resource<ServiceSpec>): string {
+  return failure === undefined
+    ? 'manually requested rollback'
+    : `update rolled back due to failure or early termination of task ${failure.task}`
 }
 
 /** The oldest task that this update made in its slots. For display: the clocks are different nodes'. */
@@ -262,6 +280,12 @@ function startedAtMs(view: View, service: Resource<ServiceSpec>, progress: Progr
 
 /** In swarmkit's words, with the task that a person will want to look at. */
 function pausedMessage(view: View, service: Resource<ServiceSpec>, progress: Progress): string {
+  const culprit = culpritOf(view, service, progress)
+  return `${nounOf(service)} paused due to failure or early termination of task ${culprit}`
+}
+
+/** A task whose failure counts. */
+export function culpritOf(view: View, service: Resource<ServiceSpec>, progress: Progress): string {
   const failedSlots = new Set(
     progress.positions.filter((position) => position.state === 'failed').map((position) => position.id),
   )
@@ -269,8 +293,7 @@ function pausedMessage(view: View, service: Resource<ServiceSpec>, progress: Pro
     ([slot, { state }]) =>
       failedSlots.has(slot) && (state === 'failed' || state === 'rejected' || state === 'complete'),
   )
-  const culprit = ended[0]?.[1].id ?? '(unknown)'
-  return `${nounOf(service)} paused due to failure or early termination of task ${culprit}`
+  return ended[0]?.[1].id ?? '(unknown)'
 }
 
 /** The tasks of the update's digest, without those of an earlier update to the same: a slot's attempts only grow. */

@@ -12,7 +12,12 @@ import { latchFacts, stepUpdates } from './update.ts'
 export type { ReconcileInput, ReconcileOutput } from './input.ts'
 export { updateStatus, type UpdateStatus } from './progress.ts'
 
-const nothing: ReconcileOutput = { changes: new Map(), actions: [], wakeAtMs: undefined }
+const nothing: ReconcileOutput = {
+  changes: new Map(),
+  actions: [],
+  conclusions: [],
+  wakeAtMs: undefined,
+}
 
 /**
  * What this node does next: given all that it knows, which entries of its record change and which engine calls it

@@ -11,6 +11,7 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { Claim } from '../placement/placement.ts'
+import { concludeUpdate } from './conclude.ts'
 import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
 import { isWatched, mayBegin, mayBeginAgain, progressOf, updateConfigOf, type Progress } from './progress.ts'
@@ -168,8 +169,10 @@ export function stepUpdates(draft: Draft): void {
     begin(draft, service)
     endSurplus(draft, service)
     const facts = draft.facts.get(id)
-    if (facts?.digest !== specDigest(service.spec)) continue
-    for (const [slot, fact] of Object.entries(facts.slots)) carryOn(draft, service, slot as SlotId, fact)
+    if (facts?.digest === specDigest(service.spec)) {
+      for (const [slot, fact] of Object.entries(facts.slots)) carryOn(draft, service, slot as SlotId, fact)
+    }
+    concludeUpdate(draft, service)
   }
 }
 

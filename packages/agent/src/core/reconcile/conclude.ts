@@ -1,0 +1,57 @@
+import {
+  isClaim,
+  specDigest,
+  updateFact,
+  type NodeId,
+  type NodeRecord,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type SpecDigest,
+} from '@moot/crdt-state'
+import { hashText } from '../hash.ts'
+import { serviceTasks } from '../service-tasks.ts'
+import type { Draft } from './draft.ts'
+import type { Conclusion } from './input.ts'
+import { culpritOf, isOver, progressOf } from './progress.ts'
+
+/**
+ * What became of an update is written down beside the spec, by one of those who see it: that it failed, so that all go
+ * back; that it ended well, so that it may be gone back to. Two who write the same do no harm (DESIGN section 1).
+ */
+export function concludeUpdate(draft: Draft, service: Resource<ServiceSpec>): void {
+  const { view, liveness } = draft.input
+  const id = service.id as ServiceId
+  const digest = specDigest(service.spec)
+  // What was gone back to has been proven before; and whoever goes back by hand does not want to go forth again.
+  if (service.rolledBack || service.facts.has(updateFact.completed(digest))) return
+  if (!isSteward(draft, id, digest)) return
+  const progress = progressOf(view, liveness, service, { tasks: draft.tasks, updates: draft.facts })
+  const outcome = ((): Conclusion['outcome'] | undefined => {
+    if (progress.paused) {
+      return progress.config?.FailureAction === 'rollback'
+        ? { kind: 'failed', task: culpritOf(view, service, progress) }
+        : undefined
+    }
+    return isOver(progress) ? { kind: 'completed' } : undefined
+  })()
+  if (outcome !== undefined) draft.conclusions.push({ service: id, digest, outcome })
+}
+
+/** Of all that live and have a part in it, chosen by hashing: a dead one is followed by the next. */
+function isSteward(draft: Draft, service: ServiceId, digest: SpecDigest): boolean {
+  const { view, liveness } = draft.input
+  const points = (node: NodeId): number => hashText(`${service}/${node}`)
+  const own = points(view.self)
+  for (const [node, record] of view.records) {
+    if (node === view.self || liveness.get(node)?.kind !== 'alive') continue
+    if (points(node) > own && hasPart(record, service, digest)) return false
+  }
+  return true
+}
+
+/** As `servicesToStep` has it: it looks at the update whenever it decides anything. */
+function hasPart(record: NodeRecord, service: ServiceId, digest: SpecDigest): boolean {
+  const claims = serviceTasks(record, service).filter(isClaim)
+  return claims.some((task) => task.digest !== digest) || (claims.length > 0 && record.updates.has(service))
+}

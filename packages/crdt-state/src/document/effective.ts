@@ -1,0 +1,65 @@
+import { z } from 'zod'
+import type { SpecDigest } from '../ids.ts'
+import type { SpecKind, SpecOf } from '../schema/resources.ts'
+import type { ServiceSpec } from '../schema/service.ts'
+import { specDigest } from '../spec-digest.ts'
+import type { Conflict } from '../spec-store.ts'
+import { sameJson } from './diff.ts'
+import { readSpec } from './read-spec.ts'
+
+/** Facts beside a service's spec, by the digest of what it was updated to. They only grow. */
+export const updateFact = {
+  /** The update has ended well: what may be gone back to. */
+  completed: (digest: SpecDigest): string => `completed/${digest}`,
+  /** The update has failed, and FailureAction is `rollback`: an `UpdateFailure`. */
+  failed: (digest: SpecDigest): string => `failed/${digest}`,
+} as const
+
+/** A field that is not there has neither. */
+const goneBackSchema = z.object({ from: z.unknown().optional(), to: z.unknown().optional() })
+
+const updateFailureSchema = z.object({
+  task: z.string(),
+  atMs: z.number(),
+  /** By JSON pointer. Only a field that still says `from` goes back: what people wrote later stands. */
+  back: z.record(z.string(), goneBackSchema),
+})
+
+/** What is remembered of an update that failed, and which of its fields go back. `atMs` is for people. */
+export type UpdateFailure = z.infer<typeof updateFailureSchema>
+
+export interface Effective<K extends SpecKind> {
+  readonly spec: SpecOf[K]
+  readonly problems: readonly Conflict[]
+  /** The spec is not what people wrote, but what was gone back to. */
+  readonly failure?: UpdateFailure
+}
+
+/** What people wrote, and what became of it: a function of the document alone, the same on every node. Texts are JSON. */
+export function effectiveSpec<K extends SpecKind>(
+  kind: K,
+  name: string,
+  registers: ReadonlyMap<string, string>,
+  facts: ReadonlyMap<string, string>,
+): Effective<K> {
+  const written = readSpec(kind, name, registers)
+  if (kind !== 'service' || facts.size === 0) return written
+  const text = facts.get(updateFact.failed(specDigest(written.spec as ServiceSpec)))
+  const failure = text === undefined ? undefined : updateFailureSchema.safeParse(JSON.parse(text))
+  if (failure?.success !== true) return written
+  return { ...readSpec(kind, name, goneBack(registers, failure.data)), failure: failure.data }
+}
+
+function goneBack(
+  registers: ReadonlyMap<string, string>,
+  { back }: UpdateFailure,
+): ReadonlyMap<string, string> {
+  const result = new Map(registers)
+  for (const [pointer, { from, to }] of Object.entries(back)) {
+    const text = registers.get(pointer)
+    if (!sameJson(text === undefined ? undefined : JSON.parse(text), from)) continue
+    if (to === undefined) result.delete(pointer)
+    else result.set(pointer, JSON.stringify(to))
+  }
+  return result
+}
