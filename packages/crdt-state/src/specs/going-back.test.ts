@@ -110,7 +110,7 @@ describe('an update that has failed', () => {
     await deliver(messages, other.store)
     await write(one.store, {
       ...scaled(web(one.store), 4),
-      ...{ TaskTemplate: withImage(web(one.store), 'bad').TaskTemplate },
+      TaskTemplate: withImage(web(one.store), 'bad').TaskTemplate,
     })
     await sync(one.store, other.store)
     await fail(one.store)
