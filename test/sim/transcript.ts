@@ -151,9 +151,9 @@ class Stage {
   }
 }
 
-/** `replicas=4 parallelism=2 order=start-first image=web:1 checked global` */
 const onFailures = ['continue', 'pause', 'rollback'] as const
 
+/** `replicas=4 parallelism=2 order=start-first image=web:1 checked global` */
 function shapeOf(service: string, words: readonly string[]): Shape {
   const value = (name: string): string | undefined =>
     words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1)

@@ -113,8 +113,9 @@ const doubtersMin = 2
  * @param needed so many must accuse or suspect it at least.
  */
 function verdict(says: ReadonlyMap<NodeId, Word>, needed: number): Liveness {
-  const accusing = [...says.values()].filter(accuses)
-  const vouches = [...says.values()].filter((say) => say.mayVouch && !accuses(say)).length
+  const all = [...says.values()]
+  const accusing = all.filter(accuses)
+  const vouches = all.filter((say) => say.mayVouch && !accuses(say)).length
   const counted = accusing.filter((say) => vouches === 0 || !say.stale)
   const silent = counted.filter((say) => say.kind === 'silent').length
   const refused = counted.length - silent
@@ -122,7 +123,7 @@ function verdict(says: ReadonlyMap<NodeId, Word>, needed: number): Liveness {
     .filter(([, { kind }]) => kind !== 'vouches')
     .map(([observer]) => observer)
     .toSorted()
-  const suspecting = [...says.values()].filter(({ kind }) => kind === 'suspects').length
+  const suspecting = all.filter(({ kind }) => kind === 'suspects').length
   const isEnough = counted.length + suspecting >= needed
   if (isEnough && silent > vouches + refused) return { kind: 'down', observers }
   const probation = saysProbation(says) ? ({ isOnProbation: true } as const) : {}
@@ -345,8 +346,9 @@ function verdictsOf(look: Look, round: Round): ReadonlyMap<NodeId, Liveness> {
   const alone = new Map<NodeId, Liveness>()
   for (const [target, about] of says) {
     const asked = askedOf(look, target, round)
+    if (asked >= doubtersMin) continue
     const found = verdict(about, asked)
-    if (asked < doubtersMin && isFallen(found.kind)) alone.set(target, found)
+    if (isFallen(found.kind)) alone.set(target, found)
   }
   // Those that this node itself misses first: of the next ones it may be there to be asked then.
   const own = [...alone].filter(([target]) => says.get(target)?.has(self) === true)

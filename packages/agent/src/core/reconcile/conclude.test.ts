@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import {
-  slotId,
   specDigest,
   updateFact,
   type Resource,
@@ -8,11 +7,11 @@ import {
   type ServiceSpec,
   type TaskEntry,
   type UpdateConfig,
-  type UpdateFacts,
 } from '@moot/crdt-state'
 import { reconcile, updateStatus } from './reconcile.ts'
 import {
   containerFor,
+  factsOf,
   inputOf,
   other,
   recordOf,
@@ -29,20 +28,6 @@ function to(config: Record<string, unknown> = {}, before = old): Resource<Servic
   const newer = withImage(before, 'web:2')
   const UpdateConfig = { Parallelism: 1, FailureAction: 'rollback', ...config } as UpdateConfig
   return { ...newer, spec: { ...newer.spec, UpdateConfig } }
-}
-function factsOf(
-  service: Resource<ServiceSpec>,
-  slots: Record<number, 'begun' | 'ok' | 'failed'>,
-): UpdateFacts {
-  const latched = Object.entries(slots).map(([slot, state]) => [
-    slotId(service.id as ServiceId, Number(slot)),
-    { state, atMs: 1 },
-  ])
-  return {
-    service: service.id as ServiceId,
-    digest: specDigest(service.spec),
-    slots: Object.fromEntries(latched),
-  }
 }
 /** Slot 1 has failed in the update, slot 2 runs what it ran. */
 function failedAt(service: Resource<ServiceSpec>, extra: Partial<Scene> = {}): Scene {

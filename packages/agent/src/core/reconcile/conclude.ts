@@ -13,29 +13,27 @@ import { hashText } from '../hash.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import type { Draft } from './draft.ts'
 import type { Conclusion } from './input.ts'
-import { culpritOf, isOver, progressOf } from './progress.ts'
+import { culpritOf, isOver, ownProgress } from './progress.ts'
 
 /**
  * What became of an update is written down beside the spec, by one of those who see it: that it failed, so that all go
  * back; that it ended well, so that it may be gone back to. Two who write the same do no harm (DESIGN section 1).
  */
 export function concludeUpdate(draft: Draft, service: Resource<ServiceSpec>): void {
-  const { view, liveness } = draft.input
   const id = service.id as ServiceId
   const digest = specDigest(service.spec)
   // What was gone back to has been proven before; and whoever goes back by hand does not want to go forth again.
   if (service.rolledBack || service.facts.has(updateFact.completed(digest))) return
   if (!isSteward(draft, id, digest)) return
-  const progress = progressOf(view, liveness, service, { tasks: draft.tasks, updates: draft.facts })
-  const outcome = ((): Conclusion['outcome'] | undefined => {
-    if (progress.paused) {
-      return progress.config?.FailureAction === 'rollback'
-        ? { kind: 'failed', task: culpritOf(view, service, progress) }
-        : undefined
-    }
-    return isOver(progress) ? { kind: 'completed' } : undefined
-  })()
+  const outcome = outcomeOf(draft, service)
   if (outcome !== undefined) draft.conclusions.push({ service: id, digest, outcome })
+}
+
+function outcomeOf(draft: Draft, service: Resource<ServiceSpec>): Conclusion['outcome'] | undefined {
+  const progress = ownProgress(draft, service)
+  if (!progress.paused) return isOver(progress) ? { kind: 'completed' } : undefined
+  if (progress.config?.FailureAction !== 'rollback') return undefined
+  return { kind: 'failed', task: culpritOf(draft.input.view, service, progress) }
 }
 
 /** Of all that live and have a part in it, chosen by hashing: a dead one is followed by the next. */

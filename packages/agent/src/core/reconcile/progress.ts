@@ -16,6 +16,7 @@ import {
 import type { LivenessMap } from '../membership/liveness.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import type { View } from '../view.ts'
+import type { Draft } from './draft.ts'
 import { asksFor, compareSlots, slotIdOf } from './spec.ts'
 
 /** One slot that the update changes. `waiting`: it runs an older digest and its turn has not come. */
@@ -83,6 +84,12 @@ export function progressOf(
     paused: isPaused(config, failed, positions.length),
     config,
   }
+}
+
+/** Progress with what this call has decided so far, so that two of this node's slots never begin as one. */
+export function ownProgress(draft: Draft, service: Resource<ServiceSpec>): Progress {
+  const { view, liveness } = draft.input
+  return progressOf(view, liveness, service, { tasks: draft.tasks, updates: draft.facts })
 }
 
 /** Of a record that is still being changed. */

@@ -162,6 +162,19 @@ export interface Scene {
   readonly history?: readonly Resource<ServiceSpec>[]
 }
 
+/** What a node has latched of the update to this spec, by slot. */
+export function factsOf(
+  { id, spec }: Resource<ServiceSpec>,
+  slots: Record<number, 'begun' | 'ok' | 'failed'>,
+): UpdateFacts {
+  const service = id as ServiceId
+  const latched = Object.entries(slots).map(([slot, state]) => [
+    slotId(service, Number(slot)),
+    { state, atMs: 1_000_000 },
+  ])
+  return { service, digest: specDigest(spec), slots: Object.fromEntries(latched) }
+}
+
 export function recordOf(
   node: NodeId,
   parts: { tasks?: readonly TaskEntry[]; facts?: readonly UpdateFacts[]; rejections?: readonly Rejection[] },

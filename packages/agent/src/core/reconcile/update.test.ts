@@ -15,6 +15,7 @@ import {
   after,
   changedTasks,
   containerFor,
+  factsOf,
   inputOf,
   other,
   recordOf,
@@ -34,16 +35,6 @@ const to = (config: Record<string, unknown> = {}): Resource<ServiceSpec> => {
 const run = (scene: Scene) => reconcile(inputOf(scene))
 const up = (tasks: readonly TaskEntry[]) => tasks.map((task) => containerFor(task, 'running'))
 const slot = (number: number) => slotId(id, number)
-const factsOf = (
-  service: Resource<ServiceSpec>,
-  slots: Record<number, 'begun' | 'ok' | 'failed'>,
-): UpdateFacts => ({
-  service: id,
-  digest: specDigest(service.spec),
-  slots: Object.fromEntries(
-    Object.entries(slots).map(([number, state]) => [slot(Number(number)), { state, atMs: 1_000_000 }]),
-  ),
-})
 /** This node runs all four slots of the old spec; the service is at the new one. */
 function scene(config: Record<string, unknown> = {}, slots: readonly number[] = [1, 2, 3, 4]): Scene {
   const tasks = slots.map((number) => runningTask(old, { slot: number }))

@@ -14,7 +14,7 @@ import type { Claim } from '../placement/placement.ts'
 import { concludeUpdate } from './conclude.ts'
 import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
-import { isWatched, mayBegin, mayBeginAgain, progressOf, updateConfigOf, type Progress } from './progress.ts'
+import { isWatched, mayBegin, mayBeginAgain, ownProgress, updateConfigOf, type Progress } from './progress.ts'
 import { nextAttempt } from './restart.ts'
 import { asksFor, newTaskId, slotIdOf, toMs } from './spec.ts'
 
@@ -153,12 +153,6 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
 function monitorMs(draft: Draft, service: Resource<ServiceSpec>): number {
   const monitor = updateConfigOf(service)?.Monitor
   return monitor === undefined || monitor === 0 ? draft.input.settings.updateMonitorMs : toMs(monitor)
-}
-
-/** Progress with what this call has decided so far, so that two of this node's slots never begin as one. */
-function ownProgress(draft: Draft, service: Resource<ServiceSpec>): Progress {
-  const { view, liveness } = draft.input
-  return progressOf(view, liveness, service, { tasks: draft.tasks, updates: draft.facts })
 }
 
 /** Step 4: begins the slots whose turn it is, and takes each begun slot one step further. */
