@@ -2,6 +2,7 @@
  * `make sim`: clusters under faults, one for each seed.
  *     SEED=7 node test/sim/main.ts      replays one run, and tells its story
  *     RUNS=10000 node test/sim/main.ts  so many fresh seeds; of a failure the seed and a smaller story
+ *     FROM=5000 RUNS=2000 …             these seeds: to go on with a long run that was cut
  */
 import { availableParallelism } from 'node:os'
 import { describeAct } from './acts.ts'
@@ -31,7 +32,7 @@ async function replay(which: number): Promise<boolean> {
 }
 
 async function many(): Promise<boolean> {
-  const first = Date.now() % 1_000_000_000
+  const first = Number(process.env['FROM'] || Date.now() % 1_000_000_000)
   const begunAt = performance.now()
   const failed: Verdict[] = []
   let done = 0
