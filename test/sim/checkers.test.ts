@@ -31,7 +31,8 @@ const partition = { kind: 'partition', atMs: 8_000, forMs: 15_000, sides: [0, 0,
 const allOff = [0, 1, 2, 3].map((host) => ({ kind: 'power off', atMs: 12_000, forMs: 5_000, host }) as const)
 
 /** As they are: calls that nothing holds up. */
-const callsOf = (engine: Engine): Engine => processEngine(engine, new Life(), () => undefined)
+const callsOf = (engine: Engine): Engine =>
+  processEngine(engine, new Life(), { onCreate: () => undefined, onStop: () => undefined })
 const callsOfMesh = (mesh: Mesh): Mesh => processMesh(mesh, new Life())
 const callsOfStorage = (storage: Storage): Storage => processStorage(storage, new Life(), () => undefined)
 

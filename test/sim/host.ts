@@ -60,6 +60,7 @@ export interface HostOptions {
   readonly onHalt: (host: Host) => void
   /** The agent stops or removes a container that runs. */
   readonly onStop: (host: Host, task: TaskId) => void
+  readonly onCreate: (host: Host, setup: TaskSetup) => void
 }
 
 /** What is broken on purpose in every agent, to see that somebody tells. */
@@ -320,9 +321,12 @@ export class Host {
     const agent = createAgent({
       home: this.#home(life),
       engine: () =>
-        processEngine(sabotage?.engine?.(this.engine) ?? this.engine, life, (container) => {
-          const task = this.engine.taskOf(container)
-          if (task !== undefined) this.#options.onStop(this, task)
+        processEngine(sabotage?.engine?.(this.engine) ?? this.engine, life, {
+          onCreate: (setup) => this.#options.onCreate(this, setup),
+          onStop: (container) => {
+            const task = this.engine.taskOf(container)
+            if (task !== undefined) this.#options.onStop(this, task)
+          },
         }),
       mesh: ({ identity, gate }) => {
         const mesh = network.mesh(this.node, { gate, publicKey: identity.publicKey })

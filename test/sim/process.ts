@@ -1,5 +1,5 @@
 import type { ContainerId, Storage } from '@moot/crdt-state'
-import type { ContainerObservation } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
@@ -133,10 +133,14 @@ export function processStorage(disk: Storage, life: Life, onCommit: () => void):
   }
 }
 
-/** Told when the agent itself stops or removes a container that runs. */
-export type OnStop = (container: ContainerId) => void
+/** Told what the agent itself asks of its engine, before the engine does it. */
+export interface EngineAsks {
+  readonly onCreate: (setup: TaskSetup) => void
+  /** To stop or remove a container that runs. */
+  readonly onStop: (container: ContainerId) => void
+}
 
-export function processEngine(engine: Engine, life: Life, onStop: OnStop): Engine {
+export function processEngine(engine: Engine, life: Life, { onCreate, onStop }: EngineAsks): Engine {
   return {
     facts: (signal) => life.effect(() => engine.facts(signal)),
     list: (signal) => life.effect(() => engine.list(signal)),
@@ -149,7 +153,11 @@ export function processEngine(engine: Engine, life: Life, onStop: OnStop): Engin
       }
     },
     prepare: (setup, signal) => life.effect(() => engine.prepare(setup, signal)),
-    create: (setup, signal) => life.effect(() => engine.create(setup, signal)),
+    create: (setup, signal) =>
+      life.effect(() => {
+        onCreate(setup)
+        return engine.create(setup, signal)
+      }),
     start: (container, signal) => life.effect(() => engine.start(container, signal)),
     stop: (container, graceMs, signal) =>
       life.effect((): Promise<ContainerObservation | undefined> => {

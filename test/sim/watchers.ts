@@ -30,7 +30,10 @@ const servesAfterMs = 1_000
 
 /** How often hosts that are cut off are looked for; what was decided before is carried out by then, ms. */
 const islandLookMs = 200
-const carriedOutWithinMs = 1_000
+const carriedOutWithinMs = 2_000
+
+/** What has ended on another host is known by then: it is given up, or says so itself, ms. */
+const knownWithinMs = 2_500
 
 /** What must hold at every moment, whatever is broken: watched at the engines, as things happen. */
 export class Watchers {
@@ -44,6 +47,8 @@ export class Watchers {
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
   readonly #wellSinceMs = new Map<TaskId, number>()
+  /** When the last container of a slot on a host ended, ms. */
+  readonly #endedAtMs = new Map<string, number>()
   /** Specs that were well in a slot, or failed there: the update has gone on, and what is tried again is no step of it. */
   readonly #tried = new Map<SlotId, Set<SpecDigest>>()
   /** Hosts that are cut off, since when, and what they held once all decided before that was carried out. */
@@ -56,15 +61,17 @@ export class Watchers {
     this.#world = world
     this.#options = options
     this.#lookForIslands()
+    world.onCreate((host, setup) => this.#checkIsland(host, setup))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkUpdate(host, task)
     })
     world.onContainer((host, setup, observation) => {
       this.#checkExclusive(setup, observation)
-      this.#checkTurn(host, setup, observation)
-      if (observation.state === 'created') this.#checkIsland(host, setup)
-      this.#follow(setup, observation)
+      const isRetry = this.#isRetry(setup, observation)
+      this.#checkTurn(host, setup, observation, isRetry)
+      this.#follow(setup, observation, isRetry)
+      if (observation.state === 'exited') this.#endedAtMs.set(placeOf(host, setup), world.nowMs)
       if (!isWell(observation)) this.#wellSinceMs.delete(setup.task.id)
       else if (!this.#wellSinceMs.has(setup.task.id)) this.#wellSinceMs.set(setup.task.id, world.nowMs)
     })
@@ -98,7 +105,9 @@ export class Watchers {
       this.#others(found.setup.task, [host]).some(isRunning) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
-        (this.#others(found.setup.task).some(isRunning) || saidToRun(host, task, found.setup)))
+        (this.#others(found.setup.task).some(isRunning) ||
+          this.#hasJustEndedElsewhere(host, found.setup) ||
+          saidToRun(host, task, found.setup)))
     if (excused || this.#stopping.has(task)) {
       this.#stopping.add(task)
       return
@@ -111,6 +120,15 @@ export class Watchers {
     )) {
       this.#world.tell(`!!   ${line}`)
     }
+  }
+
+  /** The other one ran until a moment ago: nobody can know yet that it does not. */
+  #hasJustEndedElsewhere(self: Host, setup: TaskSetup): boolean {
+    const { hosts, nowMs } = this.#world
+    return hosts.some(
+      (host) =>
+        host !== self && nowMs - (this.#endedAtMs.get(placeOf(host, setup)) ?? -Infinity) < knownWithinMs,
+    )
   }
 
   /** An update takes a replica down: never more of them at a time than its policy says. */
@@ -144,12 +162,17 @@ export class Watchers {
   }
 
   /** An update goes on where the spec has proved itself: so many slots at a time have a spec that has not. */
-  #checkTurn(host: Host, { task, spec, service }: TaskSetup, observation: ContainerObservation): void {
+  #checkTurn(
+    host: Host,
+    { task, spec, service }: TaskSetup,
+    observation: ContainerObservation,
+    isRetry: boolean,
+  ): void {
     const slot = slotId(task.service, task.slot)
     const digest = specDigest(spec)
     const tried = this.#tried.get(slot) ?? new Set()
     const { state, health } = observation
-    const isOver = isWell(observation) || health === 'unhealthy' || state === 'exited'
+    const isOver = isRetry || isWell(observation) || health === 'unhealthy' || state === 'exited'
     if (isOver) this.#tried.set(slot, tried.add(digest))
     // A slot that nobody fills is filled at once, whatever is being updated, and so is one that moves.
     const isStep = this.#downByUpdate.has(slot) || this.#others(task, [host]).some(isWell)
@@ -182,7 +205,7 @@ export class Watchers {
         continue
       }
       const island = this.#islands.get(host) ?? { sinceMs: world.nowMs, before: undefined }
-      const isOver = world.nowMs - island.sinceMs >= carriedOutWithinMs
+      const isOver = !world.isImpaired && world.nowMs - island.sinceMs >= carriedOutWithinMs
       this.#islands.set(host, { ...island, before: island.before ?? (isOver ? stateOf(host) : undefined) })
     }
     world.clock.after(islandLookMs, () => this.#lookForIslands())
@@ -196,6 +219,9 @@ export class Watchers {
       return
     if (!isIsland(this.#world, host)) return
     const view = agent.view()
+    const now = view.records.get(host.node)?.tasks.get(task.id)
+    // Given back already, while an engine that hung has yet to do what was asked of it.
+    if (now === undefined || !isClaim(now)) return
     const held = [...view.records].find(
       ([node, { tasks }]) =>
         node !== host.node &&
@@ -222,15 +248,19 @@ export class Watchers {
       .map(({ observation }) => observation)
   }
 
+  /** Made anew: the one before could not be started. */
+  #isRetry({ task, spec }: TaskSetup, { state }: ContainerObservation): boolean {
+    if (state !== 'created') return false
+    const slot = slotId(task.service, task.slot)
+    const before = this.#lastMade.get(slot)
+    this.#lastMade.set(slot, { task: task.id, digest: specDigest(spec) })
+    return before?.digest === specDigest(spec) && before.task !== task.id
+  }
+
   /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
-  #follow(setup: TaskSetup, observation: ContainerObservation): void {
+  #follow(setup: TaskSetup, observation: ContainerObservation, isRetry: boolean): void {
     const { state, health, exitCode } = observation
     const slot = slotId(setup.task.service, setup.task.slot)
-    const digest = specDigest(setup.spec)
-    const before = this.#lastMade.get(slot)
-    this.#lastMade.set(slot, { task: setup.task.id, digest })
-    // Made anew: the one before could not be started.
-    const isRetry = before?.digest === digest && before.task !== setup.task.id
     const hasFailed = isRetry || health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
     if (isWell(observation) || hasFailed) this.#downByUpdate.delete(slot)
   }
@@ -278,6 +308,10 @@ function isWanted(
 ): boolean {
   const { service, slot } = parseSlotId(which)
   return service === id && wantedSlots(world, spec).has(String(slot))
+}
+
+function placeOf(host: Host, { task }: TaskSetup): string {
+  return `${host.name}/${slotId(task.service, task.slot)}`
 }
 
 function isRunning({ state }: ContainerObservation): boolean {

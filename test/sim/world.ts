@@ -65,6 +65,7 @@ export class World {
     observation: ContainerObservation,
   ) => void)[] = []
   readonly #stopListeners: ((host: Host, task: TaskId) => void)[] = []
+  readonly #createListeners: ((host: Host, setup: TaskSetup) => void)[] = []
 
   private constructor(options: WorldOptions) {
     this.seed = options.seed
@@ -243,6 +244,11 @@ export class World {
     this.#containerListeners.push(listener)
   }
 
+  /** An agent asks its engine for a container. */
+  onCreate(listener: (host: Host, setup: TaskSetup) => void): void {
+    this.#createListeners.push(listener)
+  }
+
   onStop(listener: (host: Host, task: TaskId) => void): void {
     this.#stopListeners.push(listener)
   }
@@ -278,6 +284,9 @@ export class World {
       onHalt: (at) => {
         this.tell(`  the agent of ${at.name} ends itself`)
         this.halted.push(`the agent of ${at.name} ended itself`)
+      },
+      onCreate: (at, setup) => {
+        for (const listener of this.#createListeners) listener(at, setup)
       },
       onStop: (at, task) => {
         for (const listener of this.#stopListeners) listener(at, task)

@@ -58,7 +58,8 @@ export function createDecisions(options: {
     isDue = false
     cancelLook()
     const nowMs = clock.monotonicMs()
-    cut = nextCut(cut, { assessed, isCutOff: options.isCutOff?.() ?? false, nowMs }, settings)
+    const isCutOff = options.isCutOff?.() ?? false
+    cut = nextCut(cut, { assessed, records: view.records, isCutOff, nowMs }, settings)
     if (cut.lookAtMs !== undefined) cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), lookAgain)
     return {
       view,

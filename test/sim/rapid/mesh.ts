@@ -194,16 +194,20 @@ export class DetectorMesh {
     const { nowMs } = this.calendar
     const view = this.#viewOf(agent)
     this.#feed(agent, { kind: 'view', view, nowMs, wallMs: nowMs })
-    this.#decide(agent, livenessOf(view))
+    this.#decide(agent, view)
   }
 
-  #decide(agent: Agent, assessed: ReadonlyMap<NodeId, Liveness>): void {
+  #decide(agent: Agent, view: MembershipView): void {
     const { nowMs } = this.calendar
     const { detector } = agent
     if (detector === undefined || !agent.isAlive) return
     const before = agent.cut.liveness
     const cutOff = isCutOff(detector.solitude, this.#nodes.size, nowMs, defaults)
-    agent.cut = nextCut(agent.cut, { assessed, isCutOff: cutOff, nowMs }, defaults)
+    agent.cut = nextCut(
+      agent.cut,
+      { assessed: livenessOf(view), records: view.records, isCutOff: cutOff, nowMs },
+      defaults,
+    )
     for (const [of, is] of agent.cut.liveness) {
       const was = before.get(of)
       if (was?.kind === is.kind && isOnProbation(was) === isOnProbation(is)) continue
@@ -218,7 +222,7 @@ export class DetectorMesh {
     const { cut } = agent
     this.calendar.after(lookAtMs - nowMs, () => {
       // Unless something else has happened meanwhile.
-      if (agent.cut === cut) this.#decide(agent, assessed)
+      if (agent.cut === cut) this.#decide(agent, view)
     })
   }
 

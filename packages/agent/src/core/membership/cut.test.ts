@@ -1,7 +1,7 @@
 import { array, assert, constantFrom, integer, property, tuple } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Cut, firstCut, nextCut } from './cut.ts'
-import type { Liveness, LivenessMap } from './liveness.ts'
+import type { Liveness, LivenessMap, Version } from './liveness.ts'
 import { node } from './testing.ts'
 
 const names = ['a', 'b', 'c', 'd', 'e'] as const
@@ -17,15 +17,25 @@ function seen(words: string): LivenessMap {
     }),
   )
 }
+/** Everybody's record as of this look. */
+function recordsAt(look: number): ReadonlyMap<ReturnType<typeof node>, Version> {
+  return new Map(names.map((name) => [node(name), { epoch: 1, seq: look }]))
+}
 const down = ({ liveness }: Cut): string =>
   [...liveness].flatMap(([name, { kind }]) => (kind === 'down' || kind === 'agent-down' ? [name] : [])).join()
 
-/** What is acted upon after each of these looks: `[ms, what is seen]`. */
-function cutsOf(looks: readonly (readonly [number, string, 'cut off'?])[]): readonly Cut[] {
+/** What is acted upon after each of these looks: `[ms, what is seen]`. All publish between two, unless it says otherwise. */
+function cutsOf(looks: readonly (readonly [number, string, ('cut off' | 'nothing new')?])[]): readonly Cut[] {
   let cut = firstCut
-  return looks.map(([nowMs, words, where]) => {
-    const isCutOff = where === 'cut off'
-    return (cut = nextCut(cut, { assessed: seen(words), isCutOff, nowMs }, settings))
+  let published = 0
+  return looks.map(([nowMs, words, what]) => {
+    if (what !== 'nothing new') published += 1
+    const records = recordsAt(published)
+    return (cut = nextCut(
+      cut,
+      { assessed: seen(words), records, isCutOff: what === 'cut off', nowMs },
+      settings,
+    ))
   })
 }
 
@@ -48,13 +58,25 @@ describe('a cut', () => {
   it('leaves on probation who waits for it and was so before', () => {
     const probation = { isOnProbation: true } as const
     const assessed = new Map(seen('b suspect')).set(node('a'), { kind: 'alive', ...probation })
-    const before = nextCut(firstCut, { assessed, isCutOff: false, nowMs: 0 }, settings)
+    const before = nextCut(firstCut, { assessed, records: recordsAt(0), isCutOff: false, nowMs: 0 }, settings)
     const after = nextCut(
       before,
-      { assessed: seen('a down, b suspect'), isCutOff: false, nowMs: 100 },
+      { assessed: seen('a down, b suspect'), records: recordsAt(1), isCutOff: false, nowMs: 100 },
       settings,
     )
     expect(after.liveness.get(node('a'))).toEqual({ kind: 'suspect', observers: [], ...probation })
+  })
+
+  it('stands until a newer record comes, though those whose word it was fall silent', () => {
+    const cuts = cutsOf([
+      [0, 'a down'],
+      [100, 'a suspect, b suspect', 'nothing new'],
+      [200, 'b down', 'nothing new'],
+      [300, 'a suspect, b down'],
+      [400, ''],
+    ])
+    expect(cuts.map(down)).toEqual(['a', 'a', 'a,b', 'b', ''])
+    expect([...cuts[1]!.unstable.keys()]).toEqual([node('b')])
   })
 
   it('comes when the doubt was unfounded', () => {
@@ -136,9 +158,10 @@ describe('a cut', () => {
       property(array(tuple(integer({ min: 0, max: 500 }), words)), (looks) => {
         let nowMs = 0
         let cut = firstCut
-        for (const [afterMs, each] of looks) {
+        for (const [look, [afterMs, each]] of looks.entries()) {
           nowMs += afterMs
-          cut = nextCut(cut, { assessed: seen(each), isCutOff: false, nowMs }, settings)
+          const records = recordsAt(look)
+          cut = nextCut(cut, { assessed: seen(each), records, isCutOff: false, nowMs }, settings)
           const waitedMs = [...cut.waiting.values()].map((sinceMs) => nowMs - sinceMs)
           expect(waitedMs.filter((ms) => ms >= settings.cutWaitMs)).toEqual([])
           // Either it says when it looks again, or it hides nothing.

@@ -1,5 +1,12 @@
 import type { NodeId } from '@moot/crdt-state'
-import { isFallen, isOnProbation, type LivenessMap } from './liveness.ts'
+import {
+  isFallen,
+  isNewer,
+  isOnProbation,
+  type Liveness,
+  type LivenessMap,
+  type Version,
+} from './liveness.ts'
 
 export interface CutSettings {
   readonly cutWaitMs: number
@@ -10,6 +17,8 @@ export interface CutSettings {
 export interface Cut {
   /** What is acted upon. */
   readonly liveness: LivenessMap
+  /** Given up, as they were known then. */
+  readonly gone: ReadonlyMap<NodeId, Gone>
   /** Fallen, and not acted upon yet: since when. */
   readonly waiting: ReadonlyMap<NodeId, number>
   /** Accused by some, and by too few for a verdict: since when. */
@@ -20,8 +29,14 @@ export interface Cut {
   readonly lookAtMs: number | undefined
 }
 
+interface Gone {
+  readonly liveness: Liveness
+  readonly version: Version
+}
+
 export const firstCut: Cut = {
   liveness: new Map(),
+  gone: new Map(),
   waiting: new Map(),
   unstable: new Map(),
   unsettled: new Set(),
@@ -33,15 +48,25 @@ export const firstCut: Cut = {
  * than a verdict takes, the verdicts on others wait, so that a rack which dies is one decision. Not for long, and not for
  * members of whom there has been doubt for long: a bad link must not hold up everybody else's failover.
  *
+ * Whoever was given up stays so until a newer record of it comes, whatever becomes of those whose word it was: what it ran
+ * runs elsewhere by now.
+ *
  * @param seen.assessed by the records alone.
+ * @param seen.records as they were assessed.
  * @param seen.isCutOff whoever has not been given up before is not given up now, since it is this node that is away.
  */
 export function nextCut(
   before: Cut,
-  seen: { readonly assessed: LivenessMap; readonly isCutOff: boolean; readonly nowMs: number },
+  seen: {
+    readonly assessed: LivenessMap
+    readonly records: ReadonlyMap<NodeId, Version>
+    readonly isCutOff: boolean
+    readonly nowMs: number
+  },
   settings: CutSettings,
 ): Cut {
-  const { assessed, isCutOff, nowMs } = seen
+  const { records, isCutOff, nowMs } = seen
+  const assessed = withGone(before.gone, seen)
   const waiting = new Map<NodeId, number>()
   const unstable = new Map<NodeId, number>()
   for (const [node, { kind }] of assessed) {
@@ -54,6 +79,7 @@ export function nextCut(
   const unsettled = new Set(young.map(([node]) => node))
   const acted = {
     liveness: assessed,
+    gone: goneOf(assessed, before.gone, records),
     waiting: new Map(),
     unstable,
     unsettled,
@@ -64,13 +90,40 @@ export function nextCut(
   const stableAtMs = Math.max(...settleAtMs, -Infinity)
   const decideAtMs = Math.min(stableAtMs, Math.min(...waiting.values()) + settings.cutWaitMs)
   if (!isCutOff && decideAtMs <= nowMs) return acted
+  const liveness = held(before, assessed, waiting)
   return {
-    liveness: held(before, assessed, waiting),
+    liveness,
+    gone: goneOf(liveness, before.gone, records),
     waiting,
     unstable,
     unsettled: unsettled.union(waiting),
     lookAtMs: isCutOff ? earliest(settleAtMs) : earliest([...settleAtMs, decideAtMs]),
   }
+}
+
+function withGone(
+  gone: Cut['gone'],
+  { assessed, records }: { readonly assessed: LivenessMap; readonly records: ReadonlyMap<NodeId, Version> },
+): LivenessMap {
+  let liveness: Map<NodeId, Liveness> | undefined
+  for (const [node, { liveness: known, version }] of gone) {
+    const found = assessed.get(node)?.kind
+    const record = records.get(node)
+    if (found === undefined || found === 'down' || record === undefined || isNewer(record, version)) continue
+    liveness ??= new Map(assessed)
+    liveness.set(node, known)
+  }
+  return liveness ?? assessed
+}
+
+function goneOf(acted: LivenessMap, before: Cut['gone'], records: ReadonlyMap<NodeId, Version>): Cut['gone'] {
+  const gone = new Map<NodeId, Gone>()
+  for (const [node, liveness] of acted) {
+    const version = records.get(node)
+    if (liveness.kind === 'down' && version !== undefined)
+      gone.set(node, before.get(node) ?? { liveness, version })
+  }
+  return gone
 }
 
 function earliest(times: readonly number[]): number | undefined {

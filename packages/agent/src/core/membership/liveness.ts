@@ -50,7 +50,7 @@ interface Say {
   readonly isProbation: boolean
 }
 
-interface Version {
+export interface Version {
   readonly epoch: number
   readonly seq: number
 }
