@@ -32,6 +32,9 @@ const servesAfterMs = 1_000
 const islandLookMs = 200
 const carriedOutWithinMs = 2_000
 
+/** From when the next task is made to when the one before it is told to stop, ms. */
+const stopsWithinMs = 500
+
 /** What has ended on another host is known by then: it is given up, or says so itself, ms. */
 const knownWithinMs = 2_500
 
@@ -42,7 +45,10 @@ export class Watchers {
   /** Slots that an update took down and has not brought back, by the host that did it. */
   readonly #downByUpdate = new Map<SlotId, Host>()
   /** The newest container's task and spec. */
-  readonly #lastMade = new Map<SlotId, { readonly task: TaskId; readonly digest: SpecDigest }>()
+  readonly #lastMade = new Map<
+    SlotId,
+    { readonly task: TaskId; readonly digest: SpecDigest; readonly host: Host; readonly atMs: number }
+  >()
   /** Tasks that were asked to stop for a cause: that goes on, also where the cause is gone again. */
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
@@ -68,7 +74,7 @@ export class Watchers {
     })
     world.onContainer((host, setup, observation) => {
       this.#checkExclusive(setup, observation)
-      const isRetry = this.#isRetry(setup, observation)
+      const isRetry = this.#isRetry(host, setup, observation)
       this.#checkTurn(host, setup, observation, isRetry)
       this.#follow(setup, observation, isRetry)
       if (observation.state === 'exited') this.#endedAtMs.set(placeOf(host, setup), world.nowMs)
@@ -103,6 +109,8 @@ export class Watchers {
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
       // A step whose next task runs ends with this, though the spec it was for has been overtaken just now.
       this.#others(found.setup.task, [host]).some(isRunning) ||
+      // One whose next task has just been made ends likewise: the stop is on its way.
+      this.#hasJustMadeNext(host, found.setup) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
         (this.#others(found.setup.task).some(isRunning) ||
@@ -120,6 +128,12 @@ export class Watchers {
     )) {
       this.#world.tell(`!!   ${line}`)
     }
+  }
+
+  #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {
+    const last = this.#lastMade.get(slotId(task.service, task.slot))
+    if (last === undefined || last.host !== host || last.digest === specDigest(spec)) return false
+    return this.#world.nowMs - last.atMs < stopsWithinMs
   }
 
   /** The other one ran until a moment ago: nobody can know yet that it does not. */
@@ -249,11 +263,11 @@ export class Watchers {
   }
 
   /** Made anew: the one before could not be started. */
-  #isRetry({ task, spec }: TaskSetup, { state }: ContainerObservation): boolean {
+  #isRetry(host: Host, { task, spec }: TaskSetup, { state }: ContainerObservation): boolean {
     if (state !== 'created') return false
     const slot = slotId(task.service, task.slot)
     const before = this.#lastMade.get(slot)
-    this.#lastMade.set(slot, { task: task.id, digest: specDigest(spec) })
+    this.#lastMade.set(slot, { task: task.id, digest: specDigest(spec), host, atMs: this.#world.nowMs })
     return before?.digest === specDigest(spec) && before.task !== task.id
   }
 
