@@ -56,6 +56,8 @@ export type Deed = { readonly atMs: number; readonly via: number } & (
   | { readonly kind: 'force'; readonly service: string }
   | { readonly kind: 'scale'; readonly service: string; readonly replicas: number }
   | { readonly kind: 'image'; readonly service: string; readonly image: string }
+  /** Its replicas are to keep away from `host`, and from no other; undefined: they may run anywhere. */
+  | { readonly kind: 'constrain'; readonly service: string; readonly host: number | undefined }
   | { readonly kind: 'rollback'; readonly service: string }
   | { readonly kind: 'remove'; readonly service: string }
   | { readonly kind: 'restore'; readonly service: string }
@@ -155,6 +157,10 @@ function deedOf(random: Random, hosts: number, atMs: number, leaves: boolean): D
   const base = { atMs, via: random.between(0, hosts - 1) }
   const draw = random.next()
   if (draw < 0.03) return { ...base, kind: 'force', service }
+  if (draw < 0.07) {
+    const host = random.chance(0.8) ? random.between(0, hosts - 1) : undefined
+    return { ...base, kind: 'constrain', service, host }
+  }
   if (draw < 0.25) return { ...base, kind: 'scale', service, replicas: random.between(0, 10) }
   if (draw < 0.5) {
     const tag = random.chance(0.2) ? random.pick(['bad', 'sick', 'stuck', 'missing']) : 'good'

@@ -72,6 +72,12 @@ export class People {
             ForceUpdate: (spec.TaskTemplate.ForceUpdate ?? 0) + 1,
           },
         }))
+      case 'constrain':
+        return this.#change(host, deed.service, (spec) =>
+          spec.Mode.Replicated === undefined
+            ? spec
+            : { ...spec, TaskTemplate: { ...spec.TaskTemplate, Placement: this.#away(deed.host) } },
+        )
       case 'rollback': {
         const row = await this.#service(host, deed.service)
         if (row === undefined) return undefined
@@ -146,6 +152,10 @@ export class People {
   #counts(subject: string, askedMs: number): boolean {
     const sinceMs = this.#takenBackMs.get(subject)
     return sinceMs === undefined || (this.#world.isPeaceful && askedMs - sinceMs > spreadWithinMs)
+  }
+
+  #away(host: number | undefined): { Constraints: string[] } {
+    return { Constraints: host === undefined ? [] : [`node.id!=${this.#world.host(host).node}`] }
   }
 
   async #service(host: Host, name: string): Promise<ServiceRow | undefined> {

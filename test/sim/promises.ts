@@ -217,6 +217,7 @@ export class Promises {
         const name = `${Spec.Name}.${setup.task.slot} on ${host.name}`
         if (!slots.has(String(setup.task.slot))) wrong.push(`${name} is not wanted`)
         if (specDigest(setup.spec) !== specDigest(Spec)) wrong.push(`${name} runs an older spec`)
+        if (!mayRunOn(host, Spec)) wrong.push(`${name} runs where it may not`)
         if (observation.health === 'unhealthy') wrong.push(`${name} is unhealthy`)
       }
     }
@@ -268,6 +269,11 @@ function shows(agent: Agent, subject: string, label: string): boolean {
   const service = [...services.values()].find(({ name }) => name === subject)
   const labels = service?.spec.Labels ?? nodes.get(subject as NodeId)?.spec.Labels
   return labels?.[label] !== undefined
+}
+
+/** By the one kind of constraint that people here write. */
+export function mayRunOn({ node }: Host, { TaskTemplate }: ServiceSpec): boolean {
+  return TaskTemplate.Placement?.Constraints?.includes(`node.id!=${node}`) !== true
 }
 
 /** By the API's own words: slots for replicas, nodes that take tasks for a global service. */

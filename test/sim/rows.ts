@@ -5,7 +5,7 @@ export interface ServiceRow {
   readonly ID: string
   readonly Version: { readonly Index: number }
   readonly Spec: ServiceSpec
-  readonly UpdateStatus?: { readonly State: string }
+  readonly UpdateStatus?: { readonly State: string; readonly Message?: string }
 }
 
 export interface NodeRow {

@@ -106,6 +106,8 @@ async function lastWord(world: World, people: People): Promise<void> {
   await removeGhosts(world)
   for (const { Spec, UpdateStatus } of await servicesOf(world)) {
     const base = { atMs: 0, via: 0, service: Spec.Name }
+    if (world.members().length < 2)
+      await world.during(people.say({ ...base, kind: 'constrain', host: undefined }))
     if (/:(?:bad|sick|stuck|missing)/.test(Spec.TaskTemplate.ContainerSpec.Image))
       await world.during(people.say({ ...base, kind: 'image', image: `${Spec.Name}:last` }))
     else if (UpdateStatus?.State.endsWith('paused') === true)

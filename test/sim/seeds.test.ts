@@ -17,6 +17,7 @@ const deedKinds = Object.keys({
   deploy: true,
   scale: true,
   image: true,
+  constrain: true,
   force: true,
   rollback: true,
   remove: true,

@@ -1,5 +1,6 @@
 import type { Availability, Deed, Shape } from './acts.ts'
 import type { Host } from './host.ts'
+import type { ServiceRow } from './rows.ts'
 import { People } from './people.ts'
 import { gateway, World } from './world.ts'
 
@@ -62,9 +63,10 @@ class Stage {
   }
 
   async #act(command: string): Promise<readonly string[]> {
-    const [first = '', second = '', third = ''] = command.split(' ')
+    const [first = '', second = '', third = '', ...rest] = command.split(' ')
     if (/^\d+$/.test(first) && second === 's') await this.world.pass(Number(first) * 1_000)
     else if (command === 'where') return this.#where()
+    else if (second === 'asks') return this.#status(this.#host(first), rest.at(-1) ?? '')
     else if (command === 'heal') for (const undo of this.#undo.splice(0)) undo()
     else if (first === 'partition') this.#part(command.slice('partition '.length))
     else if (first === 'power') this.#power(second, this.#host(third))
@@ -115,6 +117,11 @@ class Stage {
         return { ...base, kind: 'scale', service: subject, replicas: Number(rest.at(-1)) }
       case 'updates':
         return { ...base, kind: 'image', service: subject, image: rest.at(-1) ?? '' }
+      case 'keeps': {
+        const away = rest.at(-1) ?? ''
+        const host = away === 'anywhere' ? undefined : this.world.hosts.indexOf(this.#host(away))
+        return { ...base, kind: 'constrain', service: subject, host }
+      }
       case 'removes':
         return { ...base, kind: 'remove', service: subject }
       case 'sets': {
@@ -131,6 +138,13 @@ class Stage {
       default:
         throw new Error(`nobody knows how to "${command}"`)
     }
+  }
+
+  /** `host1 asks how far web` */
+  async #status(host: Host, service: string): Promise<readonly string[]> {
+    const answer = await this.world.during(host.ask('GET', `/services/${service}`))
+    const { UpdateStatus } = (answer?.body ?? {}) as Partial<ServiceRow>
+    return [`  ${UpdateStatus?.State ?? 'nothing to tell'}: ${UpdateStatus?.Message ?? ''}`]
   }
 
   /** What runs where, by slot. */

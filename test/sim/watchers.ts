@@ -59,6 +59,8 @@ export class Watchers {
   readonly #tried = new Map<SlotId, Set<SpecDigest>>()
   /** Hosts that are cut off, since when, and what they held once all decided before that was carried out. */
   readonly #islands = new Map<Host, Island>()
+  /** Services that were to keep away from a host. */
+  readonly #hasMoved = new Set<string>()
   /** Slots that an update has put on a spec which was not well there yet. */
   readonly #trying = new Map<SlotId, SpecDigest>()
   readonly #options: WatchOptions
@@ -67,7 +69,10 @@ export class Watchers {
     this.#world = world
     this.#options = options
     this.#lookForIslands()
-    world.onCreate((host, setup) => this.#checkIsland(host, setup))
+    world.onCreate((host, setup) => {
+      this.#checkIsland(host, setup)
+      if (setup.service.spec.TaskTemplate.Placement?.Constraints?.length) this.#hasMoved.add(setup.service.id)
+    })
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkUpdate(host, task)
@@ -111,6 +116,8 @@ export class Watchers {
       this.#others(found.setup.task, [host]).some(isRunning) ||
       // One whose next task has just been made ends likewise: the stop is on its way.
       this.#hasJustMadeNext(host, found.setup) ||
+      // It moves: the other one is there first.
+      (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
         (this.#others(found.setup.task).some(isRunning) ||

@@ -11,7 +11,7 @@ import type { Conclusion } from './core/reconcile/input.ts'
 
 /**
  * Writes what became of an update beside the service's spec. Told again until it stands there; one write of each at a
- * time, and none where there is nothing to go back to.
+ * time.
  */
 export function createConcluder(options: {
   readonly self: string
@@ -23,12 +23,10 @@ export function createConcluder(options: {
 }): (conclusion: Conclusion) => void {
   const { self, specs, wallMs, logger } = options
   const underWay = new Set<string>()
-  /** As they were when there was nothing to go back to. */
-  const hopeless = new WeakSet<object>()
 
   async function write({ service: id, digest, outcome }: Conclusion): Promise<void> {
     const service = specs.get('service', id)
-    if (service === undefined || specDigest(service.spec) !== digest || hopeless.has(service)) return
+    if (service === undefined || specDigest(service.spec) !== digest) return
     const author = { node: self, client: 'moot-agent', atMs: wallMs() }
     if (outcome.kind === 'completed') {
       await options.commit(
@@ -38,8 +36,8 @@ export function createConcluder(options: {
     }
     const back = wayBack(specs.history('service', id), service.spec, service.facts)
     if (back === undefined) {
-      hopeless.add(service)
-      return
+      // It is what there was first: it is gone back to, whatever it could not be given now.
+      return write({ service: id, digest, outcome: { kind: 'completed' } })
     }
     logger.warn({ service: service.name, task: outcome.task }, 'an update has failed and is rolled back')
     const failure: UpdateFailure = { task: outcome.task, atMs: author.atMs, back }

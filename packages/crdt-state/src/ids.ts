@@ -19,6 +19,8 @@ export type TaskId = Brand<string, 'TaskId'>
 export type SlotId = Brand<string, 'SlotId'>
 /** Hex SHA-256 prefix of what a task runs: two tasks with one digest are interchangeable. */
 export type SpecDigest = Brand<string, 'SpecDigest'>
+/** What an update leads to: what its tasks run, and where they may. */
+export type UpdateKey = Brand<string, 'UpdateKey'>
 export type ContainerId = Brand<string, 'ContainerId'>
 
 /** A slot's number from 1, or the node for a global service. */

@@ -1,4 +1,4 @@
-import type { ContainerId, NodeId, ServiceId, Slot, SlotId, SpecDigest, TaskId } from './ids.ts'
+import type { ContainerId, NodeId, ServiceId, Slot, SlotId, SpecDigest, TaskId, UpdateKey } from './ids.ts'
 
 /** Docker Swarm's task states, in Swarm's order (swarmkit api/types.proto TaskState). A task never moves backward. */
 export const taskStates = [
@@ -64,6 +64,10 @@ export interface TaskEntry {
   readonly addresses?: readonly { readonly network: string; readonly address: string }[]
   /** Earlier vacancies that the placement of this claim assumed filled (DESIGN section 5, rule 4). */
   readonly assumed?: readonly SlotId[]
+  /** The constraints that it was placed by: where the service's are others by now, it was not the node that changed. */
+  readonly constraints?: readonly string[]
+  /** Its slot is to go to another node, which takes it over first: this update does not fit here. */
+  readonly leaves?: { readonly update: UpdateKey; readonly reason: string }
   /** Carried from task to task of a slot on this node: what the restart policy counts. */
   readonly restart?: {
     /** Restarts since the slot last ran for long: what the back-off doubles by. */
@@ -138,14 +142,18 @@ export interface Alert {
   readonly sinceMs: number
 }
 
+export interface UpdateFact {
+  readonly state: 'begun' | 'ok' | 'failed'
+  readonly atMs: number
+  /** Why it failed, where no task tells it: no node takes the slot. */
+  readonly why?: string
+}
+
 /** Latched facts of one update on this node: per slot, begun and then settled (DESIGN section 7). */
 export interface UpdateFacts {
   readonly service: ServiceId
-  /** Digest that the update leads to. */
-  readonly digest: SpecDigest
-  readonly slots: Readonly<
-    Record<string, { readonly state: 'begun' | 'ok' | 'failed'; readonly atMs: number }>
-  >
+  readonly update: UpdateKey
+  readonly slots: Readonly<Record<string, UpdateFact>>
 }
 
 /** "I will not run this spec": the slot is placed elsewhere until this node withdraws it. */

@@ -1,6 +1,6 @@
 import { canonicalJson } from './canonical-json.ts'
 import { sha256Hex } from './hash.ts'
-import type { SpecDigest } from './ids.ts'
+import type { SpecDigest, UpdateKey } from './ids.ts'
 import type { ServiceSpec } from './schema/service.ts'
 
 /** 96 bits: two different specs of one service never meet by accident, and labels stay readable. */
@@ -28,6 +28,18 @@ export function specDigest(spec: ServiceSpec): SpecDigest {
   const digest = sha256Hex(text).slice(0, digestLength) as SpecDigest
   known.set(spec, digest)
   return digest
+}
+
+/** Tasks that still fit stay where the constraints change; but those that do not are moved as an update says. */
+export function updateKey(spec: ServiceSpec): UpdateKey {
+  const constraints = spec.TaskTemplate.Placement?.Constraints ?? []
+  const digest = specDigest(spec)
+  if (constraints.length === 0) return digest as string as UpdateKey
+  return `${digest}+${sha256Hex(canonicalJson(constraints)).slice(0, digestLength)}` as UpdateKey
+}
+
+export function digestOfUpdate(key: UpdateKey): SpecDigest {
+  return key.slice(0, digestLength) as SpecDigest
 }
 
 /**

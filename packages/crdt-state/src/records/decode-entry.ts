@@ -65,6 +65,8 @@ const taskSchema = z.looseObject({
   ports: z.array(z.looseObject({ protocol: z.string(), target: count, published: count })).optional(),
   addresses: z.array(z.looseObject({ network: z.string(), address: z.string() })).optional(),
   assumed: z.array(z.string()).optional(),
+  constraints: z.array(z.string()).optional(),
+  leaves: z.looseObject({ update: z.string(), reason: z.string() }).optional(),
   restart: z
     .looseObject({
       count,
@@ -88,8 +90,11 @@ const alertSchema = z.looseObject({
 
 const updateSchema = z.looseObject({
   service: id,
-  digest: z.string(),
-  slots: z.record(z.string(), z.looseObject({ state: z.enum(['begun', 'ok', 'failed']), atMs: count })),
+  update: z.string(),
+  slots: z.record(
+    z.string(),
+    z.looseObject({ state: z.enum(['begun', 'ok', 'failed']), atMs: count, why: z.string().optional() }),
+  ),
 })
 
 const rejectionSchema = z.looseObject({ service: id, digest: z.string(), reason: z.string(), atMs: count })

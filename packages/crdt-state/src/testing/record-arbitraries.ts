@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import type { ContainerId, NodeId, ServiceId, SlotId, SpecDigest, TaskId } from '../ids.ts'
+import type { ContainerId, NodeId, ServiceId, SlotId, SpecDigest, TaskId, UpdateKey } from '../ids.ts'
 import {
   type Alert,
   type NodeStatus,
@@ -42,6 +42,8 @@ const task: fc.Arbitrary<TaskEntry> = fc.record(
     ports: fc.array(fc.record({ protocol: text, target: amount, published: amount }), { maxLength: 2 }),
     addresses: fc.array(fc.record({ network: text, address: text }), { maxLength: 2 }),
     assumed: texts as unknown as fc.Arbitrary<SlotId[]>,
+    constraints: texts,
+    leaves: fc.record({ update: digest as fc.Arbitrary<string> as fc.Arbitrary<UpdateKey>, reason: text }),
     restart: fc.record(
       {
         count: amount,
@@ -108,13 +110,17 @@ const alert: fc.Arbitrary<Alert> = fc.record({
 
 const update: fc.Arbitrary<UpdateFacts> = fc.record({
   service,
-  digest,
+  update: digest as fc.Arbitrary<string> as fc.Arbitrary<UpdateKey>,
   slots: fc.dictionary(
     fc.stringMatching(/^[0-9a-z]{1,25}$/),
-    fc.record({
-      state: fc.constantFrom('begun' as const, 'ok' as const, 'failed' as const),
-      atMs: amount,
-    }),
+    fc.record(
+      {
+        state: fc.constantFrom('begun' as const, 'ok' as const, 'failed' as const),
+        atMs: amount,
+        why: text,
+      },
+      { requiredKeys: ['state', 'atMs'] },
+    ),
     { maxKeys: 3, noNullPrototype: true },
   ),
 })

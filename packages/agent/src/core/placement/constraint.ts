@@ -76,7 +76,9 @@ function labelName(key: string): { readonly of: 'node' | 'engine'; readonly labe
  * What a node says for a key; '' where it has no such label. `undefined`: not known, because the node has not
  * described itself yet, or there is no such key.
  */
-export type AttributeReader = (node: PlacementNode) => string | undefined
+export type AttributeReader = (node: DescribedNode) => string | undefined
+/** What a node says of itself, and what people say of it. */
+export type DescribedNode = Pick<PlacementNode, 'id' | 'settings' | 'record'>
 
 /** Reads the key once, for many nodes. */
 export function attributeReader(key: string): AttributeReader {
@@ -116,7 +118,7 @@ export interface Requirement {
   readonly constraint: Constraint | ConstraintSyntaxError
   readonly attribute: AttributeReader
   /** An attribute that is not known matches nothing, neither == nor != (the engine filter says why). */
-  readonly isMet: (node: PlacementNode) => boolean
+  readonly isMet: (node: DescribedNode) => boolean
 }
 
 /** The API refuses a constraint that cannot be read; one that came another way (an older agent's) fits no node. */
@@ -128,7 +130,7 @@ export function requirementOf(text: string): Requirement {
   const attribute = attributeReader(constraint.key)
   const matches = valueMatcher(constraint)
   const isWanted = constraint.operator === '=='
-  const isMet = (node: PlacementNode): boolean => {
+  const isMet = (node: DescribedNode): boolean => {
     const actual = attribute(node)
     return actual !== undefined && matches(actual) === isWanted
   }

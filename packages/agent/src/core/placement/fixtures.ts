@@ -15,6 +15,7 @@ import {
   type TaskId,
 } from '@moot/crdt-state'
 import type { Liveness } from '../membership/liveness.ts'
+import { constraintsOf } from './misfit.ts'
 import type { Placement, PlacementInput, PlacementNode } from './placement.ts'
 
 /** Builders for the tests and the benchmark of placement. */
@@ -159,6 +160,7 @@ export function task(
     state: 'running',
     createdAtMs: 0,
     stateAtMs: 0,
+    constraints: constraintsOf(of.spec),
     ...patch,
   }
 }

@@ -94,7 +94,7 @@ export class Fold {
 
   #choose(open: OpenSlot, ask: Ask, state: ServiceFold): NodeState | undefined {
     if (typeof open.slot === 'string') return this.#own(open.slot, ask)
-    return state.choose({ slot: open.slot, attempt: open.attempt }, ask)
+    return state.choose({ slot: open.slot, attempt: open.attempt }, ask, open.leaving?.holder.node)
   }
 
   /** A global service's slot is of one node, or waits for it. */
@@ -155,7 +155,7 @@ class ServiceFold {
   }
 
   /** Spread first, then the fewest of this service (half as many where a node is on probation), then the weighted hash. */
-  choose(vacancy: Assumption, ask: Ask): NodeState | undefined {
+  choose(vacancy: Assumption, ask: Ask, leaving: NodeId | undefined): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
     const { workload, candidates } = this.#service
     const counts = (this.#counts ??= this.#countSlots())
@@ -167,6 +167,7 @@ class ServiceFold {
     // Worked out only when another node is as good in all else.
     let bestScore = -1
     for (const node of candidates) {
+      if (node.id === leaving) continue
       const count = counts[node.position] ?? 0
       const order =
         best === undefined

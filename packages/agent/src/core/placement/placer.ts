@@ -2,6 +2,7 @@ import {
   isClaim,
   slotId,
   specDigest,
+  updateKey,
   type NodeId,
   type ServiceId,
   type Slot,
@@ -11,9 +12,17 @@ import {
 } from '@moot/crdt-state'
 import { isOnProbation } from '../membership/liveness.ts'
 import { firstRules, type Rules } from '../rules.ts'
-import { firstRefusal, globalFilters, keepFilters, nodeFilters, passesAll } from './filters/pipeline.ts'
+import {
+  firstRefusal,
+  globalFilters,
+  keepFilters,
+  keepFiltersOfMisfit,
+  nodeFilters,
+  passesAll,
+} from './filters/pipeline.ts'
 import { candidatesOf, Fold, type OpenService, type OpenSlot } from './fold.ts'
 import { claimsAlike, LastFold } from './last-fold.ts'
+import { misfit } from './misfit.ts'
 import { NodeState } from './node-state.ts'
 import { compareSlots, compareText } from './order.ts'
 import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlacement } from './placement.ts'
@@ -273,7 +282,11 @@ export class Placer {
     const { workload } = service
     if (state?.node.record?.status === undefined || workload === undefined) return undefined
     if (isDoneFor(service, task)) return undefined
-    return firstRefusal(keepFilters, state, { workload, slot: task.slot, tie: undefined })
+    const { spec } = workload
+    const filters = misfit(spec, state.node, task) === undefined ? keepFilters : keepFiltersOfMisfit
+    const refusal = firstRefusal(filters, state, { workload, slot: task.slot, tie: undefined })
+    if (refusal !== undefined || task.leaves?.update !== updateKey(spec)) return refusal
+    return { node, filter: 'update', reason: task.leaves.reason }
   }
 
   /** In canonical order. */

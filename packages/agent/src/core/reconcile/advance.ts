@@ -14,6 +14,7 @@ import {
   wakeAt,
   type Draft,
 } from './draft.ts'
+import { leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask, unhealthyError } from './observe.ts'
 import { setupOf, specOfTask, toMs } from './spec.ts'
 
@@ -59,7 +60,7 @@ function accept(draft: Draft, task: TaskEntry): void {
   const admission = admit(draft, task)
   if (admission.kind === 'wait') return
   if (admission.kind === 'refused') {
-    rejectTask(draft, task, admission.reason)
+    if (!leaveSlotToHolder(draft, task, admission.reason)) rejectTask(draft, task, admission.reason)
     return
   }
   const needed = setupOf(draft, task)

@@ -10,11 +10,12 @@ import {
   type TaskEntry,
 } from '@moot/crdt-state'
 import { openSlots } from '../placement/place.ts'
+import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
 import { nextAttempt } from './restart.ts'
-import { newTaskId } from './spec.ts'
-import { progressOf } from './progress.ts'
+import { newTaskId, placedBy } from './spec.ts'
+import { beginStep, progressOf } from './progress.ts'
 
 /**
  * Step 5: claims this node's vacant slots, in the placement's order, each listing the earlier vacancies that its
@@ -32,16 +33,14 @@ export function claimVacant(draft: Draft): void {
       (where.kind === 'moving' && where.to === input.view.self && where.successor === undefined)
     if (!mine) continue
     if (claims >= input.settings.maxTasksPerNode) return
-    if (claimSlot(draft, slot, where.kind === 'vacant' ? where.attempt : 0, where.assumed, memory))
-      claims += 1
+    if (claimSlot(draft, slot, where, memory)) claims += 1
   }
 }
 
 function claimSlot(
   draft: Draft,
   slotId: SlotId,
-  attempt: number,
-  assumed: readonly SlotId[],
+  where: SlotPlacement & { readonly kind: 'vacant' | 'moving' },
   memory: Map<ServiceId, Past>,
 ): boolean {
   const { service: serviceId, slot } = parseSlotId(slotId)
@@ -51,9 +50,12 @@ function claimSlot(
   // the first part of what was placed here, which the law of half-executed placements forbids. Its successor is
   // claimed now and started once it is gone.
   if (tasksOfSlot(draft, slotId).some((task) => isClaim(task))) return false
-  const spec = specToClaim(draft, service, slot, memory)
+  // It moves because its turn in the update has come.
+  const isStep = where.kind === 'moving' && where.because.filter === 'update'
+  const spec = isStep ? service.spec : specToClaim(draft, service, slot, memory)
   const digest = specDigest(spec)
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
+  const attempt = where.kind === 'vacant' ? where.attempt : 0
   const number = Math.max(attempt, nextAttempt(draft, { service: serviceId, slot, attempt: attempt - 1 }))
   const { nowMs } = draft.input
   putTask(draft, {
@@ -67,8 +69,10 @@ function claimSlot(
     state: 'assigned',
     createdAtMs: nowMs,
     stateAtMs: nowMs,
-    ...(assumed.length > 0 ? { assumed } : {}),
+    ...placedBy(service.spec),
+    ...(where.assumed.length > 0 ? { assumed: where.assumed } : {}),
   })
+  if (isStep) beginStep(draft, service, slotId)
   return true
 }
 

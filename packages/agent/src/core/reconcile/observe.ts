@@ -57,7 +57,8 @@ export function rejectTask(draft: Draft, task: TaskEntry, reason: string): TaskE
   return endTask(draft, task, { state: 'rejected', error: reason })
 }
 
-function refuse(draft: Draft, service: ServiceId, digest: TaskEntry['digest'], reason: string): void {
+/** The slots of this spec go elsewhere for a while. */
+export function refuse(draft: Draft, service: ServiceId, digest: TaskEntry['digest'], reason: string): void {
   putRejection(draft, service, { service, digest, reason, atMs: draft.input.nowMs })
 }
 

@@ -2,6 +2,7 @@ import {
   isClaim,
   parseSlotId,
   specDigest,
+  type NodeId,
   type NodeRecord,
   type Resource,
   type ServiceId,
@@ -10,16 +11,20 @@ import {
   type SlotId,
   type SpecDigest,
   type TaskEntry,
+  updateFact,
+  updateKey,
   type UpdateConfig,
+  type UpdateFact,
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { LivenessMap } from '../membership/liveness.ts'
+import { misfit } from '../placement/misfit.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import type { View } from '../view.ts'
-import type { Draft } from './draft.ts'
-import { asksFor, compareSlots, slotIdOf } from './spec.ts'
+import { putFacts, type Draft } from './draft.ts'
+import { asksFor, compareSlots, isGlobal, slotIdOf } from './spec.ts'
 
-/** One slot that the update changes. `waiting`: it runs an older digest and its turn has not come. */
+/** One slot that the update changes. `waiting`: it runs an older digest, or where it no longer may, and its turn has not come. */
 export interface Position {
   readonly id: SlotId
   readonly slot: Slot
@@ -58,13 +63,22 @@ export function progressOf(
   const id = service.id as ServiceId
   const digest = specDigest(service.spec)
   const slots = new Map<SlotId, Seen>()
+  const isOutdated = outdatedBy(view, service)
   for (const [node, record] of view.records) {
     const seen = node === view.self && own !== undefined ? own : record
     const facts = seen.updates.get(id)
     // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
     // the node that saw the failure, else its death would carry the bad spec to the next slot.
-    if (liveness?.get(node)?.kind === 'down') collect(slots, service, [], failuresOf(facts))
-    else collect(slots, service, seen === own ? ownTasks(own, id) : serviceTasks(record, id), facts)
+    if (liveness?.get(node)?.kind === 'down') collect(slots, service, [], failuresOf(facts), node, isOutdated)
+    else
+      collect(
+        slots,
+        service,
+        seen === own ? ownTasks(own, id) : serviceTasks(record, id),
+        facts,
+        node,
+        isOutdated,
+      )
   }
   const positions: Position[] = []
   for (const [slotId, seen] of slots) {
@@ -92,6 +106,33 @@ export function ownProgress(draft: Draft, service: Resource<ServiceSpec>): Progr
   return progressOf(view, liveness, service, { tasks: draft.tasks, updates: draft.facts })
 }
 
+/** A slot's turn has come. */
+export function beginStep(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId): void {
+  const id = service.id as ServiceId
+  const update = updateKey(service.spec)
+  const facts = draft.facts.get(id)
+  const begun: UpdateFact = { state: 'begun', atMs: draft.input.nowMs }
+  putFacts(draft, id, {
+    service: id,
+    update,
+    slots: { ...(facts?.update === update && facts.slots), [slot]: begun },
+  })
+}
+
+type IsOutdated = (node: NodeId, task: TaskEntry) => boolean
+
+/** Is the task to be replaced: does it run what is old, or where the service may not run any more? */
+export function outdatedBy(view: View, { spec }: Resource<ServiceSpec>): IsOutdated {
+  const digest = specDigest(spec)
+  // A global service's slots do not move: they come and go with the nodes that it is wanted on.
+  if (isGlobal(spec)) return (_, task) => task.digest !== digest
+  return (id, task) => {
+    const settings = view.nodes.get(id)
+    if (task.digest !== digest || settings === undefined) return task.digest !== digest
+    return misfit(spec, { id, settings, record: view.records.get(id) }, task) !== undefined
+  }
+}
+
 /** Of a record that is still being changed. */
 function ownTasks({ tasks }: UpdateRecord, service: ServiceId): readonly TaskEntry[] {
   return [...tasks.values()].filter((task) => task.service === service)
@@ -117,8 +158,9 @@ function collect(
   { id: service, spec }: Resource<ServiceSpec>,
   tasks: readonly TaskEntry[],
   facts: UpdateFacts | undefined,
+  node: NodeId,
+  isOutdated: IsOutdated,
 ): void {
-  const digest = specDigest(spec)
   const seenAt = (id: SlotId): Seen => {
     const known = slots.get(id)
     if (known !== undefined) return known
@@ -132,14 +174,14 @@ function collect(
     const slot = slotIdOf(service as ServiceId, task.slot)
     const seen = seenAt(slot)
     held.add(slot)
-    if (task.digest === digest) seen.updated = true
-    else seen.old = true
+    if (isOutdated(node, task)) seen.old = true
+    else seen.updated = true
   }
   if (facts === undefined) return
   for (const [id, fact] of Object.entries(facts.slots)) {
     if (!asksFor(spec, parseSlotId(id as SlotId).slot)) continue
     // A step of another update that is under way is under way: its slot is down, whatever it leads to.
-    if (facts.digest !== digest && fact.state !== 'begun') continue
+    if (facts.update !== updateKey(spec) && fact.state !== 'begun') continue
     const seen = seenAt(id as SlotId)
     if (seen.fact === undefined || weight[fact.state] > weight[seen.fact]) {
       seen.fact = fact.state
@@ -253,7 +295,10 @@ export function updateStateOf(
   const { rolledBack } = service
   // In a moment all go back: clients that wait must not take it for the end.
   const isAboutToGoBack =
-    config?.FailureAction === 'rollback' && !rolledBack && service.previous !== undefined
+    config?.FailureAction === 'rollback' &&
+    !rolledBack &&
+    service.previous !== undefined &&
+    !service.facts.has(updateFact.completed(specDigest(service.spec)))
   if (paused && !isAboutToGoBack) return rolledBack ? 'rollback_paused' : 'paused'
   if (isOver({ positions })) return rolledBack ? 'rollback_completed' : 'completed'
   return rolledBack ? 'rollback_started' : 'updating'
@@ -287,8 +332,23 @@ function startedAtMs(view: View, service: Resource<ServiceSpec>, progress: Progr
 
 /** In swarmkit's words, with the task that a person will want to look at. */
 function pausedMessage(view: View, service: Resource<ServiceSpec>, progress: Progress): string {
+  const homeless = whyHomeless(view, service)
+  if (homeless !== undefined) return `${nounOf(service)} paused: ${homeless}`
   const culprit = culpritOf(view, service, progress)
   return `${nounOf(service)} paused due to failure or early termination of task ${culprit}`
+}
+
+/** The first slot that no node takes as the update wants it, and why. */
+function whyHomeless(view: View, { id, name, spec }: Resource<ServiceSpec>): string | undefined {
+  const found = [...view.records.values()].flatMap(({ updates }) => {
+    const facts = updates.get(id as ServiceId)
+    if (facts?.update !== updateKey(spec)) return []
+    return Object.entries(facts.slots).flatMap(([slot, { state, why }]) =>
+      state === 'failed' && why !== undefined ? [{ slot: parseSlotId(slot as SlotId).slot, why }] : [],
+    )
+  })
+  const [first] = found.toSorted((a, b) => compareSlots(a.slot, b.slot))
+  return first && `${name}.${first.slot} stays where it is: ${first.why}`
 }
 
 /** A task whose failure counts. */

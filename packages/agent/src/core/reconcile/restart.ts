@@ -156,6 +156,7 @@ function restart(
     createdAtMs: nowMs,
     stateAtMs: nowMs,
     restart: verdict.restart,
+    ...(task.constraints !== undefined && { constraints: task.constraints }),
   })
 }
 

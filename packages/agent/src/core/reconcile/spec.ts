@@ -11,6 +11,7 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
+import { constraintsOf } from '../placement/misfit.ts'
 import type { View } from '../view.ts'
 import type { TaskSetup } from './actions.ts'
 import type { Draft } from './draft.ts'
@@ -66,6 +67,12 @@ function networkOf(view: View, target: string): Resource<NetworkSpec> | undefine
   if (byId !== undefined) return byId
   for (const network of view.networks.values()) if (network.name === target) return network
   return undefined
+}
+
+/** What is remembered in a task of the constraints that hold now. */
+export function placedBy(spec: ServiceSpec): Pick<TaskEntry, 'constraints'> {
+  const constraints = constraintsOf(spec)
+  return constraints.length === 0 ? {} : { constraints }
 }
 
 export function isGlobal(spec: ServiceSpec): boolean {

@@ -5,6 +5,7 @@ import {
   serviceSpecSchema,
   slotId,
   specDigest,
+  updateKey,
   type ContainerId,
   type NodeId,
   type NodeRecord,
@@ -172,7 +173,7 @@ export function factsOf(
     slotId(service, Number(slot)),
     { state, atMs: 1_000_000 },
   ])
-  return { service, digest: specDigest(spec), slots: Object.fromEntries(latched) }
+  return { service, update: updateKey(spec), slots: Object.fromEntries(latched) }
 }
 
 export function recordOf(

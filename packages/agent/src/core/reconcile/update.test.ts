@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   slotId,
   specDigest,
+  updateKey,
   type NodeRecord,
   type Resource,
   type ServiceId,
@@ -198,7 +199,7 @@ describe('settling', () => {
     const now = { ...running(to(), 1_002_000), services: [newest], history: [old, to()] }
     const output = run(now)
     expect(output.changes.get(`update/${id}`)).toMatchObject({
-      digest: specDigest(newest.spec),
+      update: updateKey(newest.spec),
       slots: { [slot(1)]: { state: 'begun' } },
     })
     expect(changedTasks(output.changes)).toMatchObject([

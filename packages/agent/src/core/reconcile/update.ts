@@ -1,24 +1,35 @@
 import {
   isClaim,
   isTerminal,
+  digestOfUpdate,
   parseSlotId,
   specDigest,
+  updateKey,
   type Resource,
   type ServiceId,
   type ServiceSpec,
   type SlotId,
   type TaskEntry,
+  type UpdateFact,
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { Claim } from '../placement/placement.ts'
 import { concludeUpdate } from './conclude.ts'
+import { isLeaving, leaves, stay, whyHomeless } from './leave.ts'
 import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
-import { isWatched, mayBegin, mayBeginAgain, ownProgress, updateConfigOf, type Progress } from './progress.ts'
+import {
+  beginStep,
+  isWatched,
+  mayBegin,
+  mayBeginAgain,
+  outdatedBy,
+  ownProgress,
+  updateConfigOf,
+  type Progress,
+} from './progress.ts'
 import { nextAttempt } from './restart.ts'
-import { asksFor, newTaskId, slotIdOf, toMs } from './spec.ts'
-
-type SlotFact = UpdateFacts['slots'][string]
+import { asksFor, newTaskId, placedBy, slotIdOf, toMs } from './spec.ts'
 
 /**
  * The rolling update without a coordinator (DESIGN section 7): each holder acts for its own slots, by facts latched
@@ -31,13 +42,13 @@ export function latchFacts(draft: Draft): void {
       if (draft.input.synced) putFacts(draft, id, undefined)
       continue
     }
-    const current = facts.digest === specDigest(service.spec) ? facts : carryOver(draft, service, facts)
+    const current = facts.update === updateKey(service.spec) ? facts : carryOver(draft, service, facts)
     if (current !== undefined) settle(draft, service, current)
   }
 }
 
 /**
- * A newer digest starts over. A slot whose step was under way may be down already: it goes on towards the newer one
+ * A newer update starts over. A slot whose step was under way may be down already: it goes on towards the newer one
  * as begun, so that every node keeps counting it. One that is still as it was waits for its turn again.
  */
 function carryOver(
@@ -46,17 +57,18 @@ function carryOver(
   facts: UpdateFacts,
 ): UpdateFacts | undefined {
   const id = service.id as ServiceId
-  const slots: Record<string, SlotFact> = {}
+  const slots: Record<string, UpdateFact> = {}
   for (const [slot, fact] of Object.entries(facts.slots)) {
     const live = tasksOfSlot(draft, slot as SlotId).filter((task) => isClaim(task))
     if (fact.state !== 'begun' || live.length === 0) continue
     const started = live.filter(wasStarted)
-    const isAsBefore = started.some(isServing) && started.every((task) => task.digest !== facts.digest)
+    const isAsBefore =
+      started.some(isServing) && started.every((task) => task.digest !== digestOfUpdate(facts.update))
     if (!isAsBefore) slots[slot] = fact
     else for (const task of live) if (!wasStarted(task)) want(draft, task, 'remove')
   }
   const next =
-    Object.keys(slots).length === 0 ? undefined : { service: id, digest: specDigest(service.spec), slots }
+    Object.keys(slots).length === 0 ? undefined : { service: id, update: updateKey(service.spec), slots }
   putFacts(draft, id, next)
   return next
 }
@@ -69,13 +81,21 @@ function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts
   const id = service.id as ServiceId
   let known: Progress | undefined
   const progress = (): Progress => (known ??= ownProgress(draft, service))
-  const slots: Record<string, SlotFact> = {}
+  const slots: Record<string, UpdateFact> = {}
   let changed = false
   for (const [slot, fact] of Object.entries(facts.slots)) {
     const wanted = asksFor(service.spec, parseSlotId(slot as SlotId).slot)
-    const state = wanted ? settled(draft, service, progress, slot as SlotId, fact) : undefined
-    if (state !== undefined) slots[slot] = state === fact.state ? fact : { state, atMs: draft.input.nowMs }
-    if (state !== fact.state) changed = true
+    const why = whyHomeless(draft, slot as SlotId, fact)
+    const state =
+      why !== undefined
+        ? 'failed'
+        : wanted
+          ? settled(draft, service, progress, slot as SlotId, fact)
+          : undefined
+    const isNew = state !== fact.state
+    if (state !== undefined)
+      slots[slot] = isNew ? { state, atMs: draft.input.nowMs, ...(why !== undefined && { why }) } : fact
+    if (isNew) changed = true
   }
   if (changed) putFacts(draft, id, Object.keys(slots).length === 0 ? undefined : { ...facts, slots })
 }
@@ -86,8 +106,8 @@ function settled(
   service: Resource<ServiceSpec>,
   progress: () => Progress,
   slot: SlotId,
-  fact: SlotFact,
-): SlotFact['state'] | undefined {
+  fact: UpdateFact,
+): UpdateFact['state'] | undefined {
   const { spec } = service
   const tasks = tasksOfSlot(draft, slot)
   const newest = tasks.find((task) => task.digest === specDigest(spec))
@@ -95,7 +115,8 @@ function settled(
   if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, service, newest) ? 'failed' : 'ok'
   // Claimed twice, and the other one keeps it: this node's task may never start, and the step is the other's.
   if (isLost(draft, slot, tasks)) return undefined
-  if (newest === undefined || newest.state === 'shutdown') {
+  if (tasks.some((task) => isLeaving(task, service))) return 'begun'
+  if (newest === undefined || newest.state === 'shutdown' || isEnding(newest)) {
     // Not made yet, or taken away while it began (drained): then it is down until it runs where it moves to.
     return tasks.some((task) => isClaim(task)) || isOnItsWay(draft, service, slot) ? 'begun' : undefined
   }
@@ -135,6 +156,10 @@ function isOnItsWay(draft: Draft, { spec }: Resource<ServiceSpec>, slot: SlotId)
   }
 }
 
+function isEnding(task: TaskEntry): boolean {
+  return !isTerminal(task.state) && !isClaim(task)
+}
+
 /** A task that is not restarted after success is meant to end. */
 function endsByDesign(spec: ServiceSpec): boolean {
   const condition = spec.TaskTemplate.RestartPolicy?.Condition || 'any'
@@ -163,7 +188,7 @@ export function stepUpdates(draft: Draft): void {
     begin(draft, service)
     endSurplus(draft, service)
     const facts = draft.facts.get(id)
-    if (facts?.digest === specDigest(service.spec)) {
+    if (facts?.update === updateKey(service.spec)) {
       for (const [slot, fact] of Object.entries(facts.slots)) carryOn(draft, service, slot as SlotId, fact)
     }
     concludeUpdate(draft, service)
@@ -171,25 +196,23 @@ export function stepUpdates(draft: Draft): void {
 }
 
 function servicesToStep(draft: Draft): ReadonlySet<Resource<ServiceSpec>> {
+  const { view } = draft.input
   const found = new Set<Resource<ServiceSpec>>()
   for (const task of draft.tasks.values()) {
-    const service = isClaim(task) ? draft.input.view.services.get(task.service) : undefined
-    if (
-      service !== undefined &&
-      (task.digest !== specDigest(service.spec) || draft.facts.has(task.service))
-    ) {
-      found.add(service)
-    }
+    const service = isClaim(task) ? view.services.get(task.service) : undefined
+    if (service === undefined || found.has(service)) continue
+    if (draft.facts.has(task.service) || outdatedBy(view, service)(view.self, task)) found.add(service)
   }
   return found
 }
 
 function begin(draft: Draft, service: Resource<ServiceSpec>): void {
-  const id = service.id as ServiceId
-  const digest = specDigest(service.spec)
+  const { view } = draft.input
+  const isOutdated = outdatedBy(view, service)
   const outdated = new Set<SlotId>()
   for (const task of draft.tasks.values()) {
-    if (task.service === id && isClaim(task) && task.digest !== digest) outdated.add(slotOf(task))
+    if (task.service === service.id && isClaim(task) && isOutdated(view.self, task))
+      outdated.add(slotOf(task))
   }
   // Reading every record for the service is dear: not done where nothing of it is left to update here.
   if (outdated.size === 0) return
@@ -197,10 +220,7 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
   for (const { id: slot, state } of progress.positions) {
     if (state !== 'waiting' || !outdated.has(slot) || !isOurs(draft, slot)) continue
     if (!mayBegin(progress, slot)) continue
-    const facts = draft.facts.get(id)
-    const slots = facts?.digest === digest ? facts.slots : {}
-    const begun: SlotFact = { state: 'begun', atMs: draft.input.nowMs }
-    putFacts(draft, id, { service: id, digest, slots: { ...slots, [slot]: begun } })
+    beginStep(draft, service, slot)
     progress = ownProgress(draft, service)
   }
 }
@@ -228,9 +248,11 @@ function isOurs(draft: Draft, slot: SlotId): boolean {
   return where?.kind === 'moving' && where.successor?.node === view.self
 }
 
-function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): void {
+function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: UpdateFact): void {
   const digest = specDigest(service.spec)
   const live = tasksOfSlot(draft, slot).filter((task) => isClaim(task))
+  if (fact.state !== 'begun') stay(draft, live)
+  else if (leaves(draft, service, live)) return
   const next = live.find((task) => task.digest === digest)
   const olds = live.filter((task) => task.digest !== digest)
   const startFirst = updateConfigOf(service)?.Order === 'start-first'
@@ -256,7 +278,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
  * `continue` means that every slot is to get there: one whose step failed while its older task lives on is tried
  * again from time to time, as a step like any other, once no slot waits for its first.
  */
-function beginsAgain(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: SlotFact): boolean {
+function beginsAgain(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: UpdateFact): boolean {
   if (fact.state !== 'failed' || updateConfigOf(service)?.FailureAction !== 'continue') return false
   if (!isDue(draft, fact.atMs, draft.input.settings.rejectionRetryMs)) return false
   const id = service.id as ServiceId
@@ -293,5 +315,6 @@ function makeNext(
     state: 'assigned',
     createdAtMs: nowMs,
     stateAtMs: nowMs,
+    ...placedBy(service.spec),
   })
 }

@@ -1,5 +1,4 @@
-import { ConstraintSyntaxError, type Requirement } from '../constraint.ts'
-import type { PlacementNode } from '../placement.ts'
+import { ConstraintSyntaxError, type DescribedNode, type Requirement } from '../constraint.ts'
 import { onNodes, type Filter } from './filter.ts'
 
 export const constraintsFilter: Filter = {
@@ -13,7 +12,7 @@ export const constraintsFilter: Filter = {
   summary: (nodes) => `scheduling constraints not satisfied ${onNodes(nodes)}`,
 }
 
-function explainRequirement({ constraint, attribute }: Requirement, node: PlacementNode): string {
+export function explainRequirement({ constraint, attribute }: Requirement, node: DescribedNode): string {
   if (constraint instanceof ConstraintSyntaxError) return constraint.message
   const { key, operator, value } = constraint
   const actual = attribute(node)

@@ -51,6 +51,9 @@ export const keepFilters: readonly Filter[] = [
   maxReplicasHeldFilter,
 ]
 
+/** Its constraints wait for its turn in the update (`misfit`). */
+export const keepFiltersOfMisfit = keepFilters.filter((filter) => filter !== constraintsFilter)
+
 /** Where a global service is wanted at all; a node that lacks room has its slot pending, with the explanation. */
 export const globalFilters: readonly Filter[] = [drainFilter, constraintsFilter, platformFilter]
 

@@ -1,0 +1,174 @@
+import { describe, expect, test } from 'vitest'
+import {
+  slotId,
+  specDigest,
+  updateKey,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  type TaskEntry,
+  type TaskId,
+  type UpdateFacts,
+} from '@moot/crdt-state'
+import { place } from '../placement/place.ts'
+import { placementInput } from '../placement/placement-input.ts'
+import { firstRules } from '../rules.ts'
+import { reconcile, updateStatus } from './reconcile.ts'
+import {
+  after,
+  changedTasks,
+  containerFor,
+  factsOf,
+  inputOf,
+  other,
+  recordOf,
+  runningTask,
+  self,
+  serviceOf,
+  statusOf,
+  type Scene,
+} from './testing.ts'
+
+const half = { Reservations: { MemoryBytes: 3e9 } }
+const whole = { Reservations: { MemoryBytes: 6e9 } }
+/** Two of the first kind fit on a node (8 GB), of the second one. */
+const small = serviceOf('web', { Mode: { Replicated: { Replicas: 2 } } }, { Resources: half })
+const id = small.id as ServiceId
+const slot = (number: number) => slotId(id, number)
+
+/** `before` asks for something else now. */
+function changed(
+  before: Resource<ServiceSpec>,
+  template: Record<string, unknown>,
+  config: Record<string, unknown> = {},
+): Resource<ServiceSpec> {
+  const { spec } = serviceOf(
+    'web',
+    { Mode: before.spec.Mode, UpdateConfig: config },
+    { Resources: before.spec.TaskTemplate.Resources, ...template },
+  )
+  return { ...before, spec, previous: before.spec, versionIndex: before.versionIndex + 1 }
+}
+
+/** As in an agent: the placement is of the view. */
+function run(scene: Scene, at: 'self' | 'other' = 'self') {
+  const input = inputOf(scene)
+  const view = { ...input.view, self: at === 'self' ? self : other }
+  return reconcile({ ...input, view, placement: place(placementInput(view, input.liveness, firstRules)) })
+}
+/** Calls until nothing more is decided. */
+function rest(scene: Scene): Scene {
+  for (let now = scene, calls = 0; ; calls += 1) {
+    if (calls > 10) throw new Error('it does not come to rest')
+    const output = run(now)
+    if (output.changes.size === 0 && output.actions.length === 0) return now
+    now = { ...after(now, output), inFlight: [] }
+    if (output.actions.length > 0) return now
+  }
+}
+const up = (tasks: readonly TaskEntry[]) => tasks.map((task) => containerFor(task, 'running'))
+const factIn = ({ facts }: Scene, number: number) =>
+  facts?.find(({ service }) => service === id)?.slots[slot(number)]
+
+/** Both replicas run here; the other node has `free` bytes. */
+function crowded(service: Resource<ServiceSpec>, free = 8e9): Scene {
+  const tasks = [1, 2].map((number) => runningTask(small, { slot: number }))
+  const status = statusOf({ capacity: { ...statusOf().capacity, memoryBytes: free } })
+  return {
+    services: [service],
+    history: [small],
+    tasks,
+    containers: up(tasks),
+    others: [recordOf(other, {}, status)],
+  }
+}
+
+describe('a step that asks for more than its node has left', () => {
+  const larger = changed(small, { Resources: whole })
+
+  test('makes nothing here, and the slot is to move; what runs stays', () => {
+    const scene = rest(crowded(larger))
+    expect(scene.tasks.map(({ slot: number, leaves, desired }) => [number, leaves?.reason, desired])).toEqual(
+      [
+        [1, 'needs 6000000000 bytes of memory, has 5000000000 free', 'running'],
+        [2, undefined, 'running'],
+      ],
+    )
+    expect(factIn(scene, 1)).toMatchObject({ state: 'begun' })
+    expect(scene.rejections).toMatchObject([{ digest: specDigest(larger.spec) }])
+  })
+
+  test('is taken over elsewhere with the new spec, and goes on there as begun', () => {
+    const output = run({ ...rest(crowded(larger)), containers: [] }, 'other')
+    expect(changedTasks(output.changes)).toMatchObject([
+      { slot: 1, digest: specDigest(larger.spec), attempt: 2 },
+    ])
+    expect((output.changes.get(`update/${id}`) as UpdateFacts).slots).toMatchObject({
+      [slot(1)]: { state: 'begun' },
+    })
+  })
+
+  test('has failed where nobody takes it for a while: the update pauses and says why, and all runs on', () => {
+    const scene = rest(crowded(larger, 4e9))
+    const later = rest({ ...scene, nowMs: 1_006_000 })
+    expect(factIn(later, 1)).toMatchObject({
+      state: 'failed',
+      why: expect.stringContaining('no suitable node (insufficient resources on 1 node; rejected on 1 node)'),
+    })
+    expect(later.tasks.map(({ leaves, desired }) => [leaves, desired])).toEqual([
+      [undefined, 'running'],
+      [undefined, 'running'],
+    ])
+    const { view, liveness } = inputOf(later)
+    expect(updateStatus(view, larger, liveness)).toMatchObject({
+      State: 'paused',
+      Message: expect.stringContaining('web.1 stays where it is: needs 6000000000 bytes'),
+    })
+  })
+})
+
+describe('a service that may not run here any more', () => {
+  const away = changed(small, { Placement: { Constraints: [`node.id!=${self}`] } })
+  const moving = (number: number) => ({ slot: number, leaves: { update: updateKey(away.spec) } })
+
+  test('moves one slot after the other, as its update config says', () => {
+    expect(changedTasks(run(crowded(away)).changes)).toMatchObject([moving(1)])
+    const both = changed(small, away.spec.TaskTemplate, { Parallelism: 2 })
+    expect(changedTasks(run(crowded(both)).changes)).toMatchObject([moving(1), moving(2)])
+  })
+
+  test('goes once its successor runs', () => {
+    const scene = rest(crowded(away))
+    const successor = runningTask(away, { slot: 1, attempt: 2, id: 'there' as TaskId })
+    const facts = [factsOf(away, { 1: 'begun' })]
+    const others = [recordOf(other, { tasks: [successor], facts })]
+    const output = run({ ...scene, others })
+    expect(changedTasks(output.changes)).toMatchObject([{ slot: 1, attempt: 1, desired: 'shutdown' }])
+    const starting = [recordOf(other, { tasks: [{ ...successor, state: 'starting' }], facts })]
+    expect(changedTasks(run({ ...scene, others: starting }).changes)).toEqual([])
+  })
+
+  test('stays when that is taken back before it has moved', () => {
+    const scene = rest(crowded(away))
+    const back = rest({ ...scene, services: [{ ...small, versionIndex: 3 }] })
+    const { view, liveness, placement } = inputOf(back)
+    const where = place(placementInput(view, liveness, firstRules))
+    expect([...where.slots.values()].map(({ kind }) => kind)).toEqual(['held', 'held'])
+    expect(placement).toBeDefined()
+    expect(back.tasks.every(({ desired }) => desired === 'running')).toBe(true)
+  })
+
+  test('leaves at once where it is the node that changed, as with Swarm', () => {
+    const scene = crowded(away)
+    const tasks = scene.tasks.map((task) => ({
+      ...task,
+      constraints: [...away.spec.TaskTemplate.Placement!.Constraints!],
+    }))
+    const { view, liveness } = inputOf({ ...scene, tasks })
+    const { slots } = place(placementInput(view, liveness, firstRules))
+    expect([...slots.values()]).toMatchObject([
+      { kind: 'moving', to: other, because: { filter: 'constraints' } },
+      { kind: 'moving', to: other, because: { filter: 'constraints' } },
+    ])
+  })
+})
