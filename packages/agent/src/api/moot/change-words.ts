@@ -27,7 +27,8 @@ const nouns: readonly (readonly [string, string])[] = [
 
 const envPointer = '/TaskTemplate/ContainerSpec/Env'
 const forcePointer = '/TaskTemplate/ForceUpdate'
-const releasePointer = `/Labels/${releaseLabel}`
+/** Shown apart; and docker/cli's copy of the image's name. */
+const silent: ReadonlySet<string> = new Set([`/Labels/${releaseLabel}`, '/Labels/com.docker.stack.image'])
 
 /**
  * What a write changed, as people say it: `image web:1 → web:2`, `replicas 2 → 5`, `env FOO changed` (its value may be a
@@ -42,7 +43,7 @@ export function wordsOfChange(
 ): readonly string[] {
   const words: string[] = []
   for (const [pointer, value] of changedFields(before, after)) {
-    if (pointer === releasePointer || !written.has(pointer)) continue
+    if (silent.has(pointer) || !written.has(pointer)) continue
     if (pointer === envPointer) words.push(...wordsOfEnvironment(before, after))
     else if (pointer === forcePointer) words.push('restarted by force')
     else words.push(wordsOfField(pointer, valueAt(before, pointer), value))

@@ -1,6 +1,6 @@
 import { type Resource, type ServiceSpec, stackOf } from '@moot/crdt-state'
 import type { Api } from '../call.ts'
-import { badRequest, notFound } from '../errors.ts'
+import { ApiError, badRequest, notFound } from '../errors.ts'
 import { serviceOf } from '../services.ts'
 
 /** What people mean by STACK|SERVICE. */
@@ -20,7 +20,12 @@ export function subjectOf(api: Api, reference: string): Subject {
       `there are both a stack and a service named ${reference}: say stack/${reference} or service/${reference}`,
     )
   }
-  return isStack ? aStack(api, reference) : aService(api, reference)
+  if (isStack) return aStack(api, reference)
+  try {
+    return aService(api, reference)
+  } catch (error) {
+    throw error instanceof ApiError && error.status === 404 ? notFound('stack or service', reference) : error
+  }
 }
 
 function aService(api: Api, reference: string): Subject {
