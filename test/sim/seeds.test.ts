@@ -19,6 +19,7 @@ const deedKinds = Object.keys({
   image: true,
   force: true,
   rollback: true,
+  release: true,
   remove: true,
   restore: true,
   availability: true,

@@ -75,14 +75,11 @@ async function deploy(
     body.release === undefined
       ? undefined
       : releaseId(nextReleaseNumber(api.cluster.view(), stack), body.release)
-  const services: Written[] = []
-  for (const each of planned) {
-    try {
-      services.push(await write(api, call, each, release))
-    } catch (error) {
-      throw withName(error, each.spec.Name, services)
-    }
-  }
+  const services = await allWritten(
+    planned,
+    ({ spec }) => spec.Name,
+    (each) => write(api, call, each, release),
+  )
   const isAny = services.some(({ change }) => change !== 'unchanged')
   return { ...(release !== undefined && isAny && { release }), services }
 }
@@ -143,10 +140,25 @@ export function isSame(a: ServiceSpec, b: ServiceSpec): boolean {
   return changedFields(releasedAs(a, undefined), releasedAs(b, undefined)).size === 0
 }
 
-/** A stack has many services: which one it is about, and what is written already. */
-export function withName(error: unknown, name: string, done: readonly { readonly name: string }[]): unknown {
+/** All at once: each waits for a peer to have it on its disk too, which takes seconds where there is none. */
+export async function allWritten<T>(
+  items: readonly T[],
+  nameOf: (item: T) => string,
+  run: (item: T) => Promise<Written>,
+): Promise<Written[]> {
+  const results = await Promise.allSettled(items.map(run))
+  const done = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  for (const [at, result] of results.entries()) {
+    const item = items[at]
+    if (result.status === 'rejected' && item !== undefined) throw withName(result.reason, nameOf(item), done)
+  }
+  return done
+}
+
+/** A stack has many services: which one it is about, and which are written all the same. */
+function withName(error: unknown, name: string, done: readonly { readonly name: string }[]): unknown {
   const known = answerFor(error)
   if (known === undefined) return error
-  const rest = done.length === 0 ? '' : ` (written before it: ${done.map((each) => each.name).join(', ')})`
+  const rest = done.length === 0 ? '' : ` (written all the same: ${done.map((each) => each.name).join(', ')})`
   return new ApiError(known.status, `${name}: ${known.message}${rest}`)
 }

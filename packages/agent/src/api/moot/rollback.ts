@@ -12,7 +12,7 @@ import * as z from 'zod'
 import { type Api, authorOf, type Call, param } from '../call.ts'
 import { badRequest } from '../errors.ts'
 import { triedAgain } from '../service-spec/tried-again.ts'
-import { distinctionSchema, isSame, releasedAs, withName, writtenSchema } from './deploy.ts'
+import { allWritten, distinctionSchema, isSame, releasedAs, writtenSchema } from './deploy.ts'
 import { operation, type Operation } from './operation.ts'
 import { nextReleaseNumber, type ReleaseWrite, releaseWrites, specBefore } from './release-history.ts'
 import { subjectForm, subjectOf } from './subject.ts'
@@ -59,14 +59,11 @@ export const rollbackOperation: Operation = operation({
         : atRelease(api, subject.name, subject.services, body.to)
     const number = nextReleaseNumber(api.cluster.view(), subject.name)
     const release = releaseId(number, body.release ?? randomInt(36 ** 5, 36 ** 6).toString(36))
-    const services: Written[] = []
-    for (const { service, spec } of targets) {
-      try {
-        services.push(await write(api, call, service, releasedAs(spec, release)))
-      } catch (error) {
-        throw withName(error, service.name, services)
-      }
-    }
+    const services = await allWritten(
+      targets,
+      ({ service }) => service.name,
+      ({ service, spec }) => write(api, call, service, releasedAs(spec, release)),
+    )
     return { release, services, left: [...left] }
   },
 })
