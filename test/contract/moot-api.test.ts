@@ -164,7 +164,9 @@ test('the OpenAPI document describes every operation, with its schemas', async (
   const document = await ok('GET', '/openapi.json')
   expect(document.openapi).toBe('3.1.0')
   expect(Object.keys(document.paths as object).sort()).toEqual([
+    '/moot/v1/changes/{ref}',
     '/moot/v1/conflicts',
+    '/moot/v1/deploy/{stack}',
     '/moot/v1/explain/{ref}',
     '/moot/v1/history/{kind}/{ref}',
     '/moot/v1/init',
@@ -172,7 +174,9 @@ test('the OpenAPI document describes every operation, with its schemas', async (
     '/moot/v1/leave',
     '/moot/v1/nodes',
     '/moot/v1/openapi.json',
+    '/moot/v1/outcome/{ref}',
     '/moot/v1/restore/{kind}/{name}',
+    '/moot/v1/rollback/{ref}',
     '/moot/v1/status',
     '/moot/v1/tokens',
   ])

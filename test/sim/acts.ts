@@ -59,6 +59,12 @@ export type Deed = { readonly atMs: number; readonly via: number } & (
   /** Its replicas are to keep away from `host`, and from no other; undefined: they may run anywhere. */
   | { readonly kind: 'constrain'; readonly service: string; readonly host: number | undefined }
   | { readonly kind: 'rollback'; readonly service: string }
+  /** All services of the stack `shop` at once, which have an outcome together; image by service. */
+  | {
+      readonly kind: 'release'
+      readonly images: Readonly<Record<string, string>>
+      readonly shape: Omit<Shape, 'image'>
+    }
   | { readonly kind: 'remove'; readonly service: string }
   | { readonly kind: 'restore'; readonly service: string }
   | { readonly kind: 'availability'; readonly host: number; readonly state: Availability }
@@ -131,6 +137,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
     if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }
+  if (random.chance(0.3)) acts.push(...releasesOf(random, hosts, faultsForMs))
   return {
     hosts,
     founders,
@@ -150,6 +157,25 @@ function shapeOf(random: Random, service: string): Shape {
     order: random.chance(0.5) ? 'start-first' : 'stop-first',
     onFailure: random.pick(['continue', 'pause', 'rollback'] as const) ?? 'continue',
   }
+}
+
+/** A stack, and what is released of it then; now and then something that fails. */
+function releasesOf(random: Random, hosts: number, faultsForMs: number): readonly Deed[] {
+  const { image: _, ...shape } = shapeOf(random, 'shop')
+  const count = random.between(2, 5)
+  return Array.from({ length: count }, (_each, index) => {
+    const tagOf = (): string =>
+      index > 0 && random.chance(0.25)
+        ? `bad${random.between(2, 99)}`
+        : `good${random.between(2, index === 0 ? 2 : 99)}`
+    return {
+      kind: 'release',
+      atMs: index === 0 ? random.between(0, 5_000) : random.between(6_000, faultsForMs),
+      via: random.between(0, hosts - 1),
+      images: { front: `front:${tagOf()}`, back: `back:${tagOf()}` },
+      shape: { ...shape, onFailure: 'rollback' },
+    }
+  })
 }
 
 function deedOf(random: Random, hosts: number, atMs: number, leaves: boolean): Deed {

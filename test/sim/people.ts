@@ -19,6 +19,7 @@ export class People {
   readonly #takenBackMs = new Map<string, number>()
   readonly #world: World
   #written = 0
+  #released = 0
   readonly #listeners: ((subject: string, label: string) => void)[] = []
 
   constructor(world: World) {
@@ -83,6 +84,14 @@ export class People {
         if (row === undefined) return undefined
         const path = `/services/${row.ID}/update?version=${row.Version.Index}&rollback=previous`
         return this.#undo(deed.service, () => host.ask('POST', path, {}))
+      }
+      case 'release': {
+        this.#released += 1
+        const services = Object.entries(deed.images).map(([name, image]) => ({
+          ...bodyOf(`shop_${name}`, { ...deed.shape, image }, ''),
+          Labels: {},
+        }))
+        return host.ask('POST', '/moot/v1/deploy/shop', { release: `sim${this.#released}`, services })
       }
       case 'remove':
         return this.#undo(deed.service, () => host.ask('DELETE', `/services/${deed.service}`))

@@ -122,6 +122,7 @@ export class Promises {
       ...this.#placements(),
       ...this.#lost(wanted, members),
       ...this.#running(wanted),
+      ...this.#outcomes(),
     ]
   }
 
@@ -194,6 +195,20 @@ export class Promises {
       }
     }
     return wrong
+  }
+
+  /** Of a release that went back nothing is left that had something to go back to, and that nobody has touched since. */
+  #outcomes(): readonly string[] {
+    return this.#world.members().flatMap(({ name, agent }) => {
+      const services = [...(agent?.view().services.values() ?? [])]
+      const undone = new Set(services.flatMap(({ failure }) => failure?.releases ?? []))
+      return services
+        .filter(
+          ({ spec, previous, rolledBack }) =>
+            previous !== undefined && !rolledBack && undone.has(spec.Labels['moot.release'] ?? ''),
+        )
+        .map((service) => `${name}: ${service.name} stays in a release that went back`)
+    })
   }
 
   /** Exactly the wanted set: none missing, none twice, none of nobody's, all of the newest spec. */

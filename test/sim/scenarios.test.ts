@@ -68,6 +68,20 @@ function lowest(world: World): () => number {
   return () => fewest
 }
 
+/** The first host that knows that an update has failed loses its power when so many know it. */
+async function whenKnown(world: World, knowing: number): Promise<void> {
+  let first: Host | undefined
+  for (let waitedMs = 0; waitedMs < 60_000; waitedMs += 1) {
+    const known = world.hosts.filter(({ agent }) =>
+      [...(agent?.view().services.values() ?? [])].some(({ failure }) => failure?.releases !== undefined),
+    )
+    first ??= known[0]
+    if (first !== undefined && known.length >= knowing) return first.powerOff()
+    await world.pass(1)
+  }
+  throw new Error('no update has failed')
+}
+
 describe.each(seeds)('with seed %i', (seed) => {
   test('a host that comes back takes nothing from those that stood in for it', async () => {
     const { world, wrong } = await running(seed, 5, { replicas: 10 })
@@ -196,6 +210,36 @@ describe.each(seeds)('with seed %i', (seed) => {
       world.host(seed).powerOn()
       await world.pass(30_000)
       expect(await wrong()).toEqual([])
+    },
+  )
+
+  test.each([
+    { what: 'has been updated already', replicas: 1, knowing: 2 },
+    { what: 'is in the middle of its update', replicas: 3, knowing: 1 },
+    { what: 'is in the middle of its update', replicas: 3, knowing: 2 },
+  ])(
+    'a release of which one fails goes back where the other $what, though who writes it down first loses its power ($knowing know of it)',
+    async ({ replicas, knowing }) => {
+      const { world, say, wrong } = await running(seed, 5, { replicas: 0 })
+      const { image: _, ...rest } = { ...shape, replicas, onFailure: 'rollback' as const }
+      const release = (front: string, back: string): Promise<unknown> =>
+        say({ kind: 'release', via: seed, images: { front, back }, shape: rest })
+      const old = Array.from({ length: replicas }, () => ['back:1', 'front:1'])
+        .flat()
+        .toSorted()
+      await release('front:1', 'back:1')
+      await world.pass(10_000)
+      expect(imagesOf(world).toSorted()).toEqual(old)
+      await release('front:sick', 'back:2')
+      await whenKnown(world, knowing)
+      await world.pass(40_000)
+      expect(imagesOf(world).toSorted()).toEqual(old)
+      for (const host of world.hosts) host.powerOn()
+      await world.pass(30_000)
+      expect(await wrong()).toEqual([])
+      await release('front:2', 'back:2')
+      await world.pass(40_000)
+      expect(new Set(imagesOf(world))).toEqual(new Set(['front:2', 'back:2']))
     },
   )
 

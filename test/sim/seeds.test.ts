@@ -20,6 +20,7 @@ const deedKinds = Object.keys({
   constrain: true,
   force: true,
   rollback: true,
+  release: true,
   remove: true,
   restore: true,
   availability: true,

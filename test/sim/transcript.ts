@@ -64,7 +64,7 @@ class Stage {
 
   async #act(command: string): Promise<readonly string[]> {
     const [first = '', second = '', third = '', ...rest] = command.split(' ')
-    if (/^\d+$/.test(first) && second === 's') await this.world.pass(Number(first) * 1_000)
+    if (/^[\d.]+$/.test(first) && second === 's') await this.world.pass(Number(first) * 1_000)
     else if (command === 'where') return this.#where()
     else if (second === 'asks') return this.#status(this.#host(first), rest.at(-1) ?? '')
     else if (command === 'heal') for (const undo of this.#undo.splice(0)) undo()
@@ -113,6 +113,12 @@ class Stage {
     switch (verb) {
       case 'deploys':
         return { ...base, kind: 'deploy', service: subject, shape: shapeOf(subject, rest) }
+      case 'releases': {
+        const { image: _, ...shape } = shapeOf(subject, rest)
+        const pairs = rest.map((word) => word.split('=')).filter(([, value]) => value?.includes(':'))
+        const images = Object.fromEntries(pairs) as Readonly<Record<string, string>>
+        return { ...base, kind: 'release', images, shape }
+      }
       case 'scales':
         return { ...base, kind: 'scale', service: subject, replicas: Number(rest.at(-1)) }
       case 'updates':

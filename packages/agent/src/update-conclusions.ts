@@ -1,10 +1,13 @@
 import {
+  type Resource,
+  type ServiceSpec,
   specDigest,
   type SpecMessage,
   type SpecStore,
   type UpdateFailure,
   updateFact,
   wayBack,
+  wayBackWithRelease,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Conclusion } from './core/reconcile/input.ts'
@@ -23,6 +26,8 @@ export function createConcluder(options: {
 }): (conclusion: Conclusion) => void {
   const { self, specs, wallMs, logger } = options
   const underWay = new Set<string>()
+  /** As they were when there was nothing to go back to with a release. */
+  const hopeless = new WeakMap<object, Set<string>>()
 
   async function write({ service: id, digest, outcome }: Conclusion): Promise<void> {
     const service = specs.get('service', id)
@@ -34,14 +39,42 @@ export function createConcluder(options: {
       )
       return
     }
-    const back = wayBack(specs.history('service', id), service.spec, service.facts)
-    if (back === undefined) {
+    const { release } = outcome
+    const key = release === undefined ? updateFact.failed(digest) : updateFact.failedWith(digest, release.id)
+    if (hopeless.get(service)?.has(key) === true) return
+    const failure = failureOf(service, outcome)
+    if (failure === undefined && release === undefined) {
       // It is what there was first: it is gone back to, whatever it could not be given now.
       return write({ service: id, digest, outcome: { kind: 'completed' } })
     }
-    logger.warn({ service: service.name, task: outcome.task }, 'an update has failed and is rolled back')
-    const failure: UpdateFailure = { task: outcome.task, atMs: author.atMs, back }
-    await options.commit(await specs.addFact('service', id, updateFact.failed(digest), failure, author))
+    if (failure === undefined) {
+      hopeless.set(service, (hopeless.get(service) ?? new Set()).add(key))
+      return
+    }
+    logger.warn(
+      { service: service.name, task: outcome.task, ...(release !== undefined && { release }) },
+      release === undefined
+        ? 'an update has failed and is rolled back'
+        : 'a service is rolled back with its release, of which another has failed',
+    )
+    await options.commit(await specs.addFact('service', id, key, failure, author))
+  }
+
+  /** Undefined: there is nothing to go back to. */
+  function failureOf(
+    { id, spec, facts }: Resource<ServiceSpec>,
+    { task, release }: Extract<Conclusion['outcome'], { kind: 'failed' }>,
+  ): UpdateFailure | undefined {
+    const history = specs.history('service', id)
+    const atMs = wallMs()
+    if (release === undefined) {
+      const way = wayBack(history, spec, facts)
+      if (way === undefined) return undefined
+      const { back, releases } = way
+      return { task, atMs, back, ...(releases.length > 0 && { releases: [...releases] }) }
+    }
+    const back = wayBackWithRelease(history, spec, facts, new Set(release.undone))
+    return back && { task, atMs, back, release: { id: release.id, service: release.service } }
   }
 
   return (conclusion) => {

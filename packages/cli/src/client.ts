@@ -61,7 +61,7 @@ export function createClient(host: string): Client {
           method,
           path: text,
           headers: {
-            'User-Agent': 'moot-cli',
+            'User-Agent': userAgent(process.env),
             ...(body === undefined
               ? {}
               : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) }),
@@ -86,6 +86,13 @@ export function createClient(host: string): Client {
     },
     stream: (path, options = {}) => send('GET', path, options),
   }
+}
+
+/** Says who asks, for the history: nobody checks it. Behind `sudo` it is the person, not root. */
+export function userAgent(environment: Readonly<Record<string, string | undefined>>): string {
+  const user = environment['SUDO_USER'] ?? environment['USER'] ?? ''
+  const plain = user.replaceAll(/[^\w.@-]/g, '').slice(0, 64)
+  return plain === '' ? 'moot-cli' : `moot-cli (${plain})`
 }
 
 /** Throws an `Error` naming the forms that are understood. */

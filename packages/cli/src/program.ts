@@ -6,11 +6,13 @@ import { deployCommand } from './commands/deploy.ts'
 import { envCommand } from './commands/env.ts'
 import { eventsCommand } from './commands/events.ts'
 import { explainCommand } from './commands/explain.ts'
+import { historyCommand } from './commands/history.ts'
 import { initCommand } from './commands/init.ts'
 import { joinCommand } from './commands/join.ts'
 import { leaveCommand } from './commands/leave.ts'
 import { logsCommand } from './commands/logs.ts'
 import { nodeCommand } from './commands/node.ts'
+import { rollbackCommand } from './commands/rollback.ts'
 import { serviceCommand } from './commands/service.ts'
 import { statusCommand } from './commands/status.ts'
 import { tokenCommand } from './commands/token.ts'
@@ -35,6 +37,8 @@ export function createProgram(): Command {
     .addCommand(tokenCommand())
     .addCommand(statusCommand())
     .addCommand(deployCommand())
+    .addCommand(historyCommand())
+    .addCommand(rollbackCommand())
     .addCommand(serviceCommand())
     .addCommand(nodeCommand())
     .addCommand(logsCommand())

@@ -22,6 +22,8 @@ export const stateDefaults = {
   cachedWritesMax: 1_024,
   /** How long cached writes wait for a commit to ride on. */
   cacheFlushMs: 1_000,
+  /** Releases that one going back names: so many in a row, none of which was completed, are no release but an accident. */
+  releasesUndoneMax: 32,
   /** Damaged databases kept beside the good one, for whoever wants to look at them. */
   setAsideFilesMax: 5,
 } as const

@@ -8,8 +8,9 @@
  * const { resource, messages } = await specs.create('service', 'web', spec, author) // fsynced here; gossip `messages`
  */
 export * from './canonical-json.ts'
-export { type UpdateFailure, updateFact } from './document/effective.ts'
-export { wayBack } from './document/way-back.ts'
+export { changedFields, sameJson } from './document/diff.ts'
+export { failureOf, type UpdateFailure, updateFact } from './document/effective.ts'
+export { type WayBack, wayBack, wayBackWithRelease } from './document/way-back.ts'
 export * from './defaults.ts'
 export * from './ids.ts'
 export * from './errors.ts'
@@ -19,6 +20,7 @@ export * from './keys.ts'
 export * from './memory-storage.ts'
 export * from './record.ts'
 export * from './record-store.ts'
+export * from './release.ts'
 export {
   type OpenedRecordStore,
   openRecordStore,

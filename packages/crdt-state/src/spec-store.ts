@@ -27,7 +27,7 @@ export interface Resource<S> {
   readonly name: string
   readonly incarnation: number
   readonly spec: S
-  /** The spec before the last change of the spec, for `PreviousSpec` and rollback; none where an update was gone back by itself. */
+  /** What was in force before the last change of the spec, for `PreviousSpec` and rollback; none where an update was gone back by itself. */
   readonly previous: S | undefined
   /** Was the last change a rollback? (Docker refuses to roll a rollback back.) */
   readonly rolledBack: boolean
@@ -44,11 +44,18 @@ export interface Resource<S> {
 }
 
 export interface HistoryEntry<S> {
+  /**
+   * Counts the writes that its author had seen, and this one: what comes later changes no number, so people may go back by
+   * it. Two that were written at once have the same. A fact has that of the write before it.
+   */
+  readonly number: number
   readonly heads: readonly string[]
   readonly author: Author | undefined
   readonly action: 'create' | 'update' | 'rollback' | 'fact'
   /** JSON pointers of the fields that this change wrote. */
   readonly paths: readonly string[]
+  /** Keys of the facts that it added beside the spec. */
+  readonly facts: readonly string[]
   readonly spec: S
 }
 

@@ -1,11 +1,4 @@
-import {
-  NameTakenError,
-  type Resource,
-  RollbackUnavailableError,
-  type ServiceSpec,
-  specDigest,
-  updateFact,
-} from '@moot/crdt-state'
+import { NameTakenError, type Resource, RollbackUnavailableError, type ServiceSpec } from '@moot/crdt-state'
 import { taskCounts, updateStatus } from './task-view.ts'
 import { readJson } from './body.ts'
 import { type Api, authorOf, type Call, flag, param, type Route, versionIndex } from './call.ts'
@@ -15,6 +8,7 @@ import { readFilters } from './filters.ts'
 import { sendEmpty, sendJson } from './reply.ts'
 import { resolve } from './resolve.ts'
 import { readServiceSpec } from './service-spec/body.ts'
+import { triedAgain } from './service-spec/tried-again.ts'
 import { freeServiceName } from './service-spec/names.ts'
 
 export function serviceOf(api: Api, reference: string): Resource<ServiceSpec> {
@@ -27,7 +21,7 @@ export function serviceOf(api: Api, reference: string): Resource<ServiceSpec> {
   )
 }
 
-function modeName({ Mode }: ServiceSpec): string {
+export function modeName({ Mode }: ServiceSpec): string {
   if (Mode.Global !== undefined) return 'global'
   if (Mode.ReplicatedJob !== undefined) return 'replicated-job'
   return Mode.GlobalJob === undefined ? 'replicated' : 'global-job'
@@ -101,19 +95,6 @@ async function update(api: Api, call: Call): Promise<void> {
   return sendJson(call.res, 200, {
     Warnings: orNull([...warnings, ...registryAuthWarning(call), ...written.warnings]),
   })
-}
-
-/**
- * What has failed and was gone back from stands in the service's facts for good. Whoever asks for it again wants it tried
- * again, as by `--force`: so it gets a digest of its own.
- */
-function triedAgain(service: Resource<ServiceSpec>, spec: ServiceSpec): ServiceSpec {
-  let asked = spec
-  while (service.facts.has(updateFact.failed(specDigest(asked)))) {
-    const { TaskTemplate: template } = asked
-    asked = { ...asked, TaskTemplate: { ...template, ForceUpdate: (template.ForceUpdate ?? 0) + 1 } }
-  }
-  return asked
 }
 
 /** Server-side: the body is ignored, as in Docker. What was there before becomes the previous spec: a second rollback undoes the first. */

@@ -1,37 +1,40 @@
 import { Command } from 'commander'
 import type { ConvertedStack } from '../compose/stack.ts'
 import { type Context, contextOf, withCommon } from '../context.ts'
-import type { ServiceAnswer, TaskAnswer } from '../docker-types.ts'
+import { newDistinction } from '../distinction.ts'
+import type { ServiceAnswer } from '../docker-types.ts'
 import { durationMs } from '../duration.ts'
+import { hasFailed, isWell, type Written } from '../verdict.ts'
+import { type Seen, watchServices } from '../watch.ts'
 
 interface DeployOptions {
   readonly composeFile: string
   readonly prune?: boolean
   readonly detach?: boolean
+  readonly atomic: boolean
   readonly timeout: string
 }
 
-interface WriteAnswer {
-  readonly ID?: string
-  readonly Id?: string
-  readonly Warnings?: readonly string[] | null
-  readonly Warning?: string
+export interface DeployAnswer {
+  readonly release?: string
+  readonly services: readonly (Written & { readonly warnings: readonly string[] })[]
 }
 
 export function deployCommand(): Command {
   return withCommon(new Command('deploy'))
     .summary('deploy a stack from a Compose file')
     .description(
-      'Creates or updates the services of a Compose file, and waits until they run. A service whose update fails goes back to what ran before, unless its update_config says otherwise (failure_action).',
+      'Creates or updates the services of a Compose file as one release, and waits until they run. A service whose update fails goes back to what ran before, unless its update_config says otherwise (failure_action); and with it, unless --no-atomic, all that this release changed in the others.',
     )
     .argument('<stack>', 'name of the stack')
     .option('-c, --compose-file <path>', 'Compose file, - for standard input', 'docker-compose.yml')
     .option('--prune', 'remove services of the stack that the file no longer has')
+    .option('--no-atomic', 'no one outcome: each service stays or goes back by itself')
     .option('-d, --detach', 'do not wait until the services run')
     .option('--timeout <duration>', 'how long to wait for the services to run', '5m')
     .addHelpText(
       'after',
-      '\nExamples:\n  moot deploy -c stack.yml shop\n  moot deploy -c - shop < stack.yml\n  moot deploy --prune -c stack.yml shop',
+      '\nExamples:\n  moot deploy -c stack.yml shop\n  moot deploy -c - shop < stack.yml\n  moot deploy --prune -c stack.yml shop\n  moot deploy --no-atomic -c stack.yml shop',
     )
     .action(async (name: string, options: DeployOptions, command: Command) => {
       const context = contextOf(command)
@@ -43,17 +46,57 @@ export function deployCommand(): Command {
       ])
       const stack = goingBack(convertStack(name, loadStack(options.composeFile, process.env), process.env))
       for (const warning of stack.warnings) context.warn(warning)
-      const existing = await stackServices(context, name)
       await createNetworks(context, stack)
-      const changed = await writeServices(context, stack, existing)
-      const removed = options.prune === true ? await prune(context, stack, existing) : []
-      if (options.detach !== true) await waitUntilRunning(context, changed, existing, timeoutMs)
-      if (context.json) context.print(JSON.stringify({ stack: name, services: changed, removed }, null, 2))
-      else
-        context.print(
-          `${name}: ${changed.length} services deployed${removed.length > 0 ? `, ${removed.length} removed` : ''}`,
-        )
+      const { release, services } = await writeServices(context, name, stack, options.atomic)
+      const removed = options.prune === true ? await prune(context, name, stack) : []
+      const seen =
+        options.detach === true || services.length === 0
+          ? []
+          : await watchServices(context, { subject: `stack/${name}`, services, release, timeoutMs })
+      if (context.json) printJson(context, { stack: name, release, services, removed, seen })
+      judge(name, release, seen)
+      if (!context.json) context.print(summary(name, release, services, removed))
     })
+}
+
+function summary(
+  name: string,
+  release: string | undefined,
+  services: readonly Written[],
+  removed: readonly string[],
+): string {
+  const unchanged = services.filter(({ change }) => change === 'unchanged').length
+  return [
+    `${name}: ${services.length - unchanged} services deployed`,
+    ...(unchanged > 0 ? [`${unchanged} unchanged`] : []),
+    ...(removed.length > 0 ? [`${removed.length} removed`] : []),
+    ...(release === undefined ? [] : [`release ${release}`]),
+  ].join(', ')
+}
+
+/** What a script wants to know, whatever came of it. */
+export function printJson(
+  context: Context,
+  {
+    seen,
+    services,
+    ...rest
+  }: Readonly<Record<string, unknown>> & {
+    readonly services: readonly Written[]
+    readonly seen: readonly Seen[]
+  },
+): void {
+  const rows = services.map(({ id, name, version, change }) => {
+    const found = seen.find(({ written }) => written.id === id)
+    return {
+      id,
+      name,
+      version,
+      change,
+      ...(found !== undefined && { outcome: found.fate.kind, said: found.word }),
+    }
+  })
+  context.print(JSON.stringify({ ...rest, services: rows }, null, 2))
 }
 
 /** Docker's default is to pause, and leaves half of the replicas on a bad image until somebody comes. */
@@ -81,118 +124,52 @@ async function createNetworks(context: Context, stack: ConvertedStack): Promise<
   }
   for (const network of stack.networks) {
     if (known.has(network.Name)) continue
-    const answer = await context.client.json<WriteAnswer>('POST', '/networks/create', { body: network })
+    const answer = await context.client.json<{ readonly Warning?: string }>('POST', '/networks/create', {
+      body: network,
+    })
     if (answer.Warning !== undefined && answer.Warning !== '')
       context.warn(`network ${network.Name}: ${answer.Warning}`)
   }
 }
 
+/** All in one request: who is killed in the middle of it leaves no half of a release behind. */
 async function writeServices(
   context: Context,
+  name: string,
   stack: ConvertedStack,
-  existing: readonly ServiceAnswer[],
-): Promise<string[]> {
-  const byName = new Map(existing.map((service) => [service.Spec.Name, service]))
+  atomic: boolean,
+): Promise<DeployAnswer> {
+  if (stack.services.length === 0) return { services: [] }
+  const answer = await context.client.json<DeployAnswer>(
+    'POST',
+    `/moot/v1/deploy/${encodeURIComponent(name)}`,
+    { body: { ...(atomic && { release: newDistinction() }), services: stack.services } },
+  )
   const warned = new Set<string>()
-  for (const spec of stack.services) {
-    const before = byName.get(spec.Name)
-    const answer =
-      before === undefined
-        ? await context.client.json<WriteAnswer>('POST', '/services/create', { body: spec })
-        : await context.client.json<WriteAnswer>('POST', `/services/${before.ID}/update`, {
-            query: { version: String(before.Version.Index) },
-            body: spec,
-          })
-    for (const warning of answer.Warnings ?? []) {
-      if (!warned.has(warning)) context.warn(`${spec.Name}: ${warning}`)
+  for (const service of answer.services) {
+    for (const warning of service.warnings) {
+      if (!warned.has(warning)) context.warn(`${service.name}: ${warning}`)
       warned.add(warning)
     }
   }
-  return stack.services.map((spec) => spec.Name)
+  return answer
 }
 
-async function prune(
-  context: Context,
-  stack: ConvertedStack,
-  existing: readonly ServiceAnswer[],
-): Promise<string[]> {
+async function prune(context: Context, name: string, stack: ConvertedStack): Promise<string[]> {
+  const existing = await stackServices(context, name)
   const kept = new Set(stack.services.map((spec) => spec.Name))
   const gone = existing.filter((service) => !kept.has(service.Spec.Name))
   for (const service of gone) await context.client.json('DELETE', `/services/${service.ID}`)
   return gone.map((service) => service.Spec.Name)
 }
 
-const pollMs = 250
-
-async function waitUntilRunning(
-  context: Context,
-  names: readonly string[],
-  existing: readonly ServiceAnswer[],
-  timeoutMs: number,
-): Promise<void> {
-  const { Listr } = await import('listr2')
-  const deadline = AbortSignal.timeout(timeoutMs)
-  const list = new Listr(
-    names.map((name) => ({
-      title: name,
-      task: (_: unknown, task: { title: string }) =>
-        converge(context, { name, versionBefore: versionOf(existing, name) }, deadline, (text) => {
-          task.title = `${name} ${text}`
-        }),
-    })),
-    {
-      concurrent: true,
-      exitOnError: false,
-      renderer: context.json ? 'silent' : process.stdout.isTTY ? 'default' : 'simple',
-    },
-  )
-  await list.run()
-  const [failed] = list.errors ?? []
-  if (failed !== undefined) throw failed
-}
-
-function versionOf(services: readonly ServiceAnswer[], name: string): number | undefined {
-  return services.find(({ Spec }) => Spec.Name === name)?.Version.Index
-}
-
-/** Until all wanted tasks run what the file says; throws when the update pauses or goes back, or the time is over. */
-async function converge(
-  context: Context,
-  { name, versionBefore }: { readonly name: string; readonly versionBefore: number | undefined },
-  deadline: AbortSignal,
-  progress: (text: string) => void,
-): Promise<void> {
-  let why = 'see "moot service ps"'
-  const filters = JSON.stringify({ name: [name] })
-  for (;;) {
-    const services = await context.client.json<ServiceAnswer[]>('GET', '/services', {
-      query: { status: 'true', filters },
-    })
-    const service = services.find((each) => each.Spec.Name === name)
-    if (service === undefined) throw new Error(`${name} was removed meanwhile`)
-    const { RunningTasks: running = 0, DesiredTasks: desired = 0 } = service.ServiceStatus ?? {}
-    const update = service.UpdateStatus?.State ?? ''
-    const doing = update === 'updating' ? ' updating' : update === 'rollback_started' ? ' going back' : ''
-    progress(`${running}/${desired}${doing}`)
-    if (update === 'paused' || update === 'rollback_paused') {
-      throw new Error(`${name}: the update is paused: ${service.UpdateStatus?.Message ?? ''}`)
-    }
-    if (update === 'rollback_started') why = service.UpdateStatus?.Message ?? why
-    const isOurs = service.Version.Index !== versionBefore
-    if (update === 'rollback_completed' && isOurs)
-      throw new Error(`${name}: the update failed and is undone: ${why}`)
-    if (running >= desired && update !== 'updating' && update !== 'rollback_started') return
-    if (deadline.aborted)
-      throw new Error(`${name}: ${running} of ${desired} run: ${await whyNot(context, service.ID)}`)
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-  }
-}
-
-async function whyNot(context: Context, service: string): Promise<string> {
-  const filters = JSON.stringify({ service: [service] })
-  const tasks = await context.client.json<TaskAnswer[]>('GET', '/tasks', { query: { filters } })
-  const errors = new Set(tasks.map((task) => task.Status.Err ?? '').filter((text) => text !== ''))
-  return errors.size === 0
-    ? 'the others are still starting; "moot service ps" shows them'
-    : [...errors].join('; ')
+/** Throws unless all of it is what was asked for. */
+export function judge(name: string, release: string | undefined, seen: readonly Seen[]): void {
+  if (seen.every(({ fate }) => isWell(fate))) return
+  const hasGoneBack = seen.some(({ fate }) => hasFailed(fate))
+  const title =
+    release !== undefined && hasGoneBack
+      ? `release ${release} of ${name} has failed and went back:`
+      : `${name} is not what was asked for:`
+  throw new Error([title, ...seen.flatMap(({ word }) => (word === undefined ? [] : `  ${word}`))].join('\n'))
 }

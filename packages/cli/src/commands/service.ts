@@ -1,7 +1,9 @@
 import { Command } from 'commander'
 import { type Context, contextOf, withCommon } from '../context.ts'
 import type { NodeAnswer, PortAnswer, ServiceAnswer, TaskAnswer } from '../docker-types.ts'
+import { historyCommand } from './history.ts'
 import { addLogsOptions, printLogs, type LogsOptions } from './logs.ts'
+import { rollbackCommand } from './rollback.ts'
 import { showTasks } from './service-ps.ts'
 
 interface WriteAnswer {
@@ -118,47 +120,6 @@ function removeCommand(): Command {
     })
 }
 
-function rollbackCommand(): Command {
-  return withCommon(new Command('rollback'))
-    .summary('go back to the spec before the last change')
-    .argument('<service>', 'id or name')
-    .action(async (reference: string, _options, command: Command) => {
-      const context = contextOf(command)
-      const service = await findService(context, reference)
-      await updateService(context, service, service.Spec, { rollback: 'previous' })
-      context.print(context.json ? '{}' : `${reference} goes back to its previous spec`)
-    })
-}
-
-interface HistoryRow {
-  readonly author?: { readonly node: string; readonly client: string; readonly atMs: number }
-  readonly action: string
-  readonly paths: readonly string[]
-}
-
-function historyCommand(): Command {
-  return withCommon(new Command('history'))
-    .summary('who changed what and when')
-    .argument('<service>', 'id or name')
-    .action(async (reference: string, _options, command: Command) => {
-      const context = contextOf(command)
-      const rows = await context.client.json<HistoryRow[]>(
-        'GET',
-        `/moot/v1/history/service/${encodeURIComponent(reference)}`,
-      )
-      context.show(rows, [
-        {
-          title: 'WHEN',
-          value: (row) => (row.author === undefined ? '' : new Date(row.author.atMs).toISOString()),
-        },
-        { title: 'NODE', value: (row) => row.author?.node.slice(0, 12) ?? '' },
-        { title: 'CLIENT', value: (row) => row.author?.client ?? '', optional: true },
-        { title: 'ACTION', value: (row) => row.action },
-        { title: 'CHANGED', value: (row) => row.paths.join(' ') },
-      ])
-    })
-}
-
 function restoreCommand(): Command {
   return withCommon(new Command('restore'))
     .summary('bring a removed service back')
@@ -199,8 +160,8 @@ export function serviceCommand(): Command {
     .addCommand(psCommand())
     .addCommand(inspect)
     .addCommand(scaleCommand())
-    .addCommand(rollbackCommand())
-    .addCommand(historyCommand())
+    .addCommand(rollbackCommand('service'))
+    .addCommand(historyCommand('service'))
     .addCommand(logs)
     .addCommand(removeCommand())
     .addCommand(restoreCommand())

@@ -25,7 +25,9 @@ const rootDocument = Buffer.from(
 )
 export const rootHash = '99ffe73c2838716a33dcb479c46f8bce0ebc8eb7dc85c71c6a9084ac2fdaa9dc'
 /** The `spec` map's object id: made by the first operation of actor 0. */
-export const specObjectId = `1@${'00'.repeat(16)}`
+const specObjectId = `1@${'00'.repeat(16)}`
+/** And the `facts` map's: by its second. */
+const factsObjectId = `2@${'00'.repeat(16)}`
 /** For documents opened to read or merge: they write nothing. */
 export const readingActor = 'ff'.repeat(16)
 
@@ -242,11 +244,15 @@ function compareOperations(a: string, b: string): number {
   return first.counter - second.counter || compare(first.actor, second.actor)
 }
 
-/** JSON pointers that a change wrote into `spec`. */
-export function pathsOf(document: Document, hash: string): readonly string[] {
+/** What a change wrote: JSON pointers into `spec`, keys of `facts`. */
+export function keysOf(
+  document: Document,
+  hash: string,
+): { readonly paths: readonly string[]; readonly facts: readonly string[] } {
   const operations = Automerge.inspectChange(document, hash)?.ops ?? []
-  const paths = operations.filter(({ obj }) => obj === specObjectId).map(({ key }) => key)
-  return [...new Set(paths)].sort()
+  const below = (object: string): readonly string[] =>
+    [...new Set(operations.filter(({ obj }) => obj === object).map(({ key }) => key))].sort()
+  return { paths: below(specObjectId), facts: below(factsObjectId) }
 }
 
 function compare(a: string, b: string): number {

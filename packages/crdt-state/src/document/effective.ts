@@ -4,6 +4,7 @@ import type { SpecKind, SpecOf } from '../schema/resources.ts'
 import type { ServiceSpec } from '../schema/service.ts'
 import { specDigest } from '../spec-digest.ts'
 import type { Conflict } from '../spec-store.ts'
+import { releaseOf } from '../release.ts'
 import { sameJson } from './diff.ts'
 import { readSpec } from './read-spec.ts'
 
@@ -13,6 +14,8 @@ export const updateFact = {
   completed: (digest: SpecDigest): string => `completed/${digest}`,
   /** The update has failed, and FailureAction is `rollback`: an `UpdateFailure`. */
   failed: (digest: SpecDigest): string => `failed/${digest}`,
+  /** What this release changed goes back with it, though it did not fail itself: an `UpdateFailure`. */
+  failedWith: (digest: SpecDigest, release: string): string => `failed/${digest}/${release}`,
 } as const
 
 /** A field that is not there has neither. */
@@ -23,6 +26,10 @@ const updateFailureSchema = z.object({
   atMs: z.number(),
   /** By JSON pointer. Only a field that still says `from` goes back: what people wrote later stands. */
   back: z.record(z.string(), goneBackSchema),
+  /** The releases that this undoes: what else they changed goes back too. */
+  releases: z.array(z.string()).optional(),
+  /** It goes back with its release: `task` is one of this service, which has failed. */
+  release: z.object({ id: z.string(), service: z.string() }).optional(),
 })
 
 /** What is remembered of an update that failed, and which of its fields go back. `atMs` is for people. */
@@ -44,10 +51,18 @@ export function effectiveSpec<K extends SpecKind>(
 ): Effective<K> {
   const written = readSpec(kind, name, registers)
   if (kind !== 'service' || facts.size === 0) return written
-  const text = facts.get(updateFact.failed(specDigest(written.spec as ServiceSpec)))
+  const text = failureOf(written.spec as ServiceSpec, facts)
   const failure = text === undefined ? undefined : updateFailureSchema.safeParse(JSON.parse(text))
   if (failure?.success !== true) return written
   return { ...readSpec(kind, name, goneBack(registers, failure.data)), failure: failure.data }
+}
+
+/** The fact that what people wrote here was gone back from, if it was: by itself, or else with its release. */
+export function failureOf<T>(spec: ServiceSpec, facts: ReadonlyMap<string, T>): T | undefined {
+  const digest = specDigest(spec)
+  const release = releaseOf(spec)
+  const withIts = release === undefined ? undefined : facts.get(updateFact.failedWith(digest, release))
+  return facts.get(updateFact.failed(digest)) ?? withIts
 }
 
 function goneBack(

@@ -5,7 +5,6 @@ import { specKinds } from '../schema/kinds.ts'
 import type { Conflict, Resource } from '../spec-store.ts'
 import { readingActor, withDocument } from './automerge.ts'
 import { effectiveSpec } from './effective.ts'
-import { readSpec } from './read-spec.ts'
 import { type DocumentSummary, summarise, summaryVersion } from './summary.ts'
 
 export interface DocumentName {
@@ -98,7 +97,7 @@ function resourceOf(
     // Read when asked for: only `service inspect` and rollbacks do.
     get previous(): SpecOf[SpecKind] | undefined {
       if (summary.previous === undefined || failure !== undefined) return undefined
-      previous ??= readSpec(kind, name, before(registers, summary.previous)).spec
+      previous ??= effectiveSpec(kind, name, before(registers, summary.previous), facts).spec
       return previous
     },
     rolledBack: summary.rolledBack || failure !== undefined,

@@ -20,10 +20,10 @@ async function write(store: SpecStore, spec: ServiceSpec): Promise<Resource<Serv
 /** The steward's part: the update to what people wrote has failed. */
 async function fail(store: SpecStore): Promise<void> {
   const service = web(store)
-  const back = wayBack(store.history('service', service.id), service.spec, service.facts)
-  if (back === undefined) throw new Error('there is nothing to go back to')
+  const way = wayBack(store.history('service', service.id), service.spec, service.facts)
+  if (way === undefined) throw new Error('there is nothing to go back to')
   const key = updateFact.failed(specDigest(service.spec))
-  await store.addFact('service', service.id, key, { task: 'web.1.x', atMs: 5, back }, author)
+  await store.addFact('service', service.id, key, { task: 'web.1.x', atMs: 5, ...way }, author)
 }
 
 async function complete(store: SpecStore): Promise<void> {
@@ -42,16 +42,21 @@ async function goneBack(): Promise<Awaited<ReturnType<typeof openSpecs>>> {
 }
 
 describe('an update that has failed', () => {
-  test('leaves what ran before, which cannot be rolled back, and says what failed; also after a restart', async () => {
+  test('leaves what ran before, without a spec before that, and says what failed; also after a restart', async () => {
     const opened = await goneBack()
     for (const store of [opened.store, (await opened.reopen()).store]) {
       const service = web(store)
       expect(service.spec).toEqual(serviceSpec({ replicas: 3 }))
       expect(service).toMatchObject({ rolledBack: true, previous: undefined, failure: { task: 'web.1.x' } })
-      await expect(
-        store.update('service', service.id, service.versionIndex, service.spec, author, 'rollback'),
-      ).rejects.toMatchObject({ code: 'ERR_ROLLBACK_UNAVAILABLE' })
     }
+  })
+
+  test('can be followed by a rollback to any spec that is named', async () => {
+    const { store } = await goneBack()
+    const { id, versionIndex } = web(store)
+    const asked = withImage(web(store), 'older')
+    const { resource } = await store.update('service', id, versionIndex, asked, author, 'rollback')
+    expect([image(resource), resource.rolledBack, resource.failure]).toEqual(['older', true, undefined])
   })
 
   test('takes with it all that was written in that update, and nothing that was written later', async () => {

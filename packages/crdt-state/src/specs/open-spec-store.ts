@@ -122,7 +122,7 @@ class DocumentSpecStore implements SpecStore {
   ): Promise<Written<SpecOf[K]>> {
     return this.#exclusively(async () => {
       const current = this.#shown(kind, id)
-      if (action === 'rollback' && current.resource.previous === undefined) {
+      if (action === 'rollback' && current.summary.previous === undefined) {
         throw new RollbackUnavailableError(current.name)
       }
       const fields = fieldsToWrite(current, this.#versions.baseOf(current, versionIndex), spec)

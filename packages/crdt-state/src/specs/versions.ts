@@ -2,8 +2,9 @@ import { stateDefaults } from '../defaults.ts'
 import {
   changesOf,
   type Document,
+  type DocumentChange,
   headsAfter,
-  pathsOf,
+  keysOf,
   readingActor,
   registersAt,
   withDocument,
@@ -60,15 +61,28 @@ function headsOfVersion(
 
 /** Oldest first. `spec` is what the change's author saw after it. */
 export function historyOf(document: LiveDocument): readonly HistoryEntry<SpecOf[SpecKind]>[] {
-  return withDocument(document.bytes, readingActor, (opened) =>
-    changesOf(opened).map(({ hash, author, action }) => ({
+  return withDocument(document.bytes, readingActor, (opened) => {
+    const changes = changesOf(opened)
+    const numbers = numbersOf(changes)
+    return changes.map(({ hash, author, action }) => ({
+      number: numbers.get(hash) ?? 0,
       heads: [hash],
       author,
       action,
-      paths: pathsOf(opened, hash),
+      ...keysOf(opened, hash),
       spec: specAt(document, opened, [hash]),
-    })),
-  )
+    }))
+  })
+}
+
+/** By a change's hash: how many writes lead up to it. Changes stand after all that they depend on. */
+function numbersOf(changes: readonly DocumentChange[]): ReadonlyMap<string, number> {
+  const numbers = new Map<string, number>()
+  for (const { hash, deps, action } of changes) {
+    const before = deps.map((dependency) => numbers.get(dependency) ?? 0)
+    numbers.set(hash, Math.max(0, ...before) + (action === 'fact' ? 0 : 1))
+  }
+  return numbers
 }
 
 function specAt({ kind, name }: LiveDocument, opened: Document, heads: readonly string[]): SpecOf[SpecKind] {

@@ -1,9 +1,13 @@
 import * as z from 'zod'
 import type { Route } from '../call.ts'
+import { changesOperation } from './changes.ts'
+import { deployOperation } from './deploy.ts'
 import { mootEventsRoute } from './events.ts'
 import { explainOperation } from './explain.ts'
 import { membershipOperations } from './membership.ts'
 import { openApiDocument, operation, type Operation, routeOf } from './operation.ts'
+import { outcomeOperation } from './outcome.ts'
+import { rollbackOperation } from './rollback.ts'
 import { specOperations } from './specs.ts'
 import { statusOperations } from './status.ts'
 
@@ -11,6 +15,10 @@ const operations: readonly Operation[] = [
   ...membershipOperations,
   ...statusOperations,
   explainOperation,
+  deployOperation,
+  outcomeOperation,
+  changesOperation,
+  rollbackOperation,
   ...specOperations,
 ]
 

@@ -1,5 +1,6 @@
 import {
   type Author,
+  changedFields,
   type ContainerId,
   digestId,
   type HistoryEntry,
@@ -22,6 +23,7 @@ import {
   StaleVersionError,
   type TaskEntry,
   type TaskId,
+  type UpdateFailure,
 } from '@moot/crdt-state'
 import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../cluster.ts'
 import type { Liveness } from '../../core/membership/liveness.ts'
@@ -44,6 +46,8 @@ export interface MemoryCluster extends Cluster {
   setLogs(logs: Cluster['logs']): void
   tasks(): readonly { readonly node: NodeId; readonly task: TaskEntry }[]
   setConflicts(id: ResourceId, conflicts: AnyResource['conflicts']): void
+  /** Its last update has failed, and it is what it was before: as a steward writes it. */
+  goBack(id: ResourceId, key: string, failure: UpdateFailure): void
   confirm: boolean
 }
 
@@ -91,8 +95,11 @@ export function memoryCluster(
     action: 'create' | 'update' | 'rollback',
   ): Resource<SpecOf[K]> {
     resources.set(key(kind, after.id), after)
-    const entry = { heads: [...after.heads], author, action, paths: [], spec: after.spec }
-    histories.set(after.id, [...(histories.get(after.id) ?? []), entry])
+    const history = histories.get(after.id) ?? []
+    const number = history.filter((each) => each.action !== 'fact').length + 1
+    const paths = before === undefined ? [] : [...changedFields(before.spec, after.spec).keys()]
+    const entry = { number, heads: [...after.heads], author, action, paths, facts: [], spec: after.spec }
+    histories.set(after.id, [...history, entry])
     changed()
     emit({ kind: 'spec', change: { kind, id: after.id, before, after, origin: 'local' }, atMs: author.atMs })
     if (kind === 'service') runService(after as unknown as Resource<ServiceSpec>)
@@ -119,7 +126,7 @@ export function memoryCluster(
       facts: new Map(),
       conflicts: [],
       versionIndex: version,
-      heads: [`h${version}`],
+      heads: [hashOf(version)],
       createdAtMs: startMs,
       updatedAtMs: startMs,
     } as unknown as AnyResource
@@ -313,7 +320,7 @@ export function memoryCluster(
         previous: before.spec,
         rolledBack: action === 'rollback',
         versionIndex: version,
-        heads: [`h${version}`],
+        heads: [hashOf(version)],
         updatedAtMs: author.atMs,
       } as unknown as AnyResource
       return committed(cluster, store(kind, before, after, author, action))
@@ -374,6 +381,32 @@ export function memoryCluster(
       logs = value
     },
     tasks: allTasks,
+    goBack(id, name, failure) {
+      const before = resources.get(key('service', id))
+      if (before?.previous === undefined) throw new NotFoundError('service', id)
+      version += 7
+      const facts = new Map(before.facts).set(name, failure)
+      const after = {
+        ...before,
+        spec: before.previous,
+        previous: undefined,
+        rolledBack: true,
+        failure,
+        facts,
+        versionIndex: version,
+      } as AnyResource
+      resources.set(key('service', id), after)
+      const history = histories.get(id) ?? []
+      const author = { node: self, client: 'moot-agent', atMs: failure.atMs }
+      const number = history.length
+      const { spec } = after
+      histories.set(id, [
+        ...history,
+        { number, heads: [`f${version}`], author, action: 'fact', paths: [], facts: [name], spec },
+      ])
+      runService(after as unknown as Resource<ServiceSpec>)
+      changed()
+    },
     setConflicts(id, conflicts) {
       for (const [at, each] of resources) if (each.id === id) resources.set(at, { ...each, conflicts })
       changed()
@@ -381,6 +414,10 @@ export function memoryCluster(
   }
   if (options.inactive !== true) begin({ node: self, client: 'test', atMs: startMs })
   return cluster
+}
+
+function hashOf(version: number): string {
+  return version.toString(16).padStart(64, '0')
 }
 
 function isPending(spec: ServiceSpec): boolean {

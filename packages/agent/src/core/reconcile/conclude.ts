@@ -24,7 +24,7 @@ export function concludeUpdate(draft: Draft, service: Resource<ServiceSpec>): vo
   const digest = specDigest(service.spec)
   // What was gone back to has been proven before; and whoever goes back by hand does not want to go forth again.
   if (service.rolledBack || service.facts.has(updateFact.completed(digest))) return
-  if (!isSteward(draft, id, digest)) return
+  if (!isSteward(draft, id, (record) => hasPart(record, id, digest))) return
   const outcome = outcomeOf(draft, service)
   if (outcome !== undefined) draft.conclusions.push({ service: id, digest, outcome })
 }
@@ -37,13 +37,17 @@ function outcomeOf(draft: Draft, service: Resource<ServiceSpec>): Conclusion['ou
 }
 
 /** Of all that live and have a part in it, chosen by hashing: a dead one is followed by the next. */
-function isSteward(draft: Draft, service: ServiceId, digest: SpecDigest): boolean {
+export function isSteward(
+  draft: Draft,
+  service: ServiceId,
+  mayWrite: (record: NodeRecord) => boolean,
+): boolean {
   const { view, liveness } = draft.input
   const points = (node: NodeId): number => hashText(`${service}/${node}`)
   const own = points(view.self)
   for (const [node, record] of view.records) {
     if (node === view.self || liveness.get(node)?.kind !== 'alive') continue
-    if (points(node) > own && hasPart(record, service, digest)) return false
+    if (points(node) > own && mayWrite(record)) return false
   }
   return true
 }

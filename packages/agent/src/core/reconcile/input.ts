@@ -48,7 +48,17 @@ export interface EngineDown {
 export interface Conclusion {
   readonly service: ServiceId
   readonly digest: SpecDigest
-  readonly outcome: { readonly kind: 'completed' } | { readonly kind: 'failed'; readonly task: string }
+  readonly outcome:
+    | { readonly kind: 'completed' }
+    | { readonly kind: 'failed'; readonly task: string; readonly release?: FailedRelease }
+}
+
+/** Why a service goes back that has not failed itself: it is part of the same release as this one, whose task failed. */
+export interface FailedRelease {
+  readonly id: string
+  readonly service: string
+  /** All releases that are undone, this one among them. */
+  readonly undone: readonly string[]
 }
 
 export interface ReconcileOutput {

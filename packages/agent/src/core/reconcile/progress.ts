@@ -315,9 +315,11 @@ function nounOf(service: Resource<ServiceSpec>): string {
 
 /** In swarmkit's words. */
 function backMessage({ failure }: Resource<ServiceSpec>): string {
-  return failure === undefined
-    ? 'manually requested rollback'
-    : `update rolled back due to failure or early termination of task ${failure.task}`
+  if (failure === undefined) return 'manually requested rollback'
+  const why = `due to failure or early termination of task ${failure.task}`
+  return failure.release === undefined
+    ? `update rolled back ${why}`
+    : `update rolled back with its release ${failure.release.id} ${why} of service ${failure.release.service}`
 }
 
 /** The oldest task that this update made in its slots. For display: the clocks are different nodes'. */

@@ -1,5 +1,6 @@
 import { claimVacant } from './claim.ts'
 import { withdraw } from './desire.ts'
+import { concludeReleases } from './conclude-releases.ts'
 import { closeDraft, openDraft } from './draft.ts'
 import type { ReconcileInput, ReconcileOutput } from './input.ts'
 import { observe } from './observe.ts'
@@ -29,6 +30,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   const own = input.view.records.get(input.view.self)
   if (own === undefined || (input.engine.kind === 'up' && !input.listed)) return nothing
   const draft = openDraft(input, own)
+  concludeReleases(draft)
   if (input.engine.kind === 'down') {
     giveUp(draft, input.engine)
     return closeDraft(draft)
