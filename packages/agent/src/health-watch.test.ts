@@ -16,7 +16,7 @@ const subject: Subject = {
   probes,
   address: '172.17.0.2',
   isUp: false,
-  unready: undefined,
+  failed: {},
 }
 
 interface Stage {

@@ -1,3 +1,4 @@
+import type { TaskEntry } from '@moot/crdt-state'
 import { describe, expect, test } from 'vitest'
 import { containerFor, inputOf, runningTask, serviceOf, withImage, type Scene } from '../reconcile/testing.ts'
 import { subjectsOf } from './subjects.ts'
@@ -37,6 +38,24 @@ describe('what is probed', () => {
     const task = runningTask(web)
     const scene = { services: [web], tasks: [task], containers: [containerFor(task, 'running')] }
     expect(subjects(scene)).toMatchObject([{ address: undefined }])
+  })
+
+  test('is met with what it said last', () => {
+    const failed = (given: Partial<TaskEntry>) => {
+      const task = runningTask(web, given)
+      return subjects({ services: [web], tasks: [task], containers: [containerFor(task, 'running')] })[0]
+        ?.failed
+    }
+    const unready = { sinceMs: 1, why: 'readiness: GET :8080/ready → 503' }
+    const ill = { kind: 'held', sinceMs: 1 } as const
+    expect(failed({})).toEqual({})
+    expect(failed({ unready })).toEqual({ readiness: unready.why })
+    const why = 'unhealthy container: liveness: TCP :1 → connection refused'
+    expect(failed({ illness: { ...ill, why }, unready: { sinceMs: 1, why } })).toEqual({
+      liveness: 'liveness: TCP :1 → connection refused',
+    })
+    const dockers = 'unhealthy container'
+    expect(failed({ illness: { ...ill, why: dockers }, unready: { sinceMs: 1, why: dockers } })).toEqual({})
   })
 
   test('is nothing that does not run, is being stopped, or has no labels', () => {

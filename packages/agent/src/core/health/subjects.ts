@@ -3,7 +3,7 @@ import type { ContainerObservation } from '../reconcile/actions.ts'
 import type { ReconcileInput } from '../reconcile/input.ts'
 import { specOfTask } from '../reconcile/spec.ts'
 import { hasProbes, probesOf } from './labels.ts'
-import type { HealthProbes } from './probe.ts'
+import type { HealthProbes, ProbeRole } from './probe.ts'
 
 /** A running container, what is to be asked of it, and where. */
 export interface Subject {
@@ -14,8 +14,8 @@ export interface Subject {
   readonly address: string | undefined
   /** It was well before, by its record. */
   readonly isUp: boolean
-  /** Why it is not ready, by its record. */
-  readonly unready: string | undefined
+  /** What its probes said last, by its record: why it is not ready, or not alive. */
+  readonly failed: { readonly [Role in Exclude<ProbeRole, 'startup'>]?: string }
 }
 
 /**
@@ -43,10 +43,17 @@ export function subjectsOf(
       probes,
       address: isHostNetwork ? '127.0.0.1' : addressOf(container.addresses ?? task.addresses),
       isUp: task.state === 'running',
-      unready: task.unready?.why,
+      failed: failedOf(task),
     })
   }
   return subjects
+}
+
+/** By Docker's health check it may be ill and unready as well. */
+function failedOf({ unready, illness }: TaskEntry): Subject['failed'] {
+  const [readiness] = /^readiness: .*/.exec(unready?.why ?? '') ?? []
+  const [liveness] = /liveness: .*/.exec(illness?.why ?? '') ?? []
+  return { ...(readiness !== undefined && { readiness }), ...(liveness !== undefined && { liveness }) }
 }
 
 /** It is being stopped: nobody asks how it is any more. */

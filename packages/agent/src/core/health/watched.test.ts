@@ -8,7 +8,7 @@ import { answered, asking, dueProbes, follow, type Watched, type WatchedContaine
 
 const check = { kind: 'tcp', port: 80 } as const
 const probe: HealthProbe = { check, intervalMs: 10_000, timeoutMs: 1_000, retries: 3, startPeriodMs: 0 }
-const no: ProbeAnswer = { kind: 'failed', why: 'TCP :80 → connection refused' }
+const no = { kind: 'failed', why: 'TCP :80 → connection refused' } as const satisfies ProbeAnswer
 const yes: ProbeAnswer = { kind: 'passed' }
 
 function subjectOf(probes: HealthProbes, given: Partial<Subject> = {}): Subject {
@@ -19,7 +19,7 @@ function subjectOf(probes: HealthProbes, given: Partial<Subject> = {}): Subject 
     probes,
     address: '10.0.0.2',
     isUp: false,
-    unready: undefined,
+    failed: {},
     ...given,
   }
 }
@@ -150,11 +150,21 @@ describe('a container that was well', () => {
 
   test('stays what its record says when its agent meets it anew, and is not asked for its startup', () => {
     const probes = { startup: probe, readiness: probe, liveness: probe }
-    const played = new Played(probes, { isUp: true, unready: 'readiness: TCP :80 → connection refused' })
+    const played = new Played(probes, { isUp: true, failed: { readiness: no.why } })
     expect(played.standing).toBe('unready: readiness: TCP :80 → connection refused')
     const asked = played.until(6_000, () => no)
     expect(new Set(asked.map((each) => each.split(' ')[0]))).toEqual(new Set(['liveness', 'readiness']))
     expect(played.standing).toMatch(/^unready/)
+  })
+
+  test('that was ill when its agent restarted is so until it says otherwise', () => {
+    const played = new Played(
+      { liveness: probe },
+      { isUp: true, failed: { liveness: `liveness: ${no.why}` } },
+    )
+    expect(played.standing).toBe('ill: liveness: TCP :80 → connection refused')
+    played.until(6_000, () => yes)
+    expect(played.standing).toBe('well')
   })
 
   test('that is asked something else from now on is what it was, until it has answered that', () => {

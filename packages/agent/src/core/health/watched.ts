@@ -45,6 +45,10 @@ export function follow(
   const after = new Map<ContainerId, Watched>()
   for (const subject of subjects) {
     const known = before.get(subject.container)
+    if (known !== undefined && known.subject.probes === subject.probes) {
+      after.set(subject.container, { ...known, subject })
+      continue
+    }
     const states = new Map<ProbeRole, ProbeState>()
     for (const role of probeRoles) {
       const probe = subject.probes[role]
@@ -74,14 +78,10 @@ function begun(
   const withinMs = Math.min(probe.intervalMs, settings.healthAdoptWithinMs)
   const dueAtMs = nowMs + withinMs * fraction(subject.container, role, 0)
   if (isKnown) return { ...base, dueAtMs, hasSucceeded: true, verdict: before.verdict, why: before.why }
-  const isBad = role === 'readiness' && subject.unready !== undefined
-  return {
-    ...base,
-    dueAtMs: role === 'startup' ? undefined : dueAtMs,
-    hasSucceeded: true,
-    verdict: isBad ? 'bad' : 'good',
-    why: isBad ? subject.unready : undefined,
-  }
+  if (role === 'startup')
+    return { ...base, dueAtMs: undefined, hasSucceeded: true, verdict: 'good', why: undefined }
+  const why = subject.failed[role]
+  return { ...base, dueAtMs, hasSucceeded: true, verdict: why === undefined ? 'good' : 'bad', why }
 }
 
 /** Startup holds back the others until it has succeeded once; from then on they have all their time. */

@@ -25,9 +25,10 @@ function unasked(draft: Draft, task: TaskEntry): HealthStanding {
   return task.unready === undefined ? { kind: 'well' } : { kind: 'unready', why: task.unready.why }
 }
 
-/** Since when, and why at first: told once, however often it is asked. */
+/** Since when, and why at first: told once, however often it is asked. What was ill may be unready for another reason. */
 export function unreadySince(draft: Draft, task: TaskEntry, why: string): TaskEntry['unready'] {
-  return task.unready ?? { sinceMs: draft.input.nowMs, why }
+  if (task.unready !== undefined && task.illness === undefined) return task.unready
+  return { sinceMs: task.unready?.sinceMs ?? draft.input.nowMs, why }
 }
 
 /** What has never been well takes nobody away when it is stopped. What has waits for its turn, and gets no traffic. */

@@ -9,6 +9,7 @@ import {
   changedTasks,
   containerFor,
   containerIdOf,
+  engineless,
   factsOf,
   inputOf,
   other,
@@ -108,6 +109,14 @@ describe('who is ill, as the records tell', () => {
       ]),
     ).toEqual([])
     expect(slotsOf([runningTask(web, { illness })], { down: [other] })).toEqual([])
+  })
+
+  test('nobody waits for one who cannot act; what is down there is down all the same', () => {
+    const tasks = [
+      runningTask(web, { slot: 1, illness }),
+      runningTask(web, { slot: 2, illness: { ...illness, kind: 'stopping' } }),
+    ]
+    expect(slotsOf(tasks, { others: [recordOf(other, { tasks }, engineless)] })).toEqual([down(2)])
   })
 })
 

@@ -44,15 +44,18 @@ export function illSlotsOf(
   own: Iterable<TaskEntry>,
 ): readonly IllSlot[] {
   const found = new Map<Slot, IllSlot>()
-  const look = (task: TaskEntry): void => {
+  const look = (task: TaskEntry, mayAct: boolean): void => {
     const state = illnessOf(task)
+    // Who cannot stop its own task now has no turn that others would have to wait for.
+    if (state === 'waiting' && !mayAct) return
     if (state === undefined || !asksFor(service.spec, task.slot)) return
     if (found.get(task.slot)?.state !== 'down') found.set(task.slot, { slot: task.slot, state })
   }
-  for (const task of own) if (task.service === service.id) look(task)
+  for (const task of own) if (task.service === service.id) look(task, true)
   for (const [node, record] of view.records) {
     if (node === view.self || isGone(liveness, node)) continue
-    for (const task of serviceTasks(record, service.id as ServiceId)) look(task)
+    const mayAct = liveness.get(node)?.kind !== 'agent-down' && record.status?.engine.state !== 'down'
+    for (const task of serviceTasks(record, service.id as ServiceId)) look(task, mayAct)
   }
   return [...found.values()]
 }
