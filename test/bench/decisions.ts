@@ -83,6 +83,7 @@ const decide = (): void => {
     unsettled,
     placement,
     containers: new Map(),
+    health: new Map(),
     engine: { kind: 'up' },
     listed: true,
     inFlight: new Set(),

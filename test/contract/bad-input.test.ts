@@ -103,6 +103,18 @@ const refused: [string, Body, number, RegExp][] = [
   ['a variable without a name', container({ Env: ['=x'] }), 400, /invalid environment variable/],
   ['a health check every nanosecond', container({ Healthcheck: { Interval: 1 } }), 400, /less than 1ms/],
   ['a ulimit upside down', container({ Ulimits: [{ Name: 'nofile', Soft: 9, Hard: 5 }] }), 400, /ulimit/],
+  [
+    'a probe of no port',
+    spec({ Labels: { 'moot.health.http': '/ready' } }),
+    400,
+    /invalid health labels: moot\.health\.http=\/ready: write a port and a path/,
+  ],
+  [
+    'a probe of its container that nobody knows',
+    container({ Labels: { 'moot.health.ready': '80', 'moot.health.tcp': '80' } }),
+    400,
+    /moot\.health\.ready is no label/,
+  ],
   ['a ratio above one', spec({ UpdateConfig: { MaxFailureRatio: 2 } }), 400, /MaxFailureRatio/],
   ['a restart condition nobody knows', template({ RestartPolicy: { Condition: 'maybe' } }), 400, /Condition/],
   ['a negative delay', template({ RestartPolicy: { Delay: -1 } }), 400, /RestartPolicy\.Delay/],

@@ -1,4 +1,5 @@
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
+import type { Part } from './listeners.ts'
 import type { Random } from './random.ts'
 
 /**
@@ -31,6 +32,10 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
       readonly exitCode: number
     }
   | { readonly kind: 'container unhealthy'; readonly host: number; readonly which: number }
+  /** Its server answers so for a while; a container that nobody probes does not mind. */
+  | { readonly kind: 'probe fails'; readonly host: number; readonly which: number; readonly part: Part }
+  /** What a whole service depends on is gone for a while: all of it is ill, by health checks and probes alike. */
+  | { readonly kind: 'service ill'; readonly service: string }
   | { readonly kind: 'container removed'; readonly host: number; readonly which: number }
   /** The side of each host, and then of the gateway. */
   | { readonly kind: 'partition'; readonly sides: readonly number[] }
@@ -80,6 +85,8 @@ export interface Shape {
   readonly global: boolean
   readonly replicas: number
   readonly checked: boolean
+  /** Probed by label at these. */
+  readonly probed?: readonly Part[]
   readonly parallelism: number
   readonly order: 'start-first' | 'stop-first'
   readonly onFailure: 'continue' | 'pause' | 'rollback'
@@ -138,6 +145,11 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }
   if (random.chance(0.3)) acts.push(...releasesOf(random, hosts, faultsForMs))
+  if (random.chance(0.5)) {
+    for (const [index, act] of acts.entries())
+      if (act.kind === 'deploy') acts[index] = { ...act, shape: { ...act.shape, probed: probedOf(random) } }
+    acts.push(...illnesses(random, hosts, faultsForMs))
+  }
   return {
     hosts,
     founders,
@@ -178,6 +190,29 @@ function releasesOf(random: Random, hosts: number, faultsForMs: number): readonl
   })
 }
 
+function probedOf(random: Random): readonly Part[] {
+  const kinds: readonly (readonly Part[])[] = [
+    ['ready'],
+    ['live'],
+    ['ready', 'live'],
+    ['start', 'ready', 'live'],
+  ]
+  return random.pick(kinds) ?? []
+}
+
+/** Drawn last of all: so that what else a seed brings stays what it was. */
+function illnesses(random: Random, hosts: number, faultsForMs: number): readonly Fault[] {
+  return Array.from({ length: random.between(1, 8) }, () => {
+    const atMs = random.between(5_000, faultsForMs - 5_000)
+    const base = { atMs, forMs: Math.min(random.between(500, 30_000), faultsForMs - atMs) }
+    if (random.chance(0.4))
+      return { ...base, kind: 'service ill', service: random.pick(serviceNames) ?? 'web' }
+    const part = random.pick(['ready', 'live'] as const) ?? 'live'
+    const host = random.between(0, hosts - 1)
+    return { ...base, kind: 'probe fails', host, which: random.between(0, 9), part }
+  })
+}
+
 function deedOf(random: Random, hosts: number, atMs: number, leaves: boolean): Deed {
   const service = random.pick(serviceNames) ?? 'web'
   const base = { atMs, via: random.between(0, hosts - 1) }
@@ -211,6 +246,8 @@ const harmless: ReadonlySet<Fault['kind']> = new Set([
   'container ends',
   'container unhealthy',
   'container removed',
+  'probe fails',
+  'service ill',
   'clock jumps',
   'engine slow',
   'disk slow',

@@ -47,6 +47,7 @@ async function runWithRule(path: string, replaced: object, plan: Plan): Promise<
 afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/explain/explain.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/progress.ts')
+  vi.doUnmock('../../packages/agent/src/core/reconcile/illness.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/tidy.ts')
   vi.doUnmock('../../packages/agent/src/core/placement/last-fold.ts')
   vi.doUnmock('../../packages/agent/src/core/membership/island.ts')
@@ -141,6 +142,19 @@ describe('who watches over', () => {
       planWith([update], { wholeNetwork: true }),
     )
     expect(wrong).toContainEqual('the update of web has 2 slots down at once, of 1 allowed')
+  })
+
+  test('ill health tells of an agent that stops all that is ill at once', async () => {
+    const illness = { kind: 'service ill', atMs: 10_000, forMs: 15_000, service: 'web' } as const
+    const probed = { ...deploy, shape: { ...shape, probed: ['ready', 'live'] as const } }
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [probed, illness] }
+    expect(await runs(plan)).toEqual([])
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/reconcile/illness.ts',
+      { isItsTurn: () => true },
+      plan,
+    )
+    expect(wrong).toContainEqual(expect.stringMatching(/^2 of web are down for ill health/))
   })
 
   test('turns tells of an agent that tries a spec everywhere before it has proved itself', async () => {

@@ -1,4 +1,5 @@
 import type { TaskId } from '@moot/crdt-state'
+import type { TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import { type Fault, isDisturbing } from './acts.ts'
 import type { Host } from './host.ts'
 import { gateway, type World } from './world.ts'
@@ -70,6 +71,13 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
   'container ends': (world, act) => onTask(world, act, (engine, task) => engine.crash(task, act.exitCode)),
   'container unhealthy': (world, act) =>
     onTask(world, act, (engine, task) => engine.setHealth(task, 'unhealthy')),
+  'probe fails': (world, { host, which, part }) => {
+    const found = runningAt(world.host(host), which)
+    if (found === undefined || !isProbedBy(found.setup)) return undefined
+    world.met.add('probe fails')
+    return world.listeners.break(found.setup.task.id, [part])
+  },
+  'service ill': (world, { service }) => fallIll(world, service),
   'container removed': (world, act) => onTask(world, act, (engine, task) => engine.removeBehindBack(task)),
   partition: (world, { sides }) => blocked(world, crossing(world, sides)),
   bridge: (world, { sides, host }) => blocked(world, crossing(world, sides, world.host(host))),
@@ -119,6 +127,8 @@ const tellsItself: ReadonlySet<Fault['kind']> = new Set([
   'container ends',
   'container unhealthy',
   'container removed',
+  'probe fails',
+  'service ill',
 ])
 
 export const faultKinds = Object.keys(doings) as readonly Fault['kind'][]
@@ -137,7 +147,17 @@ export function fault(world: World, act: Fault): void {
 function placeOf(act: Fault): string | undefined {
   // Each of these ends what it began itself.
   if (
-    ['partition', 'bridge', 'one way', 'flapping', 'disk slow', 'pause agent', 'bit rot'].includes(act.kind)
+    [
+      'partition',
+      'bridge',
+      'one way',
+      'flapping',
+      'disk slow',
+      'pause agent',
+      'bit rot',
+      'probe fails',
+      'service ill',
+    ].includes(act.kind)
   )
     return undefined
   const none = { host: undefined, from: undefined, to: undefined, call: '' }
@@ -200,10 +220,49 @@ function onTask(
   { kind, host: index, which }: OnContainer,
   act: (engine: Host['engine'], task: TaskId) => void,
 ): undefined {
-  const { engine } = world.host(index)
-  const running = engine.containers().filter(({ observation }) => observation.state === 'running')
-  const found = running[which % Math.max(1, running.length)]
+  const host = world.host(index)
+  const found = runningAt(host, which)
   if (found === undefined) return
   world.met.add(kind)
-  act(engine, found.observation.task)
+  act(host.engine, found.observation.task)
+}
+
+function runningAt(
+  { engine }: Host,
+  which: number,
+): ReturnType<typeof engine.containers>[number] | undefined {
+  const running = engine.containers().filter(({ observation }) => observation.state === 'running')
+  return running[which % Math.max(1, running.length)]
+}
+
+/** All of a service at once; what still runs in the end is well again. */
+function fallIll(world: World, name: string): Fix {
+  const mend = world.listeners.break(name, ['ready', 'live'])
+  const fallen = new Map<TaskId, Host>()
+  for (const host of world.hosts) {
+    for (const { setup, observation } of host.engine.containers()) {
+      if (setup.service.name !== name || observation.health !== 'healthy') continue
+      host.engine.setHealth(setup.task.id, 'unhealthy')
+      fallen.set(setup.task.id, host)
+    }
+  }
+  if (fallen.size > 0 || isProbed(world, name)) world.met.add('service ill')
+  return () => {
+    mend()
+    for (const { engine } of new Set(fallen.values())) {
+      for (const { setup, observation } of engine.containers())
+        if (fallen.has(setup.task.id) && observation.state === 'running')
+          engine.setHealth(setup.task.id, 'healthy')
+    }
+  }
+}
+
+function isProbed(world: World, name: string): boolean {
+  return world.hosts.some(({ engine }) =>
+    engine.containers().some(({ setup }) => setup.service.name === name && isProbedBy(setup)),
+  )
+}
+
+function isProbedBy({ spec }: TaskSetup): boolean {
+  return Object.keys(spec.Labels).some((label) => label.startsWith('moot.health.'))
 }

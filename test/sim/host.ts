@@ -13,6 +13,7 @@ import { inject } from 'light-my-request'
 import { pino } from 'pino'
 import { type Agent, createAgent } from '../../packages/agent/src/agent.ts'
 import { type ApiServer, createApiServer } from '../../packages/agent/src/api/server.ts'
+import type { HealthCheck } from '../../packages/agent/src/core/health/probe.ts'
 import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Defaults } from '../../packages/agent/src/defaults.ts'
@@ -23,6 +24,7 @@ import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
+import { type Listener, memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import {
@@ -31,6 +33,7 @@ import {
   processClock,
   processEngine,
   processMesh,
+  processProber,
   processStorage,
   processWitness,
 } from './process.ts'
@@ -54,6 +57,8 @@ export interface HostOptions {
   readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
   /** Is there a way from its cable to the gateway? */
   readonly reachesGateway: (host: Host) => boolean
+  /** What answers a probe of a container of this host. */
+  readonly listenerAt: (host: Host, address: string, check: HealthCheck) => Listener
   /** The power fails in the middle of a write. */
   readonly onTear: (host: Host) => void
   /** The agent ends itself for good. */
@@ -334,6 +339,10 @@ export class Host {
       },
       witness: processWitness(
         memoryWitness(world, () => (this.#options.reachesGateway(this) ? 'answered' : 'silent')),
+        life,
+      ),
+      prober: processProber(
+        memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),
         life,
       ),
       clock,

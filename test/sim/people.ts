@@ -223,6 +223,18 @@ function messageOf(answer: Answer | undefined): string {
   return message ?? ''
 }
 
+const probeNames = { start: 'startup.', ready: '', live: 'live.' } as const
+
+function probeLabels({ probed = [] }: Shape): Readonly<Record<string, string>> {
+  if (probed.length === 0) return {}
+  return {
+    ...Object.fromEntries(probed.map((part) => [`moot.health.${probeNames[part]}http`, `8080/${part}`])),
+    'moot.health.interval': '1s',
+    'moot.health.timeout': '500ms',
+    'moot.health.retries': '2',
+  }
+}
+
 function bodyOf(Name: string, shape: Shape, label: string): object {
   const config = {
     Parallelism: shape.parallelism,
@@ -233,7 +245,11 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
   const Healthcheck = shape.checked ? { Test: ['CMD', 'true'] } : undefined
   return {
     Name,
-    Labels: { [label]: '1', ...(shape.exclusive === true && { 'moot.partition': 'exclusive' }) },
+    Labels: {
+      [label]: '1',
+      ...probeLabels(shape),
+      ...(shape.exclusive === true && { 'moot.partition': 'exclusive' }),
+    },
     TaskTemplate: {
       ContainerSpec: { Image: shape.image, ...(Healthcheck && { Healthcheck }) },
       RestartPolicy: { Condition: 'any', Delay: 3_000_000_000 },

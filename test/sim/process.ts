@@ -3,6 +3,7 @@ import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/c
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
+import type { Prober } from '../../packages/agent/src/ports/prober.ts'
 import type { Witness } from '../../packages/agent/src/ports/witness.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 
@@ -184,6 +185,10 @@ export function processWitness(witness: Witness, life: Life): Witness {
     },
     ask: (timeoutMs) => life.effect(() => witness.ask(timeoutMs)),
   }
+}
+
+export function processProber(prober: Prober, life: Life): Prober {
+  return { probe: (question, signal) => life.effect(() => prober.probe(question, signal)) }
 }
 
 /** What comes in is held back by the network while the process is stopped; what goes out passes here. */

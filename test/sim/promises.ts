@@ -123,6 +123,7 @@ export class Promises {
       ...this.#lost(wanted, members),
       ...this.#running(wanted),
       ...this.#outcomes(),
+      ...(await this.#unready(first)),
     ]
   }
 
@@ -242,6 +243,15 @@ export class Promises {
       }
     }
     return wrong
+  }
+
+  /** What runs is ready, where nothing is broken, and says nothing of any trouble. */
+  async #unready(host: Host): Promise<readonly string[]> {
+    const answer = await this.#world.during(host.ask('GET', '/tasks'))
+    const rows = answer?.status === 200 ? (answer.body as readonly TaskRow[]) : []
+    return rows
+      .filter(({ Status }) => Status.State === 'running' && Status.Err !== undefined)
+      .map(({ ServiceID, Slot, Status }) => `${ServiceID}.${Slot} runs and says: ${Status.Err}`)
   }
 
   /** Follows an acknowledged write until every host shows it. */

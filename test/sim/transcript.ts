@@ -182,6 +182,7 @@ function shapeOf(service: string, words: readonly string[]): Shape {
     global: words.includes('global'),
     replicas: Number(value('replicas') ?? 1),
     checked: words.includes('checked'),
+    probed: (['start', 'ready', 'live'] as const).filter((part) => words.includes(`probed=${part}`)),
     parallelism: Number(value('parallelism') ?? 1),
     order: value('order') === 'start-first' ? 'start-first' : 'stop-first',
     onFailure: onFailures.find((each) => words.includes(`on-failure=${each}`)) ?? 'pause',

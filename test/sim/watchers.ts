@@ -12,6 +12,7 @@ import {
 } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
+import { IllHealth } from './ill-health.ts'
 import { wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
 
@@ -64,6 +65,7 @@ export class Watchers {
   /** Slots that an update has put on a spec which was not well there yet. */
   readonly #trying = new Map<SlotId, SpecDigest>()
   readonly #options: WatchOptions
+  readonly #health: IllHealth
 
   constructor(world: World, options: WatchOptions) {
     this.#world = world
@@ -73,6 +75,7 @@ export class Watchers {
       this.#checkIsland(host, setup)
       if (setup.service.spec.TaskTemplate.Placement?.Constraints?.length) this.#hasMoved.add(setup.service.id)
     })
+    this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkUpdate(host, task)
@@ -84,8 +87,19 @@ export class Watchers {
       this.#follow(setup, observation, isRetry)
       if (observation.state === 'exited') this.#endedAtMs.set(placeOf(host, setup), world.nowMs)
       if (!isWell(observation)) this.#wellSinceMs.delete(setup.task.id)
-      else if (!this.#wellSinceMs.has(setup.task.id)) this.#wellSinceMs.set(setup.task.id, world.nowMs)
+      else if (!waitsForReadiness(setup.spec)) this.#isWell(setup)
     })
+    world.listeners.onProbe((host, setup, part, isPassed) => {
+      const found = host.engine.containers().find(({ setup: { task } }) => task.id === setup.task.id)
+      if (part === 'ready' && isPassed && found !== undefined && isWell(found.observation))
+        this.#isWell(setup)
+    })
+  }
+
+  #isWell(setup: TaskSetup): void {
+    const { id } = setup.task
+    if (!this.#wellSinceMs.has(id)) this.#wellSinceMs.set(id, this.#world.nowMs)
+    this.#health.isWellAgain(setup)
   }
 
   #tell(line: string): void {
@@ -100,6 +114,7 @@ export class Watchers {
     // What was decided before it was up is carried out after: it has served nobody.
     const wellSinceMs = this.#wellSinceMs.get(task)
     if (wellSinceMs === undefined || this.#world.nowMs - wellSinceMs < servesAfterMs) return
+    this.#health.stopped(host, found)
     const view = host.agent.view()
     const service = view.services.get(found.setup.task.service)
     const slot = String(found.setup.task.slot)
@@ -109,6 +124,7 @@ export class Watchers {
       (this.#world.rotten.has(host) && view.records.get(host.node)?.tasks.has(task) !== true) ||
       // What was decided before, a disk that was slow or full has only now let happen.
       this.#world.isImpaired ||
+      this.#health.isIll(task, found.observation) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
@@ -346,6 +362,11 @@ function isWell({ state, health }: ContainerObservation): boolean {
 /** Replicas that may be down at a time; 0 = all, as in Docker. */
 function parallelismOf(spec: ServiceSpec): number {
   return spec.UpdateConfig?.Parallelism ?? 1
+}
+
+/** By its labels: it is well once its server has said so, and not before. */
+function waitsForReadiness(spec: ServiceSpec): boolean {
+  return spec.Labels['moot.health.http'] !== undefined
 }
 
 function isExclusive(spec: ServiceSpec): boolean {

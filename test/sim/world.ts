@@ -6,6 +6,7 @@ import type { MemoryBehaviour } from '../../packages/agent/src/ports/engine.memo
 import { memoryNetwork, type MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import type { Act } from './acts.ts'
 import { Host, type Sabotage } from './host.ts'
+import { Listeners } from './listeners.ts'
 import { randomFrom, type Random } from './random.ts'
 
 /** What a link does to each message in one direction, beside being cut. */
@@ -47,6 +48,7 @@ export class World {
   readonly random: Random
   /** Hosts of which a stored object was damaged, or torn. */
   readonly rotten = new Set<Host>()
+  readonly listeners = new Listeners(() => this.nowMs)
   /** Kinds of faults and deeds that came to something. */
   readonly met = new Set<Act['kind']>()
   /** Agents that took themselves for a clone of another: here none is. */
@@ -264,6 +266,7 @@ export class World {
       sabotage: this.#options.sabotage,
       onContainer: (at, setup, observation) => {
         const { state, health } = observation
+        this.listeners.observed(observation)
         this.tell(
           `  ${at.name}: ${setup.service.name}.${setup.task.slot} ${state}${health === 'none' ? '' : ` ${health}`}`,
         )
@@ -274,6 +277,7 @@ export class World {
           `  the agent of ${at.name} cannot start: ${error instanceof Error ? error.message : String(error)}`,
         )
       },
+      listenerAt: (at, address, check) => this.listeners.at(at, address, check),
       reachesGateway: (at) => this.reachesGateway(at),
       onNewKey: (at, before) => this.#rewire(at, before),
       onTear: (at) => {

@@ -7,6 +7,7 @@ import { defaults } from './defaults.ts'
 import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
+import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
 import { memoryNetwork, type MemoryNetwork } from './ports/mesh.memory.ts'
@@ -135,6 +136,7 @@ export class World {
         return withFaults(mesh, machine)
       },
       witness: memoryWitness(this.clock),
+      prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       clock: this.clock,
       logger: pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent' }),
       settings: defaults,

@@ -32,6 +32,7 @@ import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
 
 export interface AgentOptions {
@@ -44,6 +45,7 @@ export interface AgentOptions {
     readonly advertise: string | undefined
   }) => Mesh
   readonly witness: Witness
+  readonly prober: Prober
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -122,6 +124,7 @@ export function createAgent(options: AgentOptions): Agent {
       engine: options.engine({ clusterId, node: self }),
       mesh: (gate) => options.mesh({ clusterId, identity, gate, advertise }),
       witness: options.witness,
+      prober: options.prober,
       clock,
       logger,
       settings,

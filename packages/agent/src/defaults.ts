@@ -136,6 +136,24 @@ export const defaults = {
   rejectionRetryMs: 30_000,
   /** An engine call that failed because the engine is unwell is repeated after this. */
   engineRetryMs: 1_000,
+  /** A health probe's interval, timeout and retries where its labels say nothing: those of Docker's health check. */
+  healthIntervalMs: 30_000,
+  healthTimeoutMs: 30_000,
+  healthRetries: 3,
+  /** More often than this nobody's health is asked for: a thousand tasks would keep a core busy. */
+  healthIntervalMinMs: 100,
+  /** What has to come up is asked this often, however long its interval: an update waits for the answer. */
+  healthStartIntervalMs: 500,
+  /** Tasks that ran before this agent started are asked within this time, spread over it. */
+  healthAdoptWithinMs: 5_000,
+  /** Health probes at a time; one that is not answered by then gives its place to the next. */
+  healthProbesAtOnce: 64,
+  healthGiveWayMs: 1_000,
+  /** Of a health probe's answer its status counts; so much of its body is read, for so long, so that the server can end in peace. */
+  healthBodyMaxBytes: 64 * 1024,
+  healthBodyTimeoutMs: 500,
+  /** Who finds a task ill says so and waits this long for others who do, before it stops it: far above gossip's p99 (142 ms at 50 nodes), and twice as long as until the next answer of what may be well again. */
+  illnessSettleMs: 1_000,
   /** Docker's default stop grace period. */
   stopGraceMs: 10_000,
   /** Swarm's default monitor time of an update. */

@@ -12,6 +12,7 @@ import { createDockerEngine } from './adapters/docker/engine.ts'
 import { gatewayWitness } from './adapters/gateway.ts'
 import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
+import { networkProber } from './adapters/prober.ts'
 import { realClock } from './adapters/clock.ts'
 import { createAgent } from './agent.ts'
 import { createApiServer } from './api/server.ts'
@@ -86,6 +87,7 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         settings: defaults,
       }),
     witness: gatewayWitness({ clock, settings: defaults }),
+    prober: networkProber(defaults),
     clock,
     logger,
     settings: defaults,

@@ -22,12 +22,15 @@ import type { View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
 import { createConcluder } from './update-conclusions.ts'
 import type { Defaults } from './defaults.ts'
+import { subjectsOf } from './core/health/subjects.ts'
+import { createHealthWatch } from './health-watch.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
 import { createExecutor, engineConcurrency, type Executor } from './executor.ts'
 import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
 import { createIntroduced } from './join/introduced.ts'
 import { encodeIntroduction, type Introduction } from './join/introduction.ts'
@@ -49,6 +52,7 @@ export interface MemberOptions {
   readonly engine: Engine
   readonly mesh: (gate: Gate) => Mesh
   readonly witness: Witness
+  readonly prober: Prober
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -203,6 +207,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const stopping = new AbortController()
 
   const changed = (): void => {
+    health.look()
     if (recordIsWhole()) reconciler.trigger()
     for (const waiter of waiters) waiter()
   }
@@ -215,6 +220,15 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     changed: () => {
       changed()
       status.publish()
+    },
+  })
+  const health = createHealthWatch({
+    prober: options.prober,
+    clock,
+    settings,
+    subjects: () => subjectsOf({ view: viewOf(), specAt: history.specAt, containers: watch.containers() }),
+    changed: () => {
+      if (recordIsWhole()) reconciler.trigger()
     },
   })
   let rulesTold = true
@@ -254,6 +268,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     records,
     publish: (delta) => replication.publishRecord(delta),
     watch,
+    health: () => health.standings(),
     hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
     synced: () => synced() && rulesAgree(),
@@ -493,6 +508,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       sweeper.stop()
       for (const off of unsubscribe) off()
       await driver.stop()
+      await health.stop()
       await reconciler.stop()
       await executor.stop()
       await watch.stop()

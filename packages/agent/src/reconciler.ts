@@ -25,6 +25,7 @@ export function createReconciler(options: {
   readonly records: RecordStore
   readonly publish: (delta: RecordMessage) => void
   readonly watch: EngineWatch
+  readonly health: () => ReconcileInput['health']
   readonly hasEnded: EngineDown['hasEnded']
   readonly executor: () => Executor
   readonly synced: () => boolean
@@ -81,6 +82,7 @@ export function createReconciler(options: {
     const output = reconcile({
       ...decision,
       containers: watch.containers(),
+      health: options.health(),
       engine: engineOf(decision),
       listed: watch.listed(),
       inFlight: executor.inFlight,

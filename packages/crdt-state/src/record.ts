@@ -51,6 +51,17 @@ export interface TaskEntry {
   readonly stateAtMs: number
   readonly message?: string
   readonly error?: string
+  /** It runs, and balancers send nothing there: since when and why. Absent: what runs is ready. */
+  readonly unready?: { readonly sinceMs: number; readonly why: string }
+  /**
+   * Ill health. `waiting`: it has said so, and is stopped a moment later; `held`: others of its service go first; it may get
+   * well before. `stopping` is for good, and stays on the task that ended of it.
+   */
+  readonly illness?: {
+    readonly kind: 'waiting' | 'held' | 'stopping'
+    readonly sinceMs: number
+    readonly why: string
+  }
   readonly exitCode?: number
   readonly containerId?: ContainerId
   readonly pid?: number
@@ -79,6 +90,8 @@ export interface TaskEntry {
     readonly total?: number
     /** When the last restarts happened: what MaxAttempts within a Window bounds. At most MaxAttempts entries. */
     readonly recentMs?: readonly number[]
+    /** A task before this one was stopped for ill health, and none has been well since. */
+    readonly afterIllness?: true
   }
   /**
    * The task has ended and its restart policy says "not again" (completed, or attempts used up). Its slot is settled

@@ -215,6 +215,7 @@ export class VirtualAgent {
       unsettled,
       placement,
       containers: this.engine.containers,
+      health: new Map(),
       engine: { kind: 'up' },
       listed: true,
       inFlight: this.engine.inFlight,

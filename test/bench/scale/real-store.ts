@@ -98,6 +98,7 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     unsettled,
     placement,
     containers: new Map(),
+    health: new Map(),
     engine: { kind: 'up' },
     listed: false,
     inFlight: new Set(),

@@ -38,6 +38,8 @@ export interface MemoryEngineOptions {
 }
 
 interface Box {
+  /** Of all that were made here. */
+  readonly number: number
   readonly setup: TaskSetup
   readonly behaviour: MemoryBehaviour
   observation: ContainerObservation
@@ -334,7 +336,8 @@ export class MemoryEngine implements Engine {
       health: 'none',
     }
     const behaviour = this.#options.behaviour?.(setup) ?? {}
-    const box: Box = { setup, behaviour, observation, timers: [], log: new MemoryLog() }
+    const number = this.#containersMade
+    const box: Box = { number, setup, behaviour, observation, timers: [], log: new MemoryLog() }
     this.#boxes.set(container, box)
     this.#byTask.set(setup.task.id, container)
     this.#change(box, observation)
@@ -360,6 +363,7 @@ export class MemoryEngine implements Engine {
       state: 'running',
       pid: this.#nextPid++,
       health: checked ? 'starting' : 'none',
+      addresses: [{ network: 'bridge', address: `172.17.${(box.number >> 8) & 255}.${box.number & 255}/16` }],
       ...(ports.length > 0 && { ports }),
     })
     const { healthyAfterMs = 0, unhealthyAfterMs, exitAfterMs, exitCode = 0 } = box.behaviour

@@ -59,6 +59,10 @@ const taskSchema = z.looseObject({
   stateAtMs: count,
   message: z.string().optional(),
   error: z.string().optional(),
+  unready: z.looseObject({ sinceMs: count, why: z.string() }).optional(),
+  illness: z
+    .looseObject({ kind: z.enum(['waiting', 'held', 'stopping']), sinceMs: count, why: z.string() })
+    .optional(),
   exitCode: count.optional(),
   containerId: z.string().optional(),
   pid: count.optional(),
@@ -74,6 +78,7 @@ const taskSchema = z.looseObject({
       notBeforeMs: count,
       total: count.optional(),
       recentMs: z.array(count).optional(),
+      afterIllness: z.literal(true).optional(),
     })
     .optional(),
   done: z.literal(true).optional(),

@@ -48,7 +48,7 @@ function statusShape(task: TaskEntry, spec: ServiceSpec | undefined): Record<str
     Timestamp: timestamp(task.stateAtMs),
     State: task.state,
     ...(task.message === undefined ? {} : { Message: task.message }),
-    ...(task.error === undefined ? {} : { Err: task.error }),
+    ...errorShape(task),
     ...(task.containerId === undefined
       ? {}
       : {
@@ -60,6 +60,12 @@ function statusShape(task: TaskEntry, spec: ServiceSpec | undefined): Record<str
         }),
     PortStatus: ports.length === 0 ? {} : { Ports: ports },
   }
+}
+
+/** What runs and gets no traffic says why where Docker's clients show what is wrong with a task. */
+function errorShape({ error, unready }: TaskEntry): { readonly Err?: string } {
+  const Err = error ?? unready?.why
+  return Err === undefined ? {} : { Err }
 }
 
 /** `web.1.<task>`, or `agent.<node>.<task>` for a global service (swarmkit `api/naming`). */

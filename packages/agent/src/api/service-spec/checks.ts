@@ -1,4 +1,5 @@
 import type { ContainerSpec, Mount, ServiceSpec, TaskTemplate } from '@moot/crdt-state'
+import { readHealthLabels } from '../../core/health/labels.ts'
 import { parseConstraint } from '../../core/placement/constraint.ts'
 import { badRequest } from '../errors.ts'
 import { isImageReference } from '../image-reference.ts'
@@ -12,6 +13,13 @@ export function checkServiceSpec(spec: ServiceSpec, limits: { readonly maxReplic
   checkMode(spec, limits.maxReplicas)
   checkTemplate(spec.TaskTemplate)
   checkPorts(spec)
+  checkHealthLabels(spec)
+}
+
+/** Whole: all that is wrong is said at once. */
+function checkHealthLabels(spec: ServiceSpec): void {
+  const { problems } = readHealthLabels(spec.Labels, spec.TaskTemplate.ContainerSpec.Labels)
+  if (problems.length > 0) throw badRequest(`invalid health labels: ${problems.join('; ')}`)
 }
 
 export function checkName(name: string): void {

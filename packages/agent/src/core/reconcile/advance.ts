@@ -14,8 +14,9 @@ import {
   wakeAt,
   type Draft,
 } from './draft.ts'
+import { isItsTurn } from './illness.ts'
 import { leaveSlotToHolder } from './leave.ts'
-import { engineWaitMessage, rejectTask, unhealthyError } from './observe.ts'
+import { engineWaitMessage, rejectTask } from './observe.ts'
 import { setupOf, specOfTask, toMs } from './spec.ts'
 
 /** Step 6: each task of this node takes one step towards what is desired of it. */
@@ -168,9 +169,22 @@ function keep(draft: Draft, task: TaskEntry, container: ContainerObservation | u
   if (container.state === 'created') {
     // The start was never carried out: the agent ended in between.
     act(draft, { kind: 'start', task: task.id, container: container.container })
-  } else if (task.error === unhealthyError && isUp(container)) {
-    stop(draft, task, container)
+  } else if (task.illness !== undefined && isUp(container)) {
+    stopIll(draft, task, task.illness, container)
   }
+}
+
+function stopIll(
+  draft: Draft,
+  task: TaskEntry,
+  illness: NonNullable<TaskEntry['illness']>,
+  container: ContainerObservation,
+): void {
+  if (illness.kind !== 'stopping') {
+    if (!isItsTurn(draft, task, illness)) return
+    changeTask(draft, task, { illness: { ...illness, kind: 'stopping' }, error: illness.why })
+  }
+  stop(draft, task, container)
 }
 
 /** Towards its end: stopped if it runs; over at once if it never did. */

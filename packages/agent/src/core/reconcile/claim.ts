@@ -2,6 +2,7 @@ import {
   isClaim,
   parseSlotId,
   specDigest,
+  updateFact,
   type Resource,
   type ServiceId,
   type ServiceSpec,
@@ -52,7 +53,8 @@ function claimSlot(
   if (tasksOfSlot(draft, slotId).some((task) => isClaim(task))) return false
   // It moves because its turn in the update has come.
   const isStep = where.kind === 'moving' && where.because.filter === 'update'
-  const spec = isStep ? service.spec : specToClaim(draft, service, slot, memory)
+  const past = pastOf(draft, service, memory)
+  const spec = isStep ? service.spec : specToClaim(draft, service, slot, past)
   const digest = specDigest(spec)
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
   const attempt = where.kind === 'vacant' ? where.attempt : 0
@@ -72,7 +74,9 @@ function claimSlot(
     ...placedBy(service.spec),
     ...(where.assumed.length > 0 ? { assumed: where.assumed } : {}),
   })
-  if (isStep) beginStep(draft, service, slotId)
+  // What has proven itself nowhere yet is watched as any step is, wherever it runs first.
+  if (isStep || (past.isUpdate && !past.proven && digest === specDigest(service.spec)))
+    beginStep(draft, service, slotId)
   return true
 }
 
@@ -81,18 +85,8 @@ function claimSlot(
  * (DESIGN section 7): else a node that dies would carry a bad image past the pause. Once a slot of the update has
  * settled well, new tasks get the new spec.
  */
-function specToClaim(
-  draft: Draft,
-  service: Resource<ServiceSpec>,
-  slot: Slot,
-  memory: Map<ServiceId, Past>,
-): ServiceSpec {
+function specToClaim(draft: Draft, service: Resource<ServiceSpec>, slot: Slot, past: Past): ServiceSpec {
   const id = service.id as ServiceId
-  let past = memory.get(id)
-  if (past === undefined) {
-    past = pastOf(draft, service)
-    memory.set(id, past)
-  }
   const before = past.last.get(slot)
   if (past.proven || before === undefined || before.digest === specDigest(service.spec)) return service.spec
   // Only what ran is worth running again.
@@ -105,19 +99,36 @@ interface Past {
   /** The task with the highest attempt of each slot, on whichever node, dead ones too. */
   readonly last: ReadonlyMap<Slot, TaskEntry>
   readonly proven: boolean
+  /** Something else ran before. */
+  readonly isUpdate: boolean
 }
 
-function pastOf(draft: Draft, service: Resource<ServiceSpec>): Past {
+function pastOf(draft: Draft, service: Resource<ServiceSpec>, memory: Map<ServiceId, Past>): Past {
+  const id = service.id as ServiceId
+  const known = memory.get(id)
+  if (known !== undefined) return known
+  const past = readPast(draft, service)
+  memory.set(id, past)
+  return past
+}
+
+function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
   const { view, liveness } = draft.input
+  const id = service.id as ServiceId
+  const digest = specDigest(service.spec)
   const last = new Map<Slot, TaskEntry>()
+  let isUpdate = false
   for (const record of view.records.values()) {
-    for (const task of serviceTasks(record, service.id as ServiceId)) {
+    if (record.updates.has(id)) isUpdate = true
+    for (const task of serviceTasks(record, id)) {
+      if (task.digest !== digest) isUpdate = true
       const known = last.get(task.slot)
       if (known === undefined || task.attempt > known.attempt) last.set(task.slot, task)
     }
   }
   const progress = progressOf(view, liveness, service)
   // What was gone back to has run before.
-  const proven = service.failure !== undefined || (!progress.paused && progress.settledWell > 0)
-  return { last, proven }
+  const isKnownWell = service.failure !== undefined || service.facts.has(updateFact.completed(digest))
+  const proven = isKnownWell || (!progress.paused && progress.settledWell > 0)
+  return { last, proven, isUpdate }
 }

@@ -70,6 +70,14 @@ describe('a doubly claimed slot', () => {
     }
   })
 
+  test('is not left for a survivor that is ill or not ready', () => {
+    const told = { sinceMs: 1, why: 'unhealthy container' }
+    for (const trouble of [{ unready: told }, { illness: { kind: 'held', ...told } as const }]) {
+      const task = { ...theirs('running'), ...trouble }
+      expect(run(scene({ ...lost, holder: { node: other, task } })).actions).toEqual([])
+    }
+  })
+
   test('is left for a survivor whom some cannot reach for long: one broken link is no reason to run it twice', () => {
     expect(run({ ...scene(lost), suspects: [other] }).actions).toMatchObject([{ kind: 'stop' }])
   })

@@ -85,7 +85,8 @@ function isServing(draft: Draft, { node, task }: Claim): boolean {
   if (task.done === true && isTerminal(task.state)) return true
   if (draft.input.unsettled.has(node)) return false
   const epoch = draft.input.view.records.get(node)?.epoch
-  return task.state === 'running' && task.desired === 'running' && task.seenEpoch === epoch
+  const isWell = task.illness === undefined && task.unready === undefined
+  return task.state === 'running' && task.desired === 'running' && isWell && task.seenEpoch === epoch
 }
 
 /**

@@ -1,5 +1,14 @@
-import type { NodeId, RecordChanges, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
+import type {
+  ContainerId,
+  NodeId,
+  RecordChanges,
+  ServiceId,
+  ServiceSpec,
+  SpecDigest,
+  TaskId,
+} from '@moot/crdt-state'
 import type { Defaults } from '../../defaults.ts'
+import type { HealthStanding } from '../health/standing.ts'
 import type { LivenessMap } from '../membership/liveness.ts'
 import type { Placement } from '../placement/placement.ts'
 import type { View } from '../view.ts'
@@ -14,6 +23,8 @@ export interface ReconcileInput {
   readonly unsettled: ReadonlySet<NodeId>
   /** Of this view. */
   readonly placement: Placement
+  /** What the probes of containers say; those that have none, or of which nothing is known yet, are not there. */
+  readonly health: ReadonlyMap<ContainerId, HealthStanding>
   /** What the engine shows, by task. */
   readonly containers: ReadonlyMap<TaskId, readonly ContainerObservation[]>
   readonly engine: { readonly kind: 'up' } | EngineDown

@@ -1,4 +1,5 @@
 import { isTerminal, type ServiceId, type TaskEntry } from '@moot/crdt-state'
+import { isLeaving } from '../health/subjects.ts'
 import type { ActionResult, ContainerObservation } from './actions.ts'
 import {
   changeTask,
@@ -10,9 +11,8 @@ import {
   type Draft,
   type TaskPatch,
 } from './draft.ts'
+import { fallenIll, healthOf, unreadySince } from './health.ts'
 
-/** The error of a task whose health check failed; it is being stopped, or has been. */
-export const unhealthyError = 'unhealthy container'
 /** The message of a task whose last engine call failed because the engine is unwell: it is repeated. */
 export const engineWaitMessage = 'waiting for the engine'
 
@@ -36,7 +36,7 @@ function actionFailed(
   if (retry) {
     // The time of this failure is what the repetition counts from.
     const patch = { message: engineWaitMessage, error: result.error, stateAtMs: draft.input.nowMs }
-    return task.error === unhealthyError ? task : changeTask(draft, task, patch)
+    return changeTask(draft, task, patch)
   }
   if (isTerminal(task.state)) return task
   if (result.cause === 'rejected') return rejectTask(draft, task, result.error)
@@ -87,21 +87,46 @@ function reached(task: TaskEntry, state: 'ready' | 'starting'): boolean {
 }
 
 function up(draft: Draft, task: TaskEntry, container: ContainerObservation): void {
-  const running = task.state === 'running'
-  if (container.health === 'unhealthy') {
-    changeTask(draft, task, {
-      ...shown(container),
-      error: unhealthyError,
-      state: running ? 'running' : 'starting',
-    })
-  } else if (container.health === 'starting') {
-    if (!running) changeTask(draft, task, { ...shown(container), state: 'starting', message: 'starting' })
-  } else {
-    // Once it was found unhealthy it is being stopped: a late good answer changes nothing.
-    const settled = task.error === unhealthyError || task.desired === 'shutdown' || task.desired === 'remove'
-    const seen = { ...shown(container), seenEpoch: draft.own.epoch }
-    if (settled) changeTask(draft, task, seen)
-    else changeTask(draft, task, { ...seen, state: 'running', message: 'started', error: undefined })
+  const health = healthOf(draft, task, container)
+  const seen = { ...shown(container), seenEpoch: draft.own.epoch }
+  // It goes, whatever it says of itself in the end.
+  if (isLeaving(task)) {
+    changeTask(draft, task, seen)
+    return
+  }
+  switch (health.kind) {
+    case 'starting':
+      if (task.state !== 'running')
+        changeTask(draft, task, {
+          ...shown(container),
+          state: 'starting',
+          message: 'starting',
+          error: health.why,
+        })
+      return
+    case 'ill':
+      changeTask(draft, task, { ...shown(container), ...fallenIll(draft, task, health.why) })
+      return
+    case 'unready':
+      changeTask(draft, task, {
+        ...seen,
+        ...isUpAndWell(task),
+        unready: unreadySince(draft, task, health.why),
+      })
+      return
+    case 'well':
+      changeTask(draft, task, { ...seen, ...isUpAndWell(task), unready: undefined })
+  }
+}
+
+function isUpAndWell(task: TaskEntry): TaskPatch {
+  const { afterIllness: _, ...restart } = task.restart ?? { afterIllness: undefined }
+  return {
+    state: 'running',
+    message: 'started',
+    error: undefined,
+    illness: undefined,
+    ...('count' in restart && { restart }),
   }
 }
 
@@ -117,8 +142,8 @@ function shown(container: ContainerObservation): TaskPatch {
 function exited(draft: Draft, task: TaskEntry, container: ContainerObservation): void {
   const exitCode = container.exitCode ?? 0
   const seen = { containerId: container.container, exitCode }
-  if (task.error === unhealthyError) {
-    endTask(draft, task, { ...seen, state: 'failed', error: unhealthyError })
+  if (task.illness?.kind === 'stopping') {
+    endTask(draft, task, { ...seen, state: 'failed', error: task.illness.why })
   } else if (exitCode === 0 && !hasError(container)) {
     endTask(draft, task, { ...seen, state: 'complete', message: 'finished', error: undefined })
   } else {
@@ -159,5 +184,7 @@ export function endTask(
   const outcome: TaskPatch = stopped
     ? { ...end, state: 'shutdown', message: 'shutdown', error: undefined }
     : end
-  return changeTask(draft, task, { ...outcome, ...calmed, pid: undefined })
+  // Of what it ended is not what it might have been stopped for.
+  const illness = task.illness?.kind === 'stopping' ? task.illness : undefined
+  return changeTask(draft, task, { ...outcome, ...calmed, illness, unready: undefined, pid: undefined })
 }

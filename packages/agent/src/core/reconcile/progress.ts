@@ -358,11 +358,12 @@ export function culpritOf(view: View, service: Resource<ServiceSpec>, progress: 
   const failedSlots = new Set(
     progress.positions.filter((position) => position.state === 'failed').map((position) => position.id),
   )
-  const ended = tasksMade(view, service, progress).filter(
-    ([slot, { state }]) =>
-      failedSlots.has(slot) && (state === 'failed' || state === 'rejected' || state === 'complete'),
+  const made = tasksMade(view, service, progress).filter(([slot]) => failedSlots.has(slot))
+  const ended = made.find(
+    ([, { state }]) => state === 'failed' || state === 'rejected' || state === 'complete',
   )
-  return ended[0]?.[1].id ?? '(unknown)'
+  // One that never got ready runs on.
+  return (ended ?? made[0])?.[1].id ?? '(unknown)'
 }
 
 /** The tasks of the update's digest, without those of an earlier update to the same: a slot's attempts only grow. */

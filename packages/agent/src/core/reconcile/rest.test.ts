@@ -1,11 +1,13 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { taskStates, type TaskEntry } from '@moot/crdt-state'
+import type { HealthStanding } from '../health/standing.ts'
 import { place } from '../placement/place.ts'
 import { reconcile, type ReconcileInput, type ReconcileOutput } from './reconcile.ts'
 import {
   after,
   containerFor,
+  containerIdOf,
   inputOf,
   other,
   recordOf,
@@ -39,6 +41,10 @@ const anyTask = fc.record({
   container: fc.constantFrom(undefined, 'created', 'running', 'exited'),
   exitCode: fc.integer({ min: 0, max: 1 }),
   seenEpoch: fc.integer({ min: 0, max: 1 }),
+  health: fc.constantFrom('none', 'starting', 'healthy', 'unhealthy'),
+  standing: fc.constantFrom(undefined, 'starting', 'well', 'unready', 'ill'),
+  illness: fc.constantFrom(undefined, undefined, 'waiting', 'held', 'stopping'),
+  isUnready: fc.boolean(),
 } as const)
 const anyScene = fc.record({
   tasks: fc.array(anyTask, { maxLength: 6 }),
@@ -55,19 +61,40 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
   const mine: TaskEntry[] = []
   const theirs: TaskEntry[] = []
   const containers = []
+  const health: Record<string, HealthStanding> = {}
   for (const [index, task] of drawn.tasks.entries()) {
-    const { slot, attempt, state, desired, seenEpoch } = task
+    const { slot, attempt, state, desired, seenEpoch, standing } = task
     const id = `task${index}` as TaskEntry['id']
-    const entry = taskOf(task.updated ? service : old, { id, slot, attempt, state, desired, seenEpoch })
+    const told = { sinceMs: 999_500, why: 'it is' }
+    const entry = taskOf(task.updated ? service : old, {
+      id,
+      slot,
+      attempt,
+      state,
+      desired,
+      seenEpoch,
+      ...(task.illness !== undefined && { illness: { kind: task.illness, ...told } }),
+      ...(task.isUnready && { unready: told }),
+    })
+    if (standing !== undefined) health[containerIdOf(id)] = { kind: standing, why: 'it says so' }
     if (task.node === other) theirs.push(entry)
     else {
       mine.push(entry)
-      const { exitCode } = task
-      if (task.container !== undefined) containers.push(containerFor(entry, task.container, { exitCode }))
+      const { exitCode, health: itsHealth } = task
+      if (task.container !== undefined)
+        containers.push(containerFor(entry, task.container, { exitCode, health: itsHealth }))
     }
   }
   const others = [recordOf(other, { tasks: theirs })]
-  return { services: [service], history: [old], tasks: mine, others, containers, synced: drawn.synced }
+  return {
+    services: [service],
+    history: [old],
+    tasks: mine,
+    others,
+    containers,
+    health,
+    synced: drawn.synced,
+  }
 }
 
 function withPlacement(scene: Scene): ReconcileInput {

@@ -155,9 +155,14 @@ function restart(
     state: 'assigned',
     createdAtMs: nowMs,
     stateAtMs: nowMs,
-    restart: verdict.restart,
+    restart: isAfterIllness(task) ? { ...verdict.restart, afterIllness: true } : verdict.restart,
     ...(task.constraints !== undefined && { constraints: task.constraints }),
   })
+}
+
+/** It was stopped for ill health, or came after one that was and has not been well. */
+function isAfterIllness(task: TaskEntry): boolean {
+  return task.illness !== undefined || task.restart?.afterIllness === true
 }
 
 /** One more than any attempt of the slot that this node knows of. */

@@ -15,6 +15,7 @@ import { constraintsOf } from '../placement/misfit.ts'
 import type { View } from '../view.ts'
 import type { TaskSetup } from './actions.ts'
 import type { Draft } from './draft.ts'
+import type { ReconcileInput } from './input.ts'
 
 /**
  * A hash, so that the core draws nothing. The record's sequence is in it because the same slot may be claimed twice
@@ -26,10 +27,13 @@ export function newTaskId(draft: Draft, slot: SlotId, attempt: number): TaskId {
 }
 
 /** The spec that a task runs, which need not be the service's newest. */
-export function specOfTask(draft: Draft, task: TaskEntry): ServiceSpec | undefined {
-  const service = draft.input.view.services.get(task.service)
+export function specOfTask(
+  { input }: { readonly input: Pick<ReconcileInput, 'view' | 'specAt'> },
+  task: TaskEntry,
+): ServiceSpec | undefined {
+  const service = input.view.services.get(task.service)
   if (service !== undefined && specDigest(service.spec) === task.digest) return service.spec
-  return draft.input.specAt(task.service, task.digest)
+  return input.specAt(task.service, task.digest)
 }
 
 /** Networks that every engine has: they are no documents. */

@@ -22,6 +22,7 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
+import type { HealthStanding } from '../health/standing.ts'
 import type { Liveness, LivenessMap } from '../membership/liveness.ts'
 import { place } from '../placement/place.ts'
 import { placementInput, withoutClaims } from '../placement/placement-input.ts'
@@ -143,6 +144,8 @@ export interface Scene {
   readonly slots?: Readonly<Record<string, SlotPlacement>>
   readonly surplus?: Placement['surplus']
   readonly containers?: readonly ContainerObservation[]
+  /** What probes say, by container. */
+  readonly health?: Readonly<Record<string, HealthStanding>>
   readonly results?: Readonly<Record<string, { action: Action['kind']; result: ActionResult }>>
   readonly inFlight?: readonly TaskId[]
   readonly facts?: readonly UpdateFacts[]
@@ -237,6 +240,10 @@ export function inputOf(scene: Scene): ReconcileInput {
       surplus: scene.surplus ?? [],
     },
     containers,
+    health: new Map(Object.entries(scene.health ?? {})) as ReadonlyMap<
+      string,
+      HealthStanding
+    > as ReconcileInput['health'],
     engine:
       scene.engineDownForMs === undefined
         ? { kind: 'up' }

@@ -122,11 +122,14 @@ function settled(
   }
   if (newest.state === 'failed' || newest.state === 'rejected') return 'failed'
   if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
-  if (newest.state !== 'running') return 'begun'
+  if (newest.state !== 'running' || newest.illness !== undefined) return 'begun'
   const config = updateConfigOf(service)
   const watchMs = isWatched(progress(), slot) ? monitorMs(draft, service) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
-  return isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0))) ? 'ok' : 'begun'
+  if (!isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0)))) return 'begun'
+  if (newest.unready === undefined) return 'ok'
+  // It was ready and is not any more: a step must not wait for that for ever.
+  return isDue(draft, newest.unready.sinceMs, monitorMs(draft, service)) ? 'failed' : 'begun'
 }
 
 function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
@@ -166,10 +169,11 @@ function endsByDesign(spec: ServiceSpec): boolean {
   return condition !== 'any'
 }
 
-/** Did it end in this very call, within Monitor of running? */
+/** Did it end or fall ill in this very call, within Monitor of running? What is ill may wait for long before it ends. */
 function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntry): boolean {
   const before = draft.own.tasks.get(task.id)
-  if (task.state !== 'failed' || before?.state !== 'running') return false
+  if (before?.state !== 'running' || before.illness !== undefined) return false
+  if (task.state !== 'failed' && task.illness === undefined) return false
   const ranMs = draft.input.nowMs - before.stateAtMs
   // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
   return ranMs >= 0 && ranMs < monitorMs(draft, service)

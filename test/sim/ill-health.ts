@@ -1,0 +1,64 @@
+import { type SlotId, slotId, specDigest, type ServiceSpec, type TaskId } from '@moot/crdt-state'
+import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { Host } from './host.ts'
+import { wantedSlots } from './promises.ts'
+import type { World } from './world.ts'
+
+/** A probe that failed this recently is a cause to stop a task, ms: its turn may have come late. */
+const recentMs = 5_000
+
+/**
+ * Which replicas are well, by what their own servers answer; and that of those that were, no more are down for ill health
+ * than an update of their service might take down.
+ */
+export class IllHealth {
+  readonly #world: World
+  readonly #tell: (line: string) => void
+  readonly #isStrict: boolean
+  readonly #liveFailedMs = new Map<TaskId, number>()
+  /** Slots whose well task was stopped for ill health and that have not been well since. */
+  readonly #down = new Map<SlotId, TaskSetup>()
+
+  constructor(world: World, isStrict: boolean, tell: (line: string) => void) {
+    this.#world = world
+    this.#isStrict = isStrict
+    this.#tell = tell
+    world.listeners.onProbe((_host, { task }, part, isWell) => {
+      if (part === 'live' && !isWell) this.#liveFailedMs.set(task.id, world.nowMs)
+    })
+  }
+
+  /** For Docker's health check or for its probes, now or a moment ago. */
+  isIll(task: TaskId, { health }: ContainerObservation): boolean {
+    const failedMs = this.#liveFailedMs.get(task)
+    return health === 'unhealthy' || (failedMs !== undefined && this.#world.nowMs - failedMs < recentMs)
+  }
+
+  isWellAgain({ task }: TaskSetup): void {
+    this.#down.delete(slotId(task.service, task.slot))
+  }
+
+  /** An agent stops a task that was well: for ill health, and for nothing else? */
+  stopped(host: Host, { setup, observation }: { setup: TaskSetup; observation: ContainerObservation }): void {
+    const service = host.agent?.view().services.get(setup.task.service)
+    if (service === undefined || !this.#isStrict || !this.isIll(setup.task.id, observation)) return
+    const isCurrent = specDigest(setup.spec) === specDigest(service.spec)
+    const isActive = host.agent?.view().nodes.get(host.node)?.spec.Availability === 'active'
+    if (!isCurrent || !isActive || !this.#isWanted(service.spec, setup)) return
+    this.#down.set(slotId(setup.task.service, setup.task.slot), setup)
+    const parallelism = service.spec.UpdateConfig?.Parallelism ?? 1
+    const down = [...this.#down.values()].filter(
+      (each) => each.task.service === setup.task.service && this.#isWanted(service.spec, each),
+    )
+    // What a disk was slow to take was decided before, and others could not hear of it.
+    if (parallelism === 0 || down.length <= parallelism || this.#world.isImpaired) return
+    const slots = down.map(({ task }) => task.slot).join(', ')
+    this.#tell(
+      `${down.length} of ${service.name} are down for ill health (${slots}), of ${parallelism} allowed`,
+    )
+  }
+
+  #isWanted(spec: ServiceSpec, { task }: TaskSetup): boolean {
+    return wantedSlots(this.#world, spec).has(String(task.slot))
+  }
+}
