@@ -1,0 +1,133 @@
+import type { NodeId } from '@moot/crdt-state'
+import { describe, expect, it } from 'vitest'
+import { Dice } from '../placement/law.random.ts'
+import { leaseStatus } from './lease-status.ts'
+import type { Seat, SlotKey } from './messages.ts'
+import { physics, times } from './testing/chaos.ts'
+import type { Host } from './testing/host.ts'
+import { World } from './testing/world.ts'
+
+const slot = 'db.1' as SlotKey
+const names = ['n1', 'n2', 'n3', 'n4', 'n5'] as NodeId[]
+const [n1, n2, n3, n4, n5] = names as [NodeId, NodeId, NodeId, NodeId, NodeId]
+
+function seats(world: World, nodes: readonly NodeId[]): readonly Seat[] {
+  return nodes.map((node) => ({ node, disk: world.host(node).durable.disk }))
+}
+
+/** Five hosts, these voters, and the slot on n2. */
+function running(seed: number, voters: readonly NodeId[]): World {
+  const world = new World(new Dice(seed), names, physics)
+  world.input(world.host(n1), { kind: 'propose', voters: seats(world, voters) })
+  world.timeline.runUntil(4_000)
+  world.setWants(slot, new Set([n2]))
+  // A slow engine takes 8 s; then some time between two renewals.
+  world.timeline.runUntil(14_000 + (seed % 100) * 37)
+  expect(world.checker.holderOf(slot).map(({ node }) => node)).toEqual([n2])
+  return world
+}
+
+function isolate(world: World, apart: readonly NodeId[]): void {
+  for (const a of names)
+    for (const b of names) if (apart.includes(a) !== apart.includes(b)) world.cut.add(`${a} ${b}`)
+}
+
+/** Until this node has the lease. */
+function waitMs(world: World, host: Host, atMostMs: number): number {
+  const sinceMs = world.timeline.nowMs
+  const hasLease = (): boolean =>
+    host.member !== undefined && leaseStatus(host.member, slot, world.localMs(host)).kind === 'held'
+  while (!hasLease() && world.timeline.nowMs < sinceMs + atMostMs)
+    world.timeline.runUntil(world.timeline.nowMs + 5)
+  return world.timeline.nowMs - sinceMs
+}
+
+const seeds = Array.from({ length: 100 }, (_, seed) => seed)
+
+describe('an exclusive slot moves', () => {
+  it('within the promised time when its side has lost the majority, and not before its task is gone', () => {
+    const waits = seeds.map((seed) => {
+      const world = running(seed, seed % 2 === 0 ? [n1, n3, n4] : names)
+      isolate(world, seed % 3 === 0 ? [n2] : [n2, n5])
+      world.setWants(slot, new Set([n2, n3]))
+      const waited = waitMs(world, world.host(n3), 60_000)
+      expect(world.checker.holderOf(slot)).toEqual([])
+      return waited
+    })
+    expect(Math.max(...waits)).toBeLessThanOrEqual(times.movesWithinMs)
+    // Else the bound says nothing.
+    expect(Math.max(...waits)).toBeGreaterThan(times.movesWithinMs - 2_000)
+  })
+
+  it('within the time of a stop and a look when it is given back', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      world.setWants(slot, new Set([n3]))
+      // A stop takes up to two seconds here.
+      expect(waitMs(world, world.host(n3), 60_000)).toBeLessThanOrEqual(2_000 + 700)
+    }
+  })
+
+  it('also to one of two that both ask for it', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      world.setWants(slot, new Set([n3, n4]))
+      world.timeline.runUntil(world.timeline.nowMs + 16_000)
+      expect(world.checker.holderOf(slot)).toHaveLength(1)
+      expect(world.checker.violations).toEqual([])
+    }
+  })
+})
+
+describe('an exclusive task runs on', () => {
+  it('while all voters are replaced, again and again', () => {
+    for (const seed of seeds) {
+      const world = running(seed, [n1, n2, n3])
+      for (const next of [[n3, n4, n5], [n1], [n2, n4, n5], names]) {
+        world.input(world.host(n3), { kind: 'propose', voters: seats(world, next) })
+        world.input(world.host(n1), { kind: 'propose', voters: seats(world, next) })
+        world.input(world.host(n5), { kind: 'propose', voters: seats(world, next) })
+        world.timeline.runUntil(world.timeline.nowMs + 6_000)
+      }
+      expect(world.host(n2).durable.epoch.number).toBeGreaterThanOrEqual(6)
+      expect(world.checker.holderOf(slot).map(({ node }) => node)).toEqual([n2])
+      expect(world.checker.starts).toBe(1)
+    }
+  })
+
+  it('when all agents are restarted at once', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      for (const host of world.hosts.values()) world.crash(host, 500 + (seed % 10) * 200)
+      world.timeline.runUntil(world.timeline.nowMs + 20_000)
+      expect(world.checker.starts).toBe(1)
+      expect(world.checker.holderOf(slot)).toHaveLength(1)
+    }
+  })
+
+  it('when a minority of the voters loses its power, and when one after the other does', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      for (const [first, second] of [
+        [n1, n3],
+        [n4, n5],
+      ] as const) {
+        world.powerOff(world.host(first), 3_000, false)
+        world.powerOff(world.host(second), 8_000, false)
+        // Their silence is over before the next two go.
+        world.timeline.runUntil(world.timeline.nowMs + 22_000)
+      }
+      expect(world.checker.starts).toBe(1)
+    }
+  })
+
+  it('not when its agent is paused, or its host cut off, beyond its deadline', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      if (seed % 2 === 0) world.pause(world.host(n2), 40_000)
+      else isolate(world, [n2])
+      world.timeline.runUntil(world.timeline.nowMs + Math.ceil(times.leaseMs / 0.95) + 2_000)
+      expect(world.checker.holderOf(slot)).toEqual([])
+    }
+  })
+})
