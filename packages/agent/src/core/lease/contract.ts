@@ -41,8 +41,3 @@ export function leaseNeed(label: PartitionLabel): Wanted | undefined {
   if (loosenedTerm !== undefined && loosenedTerm > exclusiveTerm) return undefined
   return { term, as: 'loosening' }
 }
-
-/** The environment variable with the lease's number: storage that has seen a higher one refuses the task with the lower. */
-export function fenceVariable(fence: number): string {
-  return `MOOT_FENCE=${fence}`
-}

@@ -13,13 +13,16 @@ describe('an exclusive slot', () => {
     ['slow', 'answers that come late and then not at all'],
   ])('has one holder at a time, and in a calm it has one: %s (%s)', { timeout: timeoutMs }, ([profile]) => {
     let moves = 0
+    let served = 0
     for (let seed = 0; seed < runs; seed += 1) {
       const { violations, ...outcome } = play(seed, profile)
       moves += outcome.moves
+      served += outcome.isServed ? 1 : 0
       expect(violations, `play(${seed}, '${profile}')`).toEqual([])
     }
     // A run in which nothing happens proves nothing.
     expect(moves).toBeGreaterThan(runs)
+    expect(served).toBeGreaterThan(runs * 0.6)
   })
 
   it.for(Object.entries(mutants))(

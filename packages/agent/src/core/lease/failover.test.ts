@@ -1,6 +1,7 @@
 import type { NodeId } from '@moot/crdt-state'
 import { describe, expect, it } from 'vitest'
 import { Dice } from '../placement/law.random.ts'
+import { forcedEpoch } from './epoch.ts'
 import { leaseStatus } from './lease-status.ts'
 import type { Seat, SlotKey } from './messages.ts'
 import { physics, times } from './testing/chaos.ts'
@@ -76,6 +77,55 @@ describe('an exclusive slot moves', () => {
       expect(world.checker.holderOf(slot)).toHaveLength(1)
       expect(world.checker.violations).toEqual([])
     }
+  })
+})
+
+describe('two majorities that are seen through a node in the middle', () => {
+  it('have one holder between them, and keep it', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      for (const a of [n1, n2]) for (const b of [n4, n5]) world.cut.add(`${a} ${b}`).add(`${b} ${a}`)
+      world.setWants(slot, new Set([n1, n5]))
+      world.timeline.runUntil(world.timeline.nowMs + 30_000)
+      const [holder] = world.checker.holderOf(slot)
+      expect([n1, n5]).toContain(holder?.node)
+      world.timeline.runUntil(world.timeline.nowMs + 30_000)
+      expect(world.checker.holderOf(slot)).toEqual([holder])
+      expect(world.checker.violations).toEqual([])
+    }
+  })
+})
+
+describe('after a majority of the voters is lost for good', () => {
+  const lost = [n1, n3, n4]
+
+  it('nothing is held, until a person names other voters; then with a fence far above', () => {
+    for (const seed of seeds) {
+      const world = running(seed, names)
+      const [before] = world.checker.holderOf(slot)
+      for (const node of lost) world.powerOff(world.host(node), 10 ** 9, false)
+      world.timeline.runUntil(world.timeline.nowMs + 60_000)
+      expect(world.checker.holderOf(slot)).toEqual([])
+      const forced = forcedEpoch(world.host(n5).durable.epoch, seats(world, [n5]), n5)
+      world.input(world.host(n5), { kind: 'force', epoch: forced })
+      // Silence first, on a slow clock; then a look and a take.
+      expect(waitMs(world, world.host(n2), 60_000)).toBeLessThan(times.silenceMs / 0.95 + 4_000)
+      world.timeline.runUntil(world.timeline.nowMs + 10_000)
+      const [after] = world.checker.holderOf(slot)
+      expect(after?.fence).toBeGreaterThan((before?.fence ?? 0) + 1_000_000)
+    }
+  })
+
+  it('who comes back follows the voters that were named meanwhile', () => {
+    const world = running(0, names)
+    for (const node of lost) world.powerOff(world.host(node), 30_000, false)
+    world.timeline.runUntil(world.timeline.nowMs + 1_000)
+    const forced = forcedEpoch(world.host(n5).durable.epoch, seats(world, [n5]), n5)
+    world.input(world.host(n5), { kind: 'force', epoch: forced })
+    world.timeline.runUntil(world.timeline.nowMs + 90_000)
+    const known = [...world.hosts.values()].map(({ durable }) => durable.epoch.number)
+    expect(new Set(known)).toEqual(new Set([forced.number]))
+    expect(world.checker.violations).toEqual([])
   })
 })
 

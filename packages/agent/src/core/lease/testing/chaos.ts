@@ -2,7 +2,7 @@ import type { NodeId } from '@moot/crdt-state'
 import { defaults } from '../../../defaults.ts'
 import { Dice } from '../../placement/law.random.ts'
 import { votes } from '../voter.ts'
-import { majorityOf } from '../epoch.ts'
+import { majorityOf, unknownEpoch } from '../epoch.ts'
 import type { Seat, SlotKey } from '../messages.ts'
 import { leaseTimes } from '../times.ts'
 import type { Host, Tamper } from './host.ts'
@@ -12,6 +12,8 @@ export const times = leaseTimes(defaults)
 export const physics = { times, watchdogMs: defaults.leaseWatchdogMs, killMs: defaults.leaseKillMs }
 
 export interface Outcome {
+  /** A majority of the voters was in reach in the end, so that every slot had to be held. */
+  readonly isServed: boolean
   readonly violations: readonly string[]
   readonly starts: number
   readonly moves: number
@@ -82,8 +84,10 @@ export function play(seed: number, profile: ProfileName, tamper: Tamper = {}): O
   chaos.calm()
   world.timeline.runUntil(chaosMs + calmMs)
   const { violations, starts, moves } = world.checker
+  const unserved = chaos.unserved()
   return {
-    violations: [...violations, ...chaos.unserved()],
+    violations: [...violations, ...unserved],
+    isServed: chaos.isServed,
     starts,
     moves,
     epochs: Math.max(...[...world.hosts.values()].map(({ durable }) => durable.epoch.number)),
@@ -95,8 +99,12 @@ class Chaos {
   readonly #dice: Dice
   readonly #names: readonly NodeId[]
   readonly #profile: Profile
+  /** Out of reach in the calm. */
+  readonly #apart = new Set<NodeId>()
   #isOver = false
   #disksToLose = 1
+  /** The calm has proved something. */
+  isServed = false
   #wanting = new Map<SlotKey, NodeId>()
 
   constructor(world: World, dice: Dice, names: readonly NodeId[], profile: Profile) {
@@ -218,7 +226,7 @@ class Chaos {
     }
   }
 
-  /** Nothing is broken any more. */
+  /** Nothing is broken any more, but that some hosts may be out of reach for all others. */
   calm(): void {
     this.#isOver = true
     const world = this.#world
@@ -226,23 +234,36 @@ class Chaos {
     world.slow.clear()
     world.lossPercent = 0
     world.latePercent = 0
+    if (this.#dice.once(2)) {
+      for (const name of this.#names.slice(1)) if (this.#dice.once(3)) this.#apart.add(name)
+      for (const a of this.#names)
+        for (const b of this.#names)
+          if (a !== b && (this.#apart.has(a) || this.#apart.has(b))) world.cut.add(`${a} ${b}`)
+    }
     world.slowDisksPercent = 0
     for (const slot of slots) {
       const isLoosened = [...world.hosts.values()].some(({ loosened }) => loosened.has(slot))
       if (isLoosened) for (const host of world.hosts.values()) world.loosen(host, slot)
-      const wanting = this.#dice.pick(this.#names)
+      const wanting = this.#dice.pick(this.#names.filter((name) => !this.#apart.has(name)))
       this.#wanting.set(slot, wanting)
       world.setWants(slot, new Set([wanting]))
     }
   }
 
-  /** After a while of calm, unless lost disks have taken a majority of the voters. */
+  /** After a while of calm, if those in reach of each other know who votes, and are a majority of it with their disks. */
   unserved(): readonly string[] {
     const world = this.#world
-    const epochs = [...world.hosts.values()].map(({ durable }) => durable.epoch)
-    const newest = epochs.reduce((best, epoch) => (epoch.number > best.number ? epoch : best))
-    const voting = newest.voters.filter(({ node, disk }) => world.host(node).durable.disk === disk)
-    if (voting.length < majorityOf(newest)) return []
+    const epochs = [...world.hosts.values()].map(({ id, durable }) => ({ id, epoch: durable.epoch }))
+    const newest = epochs.reduce(
+      (best, { epoch }) => (epoch.number > best.number ? epoch : best),
+      unknownEpoch,
+    )
+    const voting = newest.voters.filter(
+      ({ node, disk }) => !this.#apart.has(node) && world.host(node).durable.disk === disk,
+    )
+    const isKnown = epochs.some(({ id, epoch }) => !this.#apart.has(id) && epoch.number === newest.number)
+    if (!isKnown || voting.length < majorityOf(newest)) return []
+    this.isServed = true
     return slots.flatMap((slot) => {
       const wanting = this.#wanting.get(slot)
       const running = this.#world.checker.holderOf(slot)
