@@ -215,6 +215,7 @@ describe.each(seeds)('with seed %i', (seed) => {
 
   test.each([
     { what: 'has been updated already', replicas: 1, knowing: 2 },
+    { what: 'has been updated already', replicas: 1, knowing: 1 },
     { what: 'is in the middle of its update', replicas: 3, knowing: 1 },
     { what: 'is in the middle of its update', replicas: 3, knowing: 2 },
   ])(

@@ -162,6 +162,24 @@ export const defaults = {
   taskHistoryLimit: 5,
   /** Beyond this a service's further replicas are not placed: a typing mistake must not fill every agent's memory. */
   maxReplicasPerService: 100_000,
+  /** A holder counts on a lease for so long: two renewals may fail, and an exclusive task moves within 15 s (`core/lease/times.ts`). */
+  leaseMs: 9_000,
+  /** No host's clock is believed to run faster or slower than this; quartz is off by 0.01 %, a clock that is being slewed by 0.05 %, a busy virtual machine's by more. */
+  leaseClockErrorPercent: 5,
+  /** The watchdog is a small process with real-time priority: it is scheduled within milliseconds, on a swapping host within this. */
+  leaseWatchdogMs: 1_000,
+  /** From SIGKILL of a cgroup until its last process is gone: milliseconds, unless it hangs in a disk that does not answer. */
+  leaseKillMs: 1_000,
+  /** An unanswered ask is asked again, and a slot that is waited for is looked at, this often. */
+  leaseAskIntervalMs: 500,
+  /** Votes that are no majority by then are given back: far above a round trip with an fsync. */
+  leaseTryMs: 1_000,
+  /** A voter away for this long is replaced: a reboot or a repair of the network is over by then, and its leases have run out long before. */
+  voterLostAfterMs: 5 * 60_000,
+  /** A host that has only just come is not made a voter: it may go again. */
+  voterSteadyMs: 60_000,
+  /** The next voter in line proposes the change so much later. */
+  voterTurnMs: 10_000,
   /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
   startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */

@@ -7,12 +7,16 @@ import { node } from './testing.ts'
 const names = ['a', 'b', 'c', 'd', 'e'] as const
 const settings = { cutWaitMs: 800, unstableMaxMs: 3_000 }
 
-/** `a down, b suspect`; all others of a to e are alive. */
+/** `a down, b suspect, c unheard`, which is a suspect whom nobody hears; all others of a to e are alive. */
 function seen(words: string): LivenessMap {
-  const kinds = new Map(words.split(', ').map((word) => word.split(' ') as [string, Liveness['kind']]))
+  const kinds = new Map(
+    words.split(', ').map((word) => word.split(' ') as [string, Liveness['kind'] | 'unheard']),
+  )
   return new Map(
     names.map((name): [ReturnType<typeof node>, Liveness] => {
       const kind = kinds.get(name) ?? 'alive'
+      if (kind === 'unheard') return [node(name), { kind: 'suspect', observers: [] }]
+      if (kind === 'suspect') return [node(name), { kind, observers: [], isHeard: true }]
       return [node(name), kind === 'alive' || kind === 'unknown' ? { kind } : { kind, observers: [] }]
     }),
   )
@@ -110,6 +114,19 @@ describe('a cut', () => {
       ['ba', 800],
       ['b', 3_000],
       ['', undefined],
+    ])
+  })
+
+  it('leaves unsettled whom nobody hears, for as long as that lasts', () => {
+    const cuts = cutsOf([
+      [0, 'a unheard, b suspect'],
+      [60_000, 'a unheard, b suspect'],
+      [60_100, 'a suspect, b suspect'],
+    ])
+    expect(cuts.map(({ unsettled }) => [...unsettled].map((name) => name[0]).join(''))).toEqual([
+      'ab',
+      'a',
+      '',
     ])
   })
 

@@ -76,7 +76,9 @@ export function nextCut(
   }
   const young = [...unstable].filter(([, sinceMs]) => nowMs - sinceMs < settings.unstableMaxMs)
   const settleAtMs = young.map(([, sinceMs]) => sinceMs + settings.unstableMaxMs)
-  const unsettled = new Set(young.map(([node]) => node))
+  // A link that is broken for ever is somebody's own trouble; but where nobody hears it, it may be gone all along.
+  const unheard = [...unstable.keys()].filter((node) => isUnheard(assessed.get(node)))
+  const unsettled = new Set([...young.map(([node]) => node), ...unheard])
   const acted = {
     liveness: assessed,
     gone: goneOf(assessed, before.gone, records),
@@ -99,6 +101,10 @@ export function nextCut(
     unsettled: unsettled.union(waiting),
     lookAtMs: isCutOff ? earliest(settleAtMs) : earliest([...settleAtMs, decideAtMs]),
   }
+}
+
+function isUnheard(liveness: Liveness | undefined): boolean {
+  return liveness?.kind === 'suspect' && liveness.isHeard !== true
 }
 
 function withGone(

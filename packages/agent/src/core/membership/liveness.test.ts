@@ -110,8 +110,18 @@ describe('liveness', () => {
     expect(livenessOf(viewOf('a', cluster('abcde', doubts, 2))).get(node('e'))).toEqual({
       kind: 'suspect',
       observers: ['c'],
+      isHeard: true,
       isOnProbation: true,
     })
+  })
+
+  it('says of one in doubt whether anybody hears it', () => {
+    const kindOf = (...doubts: readonly ('suspected' | 'silent')[]) => {
+      const alerts = doubts.map((evidence, at) => [letters('abcd')[at]!, [about('e', evidence)]] as const)
+      return livenessOf(viewOf('a', cluster('abcde', Object.fromEntries(alerts), 4))).get(node('e'))
+    }
+    expect(kindOf('suspected', 'suspected', 'suspected')).toMatchObject({ kind: 'suspect', isHeard: true })
+    expect(kindOf('suspected', 'suspected', 'silent', 'silent')).not.toHaveProperty('isHeard')
   })
 
   it('when four of five die at once, the missing alerts of the dead block nothing', () => {

@@ -14,12 +14,18 @@ import { type Rings, ringsOf } from './rings.ts'
  *   verdict and the alerts are withdrawn.
  * - `unknown`: a member that has never published a record here.
  *
+ * `isHeard`: somebody who watches it has nothing to say against it.
  * `isOnProbation`: it is back after it was away for long or often. Its claims count after those of others that run, and it
  * is given half as many new tasks.
  */
 export type Liveness =
   | { readonly kind: 'alive'; readonly isOnProbation?: true }
-  | { readonly kind: 'suspect'; readonly observers: readonly NodeId[]; readonly isOnProbation?: true }
+  | {
+      readonly kind: 'suspect'
+      readonly observers: readonly NodeId[]
+      readonly isHeard?: true
+      readonly isOnProbation?: true
+    }
   | { readonly kind: 'agent-down'; readonly observers: readonly NodeId[]; readonly isOnProbation?: true }
   | { readonly kind: 'down'; readonly observers: readonly NodeId[] }
   | { readonly kind: 'unknown' }
@@ -128,9 +134,9 @@ function verdict(says: ReadonlyMap<NodeId, Word>, needed: number): Liveness {
   if (isEnough && silent > vouches + refused) return { kind: 'down', observers }
   const probation = saysProbation(says) ? ({ isOnProbation: true } as const) : {}
   if (isEnough && counted.length > vouches) return { kind: 'agent-down', observers, ...probation }
-  return observers.length === 0
-    ? { kind: 'alive', ...probation }
-    : { kind: 'suspect', observers, ...probation }
+  if (observers.length === 0) return { kind: 'alive', ...probation }
+  const isHeard = all.some((say) => say.mayVouch && say.kind === 'vouches')
+  return { kind: 'suspect', observers, ...(isHeard && { isHeard }), ...probation }
 }
 
 /** At least half of those that reach it say so; of one whom nobody reaches, those that accuse it. */
