@@ -90,6 +90,8 @@ export interface Shape {
   readonly parallelism: number
   readonly order: 'start-first' | 'stop-first'
   readonly onFailure: 'continue' | 'pause' | 'rollback'
+  /** On a network, where others find it by its name. */
+  readonly networked?: boolean
   /** Never to run twice, whatever it costs. */
   readonly exclusive?: boolean
 }
@@ -149,6 +151,10 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     for (const [index, act] of acts.entries())
       if (act.kind === 'deploy') acts[index] = { ...act, shape: { ...act.shape, probed: probedOf(random) } }
     acts.push(...illnesses(random, hosts, faultsForMs))
+  }
+  for (const [index, act] of acts.entries()) {
+    if (act.kind === 'deploy' && random.chance(0.4))
+      acts[index] = { ...act, shape: { ...act.shape, networked: true } }
   }
   return {
     hosts,

@@ -48,6 +48,8 @@ export class People {
   async #say(host: Host, deed: Deed): Promise<Answer | undefined> {
     switch (deed.kind) {
       case 'deploy':
+        if (deed.shape.networked === true)
+          await host.ask('POST', '/networks/create', { Name: networkName, Driver: 'overlay' })
         return this.#write(deed.service, (label) =>
           host.ask('POST', '/services/create', bodyOf(deed.service, deed.shape, label)),
         )
@@ -235,6 +237,8 @@ function probeLabels({ probed = [] }: Shape): Readonly<Record<string, string>> {
   }
 }
 
+const networkName = 'backbone'
+
 function bodyOf(Name: string, shape: Shape, label: string): object {
   const config = {
     Parallelism: shape.parallelism,
@@ -251,6 +255,7 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
       ...(shape.exclusive === true && { 'moot.partition': 'exclusive' }),
     },
     TaskTemplate: {
+      ...(shape.networked === true && { Networks: [{ Target: networkName }] }),
       ContainerSpec: { Image: shape.image, ...(Healthcheck && { Healthcheck }) },
       RestartPolicy: { Condition: 'any', Delay: 3_000_000_000 },
     },

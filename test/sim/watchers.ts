@@ -13,6 +13,7 @@ import {
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
+import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
 import { wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
 
@@ -78,6 +79,7 @@ export class Watchers {
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
+      this.#checkDrained(host, task)
       this.#checkUpdate(host, task)
     })
     world.onContainer((host, setup, observation) => {
@@ -166,6 +168,25 @@ export class Watchers {
       (host) =>
         host !== self && nowMs - (this.#endedAtMs.get(placeOf(host, setup)) ?? -Infinity) < knownWithinMs,
     )
+  }
+
+  /** What is sent traffic is told to stop once everybody knows that it does. */
+  #checkDrained(host: Host, id: TaskId): void {
+    const found = host.engine.containers().find(({ observation }) => observation.task === id)
+    const own = host.agent?.view().records.get(host.node)?.tasks.get(id)
+    if (!this.#options.wholeNetwork || found === undefined || own === undefined) return
+    if (!isBalanced(found.setup.spec) || own.state !== 'running' || own.unready !== undefined) return
+    if (own.illness !== undefined) return
+    for (const other of this.#world.members()) {
+      const seen = other.agent?.view().records.get(host.node)?.tasks.get(id)
+      // Who leaves is sent nothing any more, and is no one to be told.
+      const isKnown = host.agent?.view().nodes.has(other.node) === true
+      if (seen === undefined || !isClaim(seen) || !isKnown) continue
+      this.#tell(
+        `${host.name} stops ${found.setup.service.name}.${own.slot} while ${other.name} sends it traffic`,
+      )
+      return
+    }
   }
 
   /** An update takes a replica down: never more of them at a time than its policy says. */

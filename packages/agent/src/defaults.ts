@@ -58,6 +58,10 @@ export const defaults = {
   inboundRequestsMax: 64,
   /** Comparisons with peers under way at once: after a partition heals all peers return together. */
   syncConcurrency: 4,
+  /** A task that stops waits for so long at most until all others know not to send it traffic any more. */
+  drainAckMaxMs: 2_000,
+  /** Whoever has not heard of it yet, as gossip takes a moment, is asked again after so long. */
+  drainAskAgainMs: 50,
   /** One step of a comparison, at most `maxMessageBytes` both ways. */
   syncStepTimeoutMs: 10_000,
   /** A peer that connected and could not be compared with is asked again this soon, then ever more slowly: it may only just have started. */

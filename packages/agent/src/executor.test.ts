@@ -16,14 +16,17 @@ describe('the executor', () => {
   let executor: Executor
   let finished: Finished[]
   let lanes: number
+  let drained: PromiseWithResolvers<void>
 
   beforeEach(() => {
     clock = memoryClock()
     engine = new MemoryEngine({ clock, node: 'n'.repeat(25) as NodeId })
     finished = []
+    drained = Promise.withResolvers()
     lanes = 4
     executor = createExecutor({
       engine,
+      drain: () => drained.promise,
       clock,
       concurrency: () => lanes,
       stopConcurrency: 4,
@@ -51,6 +54,18 @@ describe('the executor', () => {
     await clock.advance(0)
     expect(finished.map(({ action }) => action.kind)).toEqual(['remove'])
     engine.release()
+    await clock.advance(0)
+    expect(finished).toHaveLength(51)
+  })
+
+  it('tasks that wait until nobody sends them traffic hold up nothing else', async () => {
+    executor.dispatch([
+      ...Array.from({ length: 50 }, (_, index): Action => ({ kind: 'drain', task: taskId(index) })),
+      removal,
+    ])
+    await clock.advance(0)
+    expect(finished.map(({ action }) => action.kind)).toEqual(['remove'])
+    drained.resolve()
     await clock.advance(0)
     expect(finished).toHaveLength(51)
   })

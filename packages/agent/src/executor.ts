@@ -26,10 +26,12 @@ export interface Executor {
  * Carries actions out on the engine: at most one per task, `concurrency()` at a time. Stops wait in a lane of their own,
  * since a grace period may be long and must not hold up a start. What takes longer than `giveWayMs` (a start that hangs
  * in a volume, a grace of an hour) goes on and leaves its place in the lane to the next, so that a few such tasks do
- * not stand in the way of all others. Having an image is waiting, not work: the engine shares and bounds pulls.
+ * not stand in the way of all others. Having an image is waiting, not work (the engine shares and bounds pulls), and so is draining.
  */
 export function createExecutor(options: {
   readonly engine: Engine
+  /** Resolves when nobody sends traffic to what this node's record says is to stop, or has had the time to know. */
+  readonly drain: (signal: AbortSignal) => Promise<void>
   readonly clock: Clock
   /** Asked at each dispatch: the engine's host may have been seen only now. */
   readonly concurrency: () => number
@@ -38,7 +40,7 @@ export function createExecutor(options: {
   readonly logger: Logger
   readonly finished: (finished: Finished) => void
 }): Executor {
-  const { engine, clock, logger, finished } = options
+  const { clock, logger, finished } = options
   const work = pLimit(options.concurrency())
   const stops = pLimit(options.stopConcurrency)
   const abort = new AbortController()
@@ -46,7 +48,7 @@ export function createExecutor(options: {
   const running = new Set<Promise<void>>()
 
   async function run(action: Action): Promise<void> {
-    const result = await perform(engine, action, abort.signal)
+    const result = await perform(options, action, abort.signal)
     inFlight.delete(action.task)
     if (abort.signal.aborted) return
     if (result.kind === 'failed') {
@@ -80,7 +82,7 @@ export function createExecutor(options: {
   }
 
   function begin(action: Action): Promise<void> {
-    if (action.kind === 'prepare') return run(action)
+    if (action.kind === 'prepare' || action.kind === 'drain') return run(action)
     return inLane(action.kind === 'stop' ? stops : work, action)
   }
 
@@ -102,9 +104,16 @@ export function createExecutor(options: {
   }
 }
 
-async function perform(engine: Engine, action: Action, signal: AbortSignal): Promise<ActionResult> {
+async function perform(
+  { engine, drain }: { readonly engine: Engine; readonly drain: (signal: AbortSignal) => Promise<void> },
+  action: Action,
+  signal: AbortSignal,
+): Promise<ActionResult> {
   try {
     switch (action.kind) {
+      case 'drain':
+        await drain(signal)
+        return { kind: 'done' }
       case 'prepare':
         await engine.prepare(action.setup, signal)
         return { kind: 'done' }

@@ -166,6 +166,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     settings,
     random: options.random,
     member: isMember,
+    isServing: (node) => decisions.now().liveness.get(node)?.kind === 'alive',
     cloned: (version) => {
       if (clonedTold) return
       clonedTold = true
@@ -287,6 +288,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   })
   const executor: Executor = createExecutor({
     engine,
+    drain: (signal) => replication.tellAll(signal),
     clock,
     giveWayMs: settings.engineGiveWayMs,
     concurrency: () => engineConcurrency(watch.facts()?.nanoCpus, settings),

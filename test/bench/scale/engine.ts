@@ -9,7 +9,7 @@ import { engineConcurrency } from '../../../packages/agent/src/executor.ts'
 import type { Calendar } from './calendar.ts'
 
 /** What an idle engine took (design/engine.md); the image is there. */
-const latencyMs = { prepare: 2, create: 6, start: 170, stop: 80, remove: 5 } as const
+const latencyMs = { prepare: 2, drain: 2, create: 6, start: 170, stop: 80, remove: 5 } as const
 /** Of the virtual hosts. */
 export const hostNanoCpus = 16e9
 
@@ -70,6 +70,7 @@ export class ModelEngine {
     const known = this.containers.get(action.task)?.[0]
     switch (action.kind) {
       case 'prepare':
+      case 'drain':
         return known
       case 'create': {
         const container = `${action.task}${String((this.#made += 1)).padStart(39, '0')}` as ContainerId

@@ -1,5 +1,6 @@
 import { memoryStorage, type NodeId, openRecordStore, resourceId } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
+import { defaults } from '../defaults.ts'
 import { encode } from './wire.ts'
 import { author, clusterId, statusChange, type TestCluster, testCluster } from './testing.ts'
 
@@ -139,6 +140,48 @@ describe('spreading', () => {
     await cluster.until(sameEverywhere, 1_000)
     expect(names(2)).toEqual(['large'])
     expect(cluster.node(0).replication.counters().gossipBytesOut).toBeLessThan(10_000)
+  })
+})
+
+describe('telling everybody', () => {
+  const never = new AbortController().signal
+  /** Ends by itself, in virtual time. */
+  async function told(): Promise<number> {
+    let isTold = false
+    void cluster
+      .node(0)
+      .replication.tellAll(never)
+      .then(() => (isTold = true))
+    return cluster.until(() => isTold, 5_000, 10)
+  }
+  let written = 0
+  async function write(): Promise<void> {
+    const { records, replication } = cluster.node(0)
+    const { value } = await during(records.write(statusChange(`host${(written += 1)}`)))
+    replication.publishRecord(value)
+  }
+
+  it('takes as long as gossip does, and nothing where all know', async () => {
+    cluster = await testCluster({ count: 5 })
+    await cluster.advance(2_000)
+    await write()
+    expect(await told()).toBeLessThan(200)
+    const all = cluster.ids.slice(1).map((_, index) =>
+      cluster
+        .node(index + 1)
+        .records.all()
+        .get(cluster.ids[0]!),
+    )
+    expect(new Set(all.map((record) => record?.seq))).toEqual(new Set([cluster.node(0).records.own.seq]))
+    expect(await told()).toBe(0)
+  })
+
+  it('waits for one that does not answer for a bounded time', async () => {
+    cluster = await testCluster({ count: 3 })
+    await cluster.advance(2_000)
+    cluster.network.partition([[cluster.ids[0]!, cluster.ids[1]!], [cluster.ids[2]!]])
+    await write()
+    expect(await told()).toBeGreaterThanOrEqual(defaults.drainAckMaxMs)
   })
 })
 

@@ -16,6 +16,7 @@ import { type CounterName, createCounters } from './counters.ts'
 import { createExchange } from './exchange.ts'
 import { createGossip } from './gossip.ts'
 import { serveSync, syncWith } from './sync.ts'
+import { createTellAll, serveWatermarks, type TellAll } from './watermarks.ts'
 import { decode, specMessagesSchema } from './wire.ts'
 
 export interface ReplicationOptions {
@@ -27,6 +28,8 @@ export interface ReplicationOptions {
   readonly settings: Defaults
   /** Uniform in [0, 1): which peer is asked, and when. */
   readonly random: () => number
+  /** Who would send traffic to a task here: it is told before the task stops. */
+  readonly isServing: (node: NodeId) => boolean
   /** Whose messages and records count. */
   readonly member: (node: NodeId) => boolean
   /** A peer holds a record of this node that this node did not write: another agent runs with its key. */
@@ -60,6 +63,8 @@ export interface Replication {
   receiveFarewell(removal: Uint8Array): Promise<void>
   /** Compares with this peer now, or joins the comparison under way. */
   syncNow(peer: NodeId): Promise<void>
+  /** Everybody who serves goes by this node's record as it is now, or time is up. */
+  readonly tellAll: TellAll
   counters(): Readonly<Record<CounterName, number>>
 }
 
@@ -148,6 +153,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       unsubscribe.push(
         serveCommits(exchange),
         serveSync(exchange),
+        serveWatermarks(exchange),
         mesh.onPeer(({ kind, node }) => {
           if (kind === 'disconnected') syncedPeers.delete(node)
           else if (options.member(node)) meet(node)
@@ -169,6 +175,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       return confirm(exchange, messages, random)
     },
     publishRecord: (delta) => gossip.publishRecord(delta),
+    tellAll: createTellAll(exchange, options.isServing),
     syncedWith: () => syncedPeers.size,
     synced: () => everSynced,
     firstSync(signal) {

@@ -62,6 +62,10 @@ export const fetchSchema = z.object({ ids: z.array(z.string()) })
 /** `rest`: ids that did not fit into the answer. */
 export const fetchAnswerSchema = z.object({ messages: specMessagesSchema, rest: z.array(z.string()) })
 
+export const watermarkSchema = z.object({})
+/** The version that the asked node has of the asking one's record: epoch and sequence; null where it has none. */
+export const watermarkAnswerSchema = z.object({ version: z.tuple([sequence, sequence]).nullable() })
+
 export const recordRequestSchema = z.object({ node: nodeId })
 export const recordAnswerSchema = z.object({ records: recordMessagesSchema })
 

@@ -40,6 +40,8 @@ export type Action =
   | { readonly kind: 'prepare'; readonly task: TaskId; readonly setup: TaskSetup }
   | { readonly kind: 'create'; readonly task: TaskId; readonly setup: TaskSetup }
   | { readonly kind: 'start'; readonly task: TaskId; readonly container: ContainerId }
+  /** Has everybody who sends traffic to the task told that it stops, for as long as that may take. */
+  | { readonly kind: 'drain'; readonly task: TaskId }
   /** Stop signal, grace, SIGKILL. */
   | {
       readonly kind: 'stop'

@@ -17,7 +17,7 @@ import {
 import { isItsTurn } from './illness.ts'
 import { leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask } from './observe.ts'
-import { setupOf, specOfTask, toMs } from './spec.ts'
+import { isBalanced, setupOf, specOfTask, toMs } from './spec.ts'
 
 /** Step 6: each task of this node takes one step towards what is desired of it. */
 export function advanceTasks(draft: Draft): void {
@@ -189,7 +189,11 @@ function stopIll(
 
 /** Towards its end: stopped if it runs; over at once if it never did. */
 function retire(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
-  if (container !== undefined && isUp(container)) return stop(draft, task, container)
+  if (container !== undefined && isUp(container)) {
+    return mustDrain(draft, task)
+      ? act(draft, { kind: 'drain', task: task.id })
+      : stop(draft, task, container)
+  }
   if (container !== undefined && container.state === 'removing') return
   const ended = changeTask(draft, task, {
     state: 'shutdown',
@@ -198,6 +202,18 @@ function retire(draft: Draft, task: TaskEntry, container: ContainerObservation |
     pid: undefined,
   })
   afterEnd(draft, ended, container)
+}
+
+/**
+ * A task that is sent traffic leaves balancing everywhere before it is told to stop: that its record says so is not enough,
+ * the others must have read it. One that is not running, or not ready, is sent none.
+ */
+function mustDrain(draft: Draft, task: TaskEntry): boolean {
+  if (task.state !== 'running' || task.unready !== undefined) return false
+  if (draft.input.results.get(task.id)?.action === 'drain') return false
+  const spec = specOfTask(draft, task)
+  // Of what was removed with its service it may not be known any more.
+  return spec === undefined || isBalanced(spec)
 }
 
 /** A task that is over: nothing of it may run; once it is to be forgotten, its container goes and then its entry. */

@@ -214,7 +214,7 @@ describe('what nobody wants', () => {
       containers: [containerFor(mine, 'running')],
     }
     expect(run({ ...gone, synced: false })).toMatchObject({ changes: new Map(), actions: [] })
-    expect(run(gone).actions).toMatchObject([{ kind: 'stop' }])
+    expect(run(gone).actions).toMatchObject([{ kind: 'drain' }])
   })
 
   test('a node that is no member any more stops all', () => {

@@ -73,6 +73,15 @@ function networkOf(view: View, target: string): Resource<NetworkSpec> | undefine
   return undefined
 }
 
+/** Do nodes send traffic to its tasks, by its name on a network or by a port that every node answers on? */
+export function isBalanced({ TaskTemplate, Networks, EndpointSpec }: ServiceSpec): boolean {
+  const networks = TaskTemplate.Networks ?? Networks ?? []
+  return (
+    networks.some(({ Target }) => !predefinedNetworks.has(Target)) ||
+    EndpointSpec?.Ports?.some(({ PublishMode }) => PublishMode !== 'host') === true
+  )
+}
+
 /** What is remembered in a task of the constraints that hold now. */
 export function placedBy(spec: ServiceSpec): Pick<TaskEntry, 'constraints'> {
   const constraints = constraintsOf(spec)

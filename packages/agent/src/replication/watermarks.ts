@@ -1,0 +1,69 @@
+import type { NodeId, RecordVersion } from '@moot/crdt-state'
+import { isNewer } from '../core/membership/liveness.ts'
+import { PeerRefusedError } from '../ports/mesh.errors.ts'
+import type { Exchange } from './exchange.ts'
+import { watermarkAnswerSchema, watermarkSchema } from './wire.ts'
+
+/** Tells whoever asks which version of its record this node goes by. */
+export function serveWatermarks(exchange: Exchange): () => void {
+  return exchange.serve('watermark', watermarkSchema, async (from) => {
+    const record = exchange.records.all().get(from)
+    return { version: record === undefined ? null : [record.epoch, record.seq] }
+  })
+}
+
+/**
+ * Resolves once each of these nodes goes by this node's record as it is now (DESIGN section 7: draining is acknowledged by a
+ * watermark, sent to the node concerned), or is no longer waited for, or the time is up. Asked one to one, and again
+ * shortly after where the record is still on its way: nothing of it is gossiped.
+ */
+export type TellAll = (signal: AbortSignal) => Promise<void>
+
+export function createTellAll(
+  exchange: Exchange,
+  /** Who would send traffic here: asked each time, for one that dies is not waited for. */
+  isWaitedFor: (node: NodeId) => boolean,
+): TellAll {
+  const { records, clock, settings } = exchange
+  /** Many tasks stop in one decision: they wait for the same. */
+  let last: { readonly version: RecordVersion; readonly told: Promise<void> } | undefined
+
+  async function tell(node: NodeId, version: RecordVersion, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && isWaitedFor(node)) {
+      try {
+        const seen = await exchange.ask(node, 'watermark', {}, watermarkAnswerSchema, signal)
+        const [epoch, seq] = seen.version ?? [0, 0]
+        if (!isNewer(version, { epoch, seq })) return
+      } catch (error) {
+        // Whoever does not count this node among the members sends it nothing.
+        if (error instanceof PeerRefusedError) return
+      }
+      await clock.sleep(settings.drainAskAgainMs, signal).catch(() => undefined)
+    }
+  }
+
+  async function tellEverybody(version: RecordVersion): Promise<void> {
+    const bound = new AbortController()
+    const end = (): void => bound.abort(new Error('the time for telling others is up'))
+    const cancel = clock.after(settings.drainAckMaxMs, end)
+    exchange.stopped.addEventListener('abort', end, { once: true })
+    try {
+      const nodes = [...records.all().keys()].filter((node) => node !== exchange.mesh.self)
+      await Promise.all(nodes.map((node) => tell(node, version, bound.signal)))
+    } finally {
+      cancel()
+      exchange.stopped.removeEventListener('abort', end)
+    }
+  }
+
+  return (signal) => {
+    const { epoch, seq } = records.own
+    if (last === undefined || isNewer({ epoch, seq }, last.version)) {
+      const version = { epoch, seq }
+      last = { version, told: tellEverybody(version) }
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    return Promise.race([last.told, promise])
+  }
+}
