@@ -32,7 +32,11 @@ const allOff = [0, 1, 2, 3].map((host) => ({ kind: 'power off', atMs: 12_000, fo
 
 /** As they are: calls that nothing holds up. */
 const callsOf = (engine: Engine): Engine =>
-  processEngine(engine, new Life(), { onCreate: () => undefined, onStop: () => undefined })
+  processEngine(engine, new Life(), {
+    now: (told) => told,
+    onCreate: () => undefined,
+    onStop: () => undefined,
+  })
 const callsOfMesh = (mesh: Mesh): Mesh => processMesh(mesh, new Life())
 const callsOfStorage = (storage: Storage): Storage => processStorage(storage, new Life(), () => undefined)
 

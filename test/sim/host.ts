@@ -327,6 +327,9 @@ export class Host {
       home: this.#home(life),
       engine: () =>
         processEngine(sabotage?.engine?.(this.engine) ?? this.engine, life, {
+          now: (told) =>
+            this.engine.containers().find(({ observation }) => observation.container === told.container)
+              ?.observation ?? told,
           onCreate: (setup) => this.#options.onCreate(this, setup),
           onStop: (container) => {
             const task = this.engine.taskOf(container)

@@ -134,14 +134,16 @@ export function processStorage(disk: Storage, life: Life, onCommit: () => void):
   }
 }
 
-/** Told what the agent itself asks of its engine, before the engine does it. */
 export interface EngineAsks {
+  /** What an event spoke of, as it is now: of what an event tells the real adapter asks the engine once it is read. */
+  readonly now: (told: ContainerObservation) => ContainerObservation
+  /** Told what the agent itself asks of its engine, before the engine does it. */
   readonly onCreate: (setup: TaskSetup) => void
   /** To stop or remove a container that runs. */
   readonly onStop: (container: ContainerId) => void
 }
 
-export function processEngine(engine: Engine, life: Life, { onCreate, onStop }: EngineAsks): Engine {
+export function processEngine(engine: Engine, life: Life, { now, onCreate, onStop }: EngineAsks): Engine {
   return {
     facts: (signal) => life.effect(() => engine.facts(signal)),
     list: (signal) => life.effect(() => engine.list(signal)),
@@ -150,7 +152,7 @@ export function processEngine(engine: Engine, life: Life, { onCreate, onStop }: 
     async *events(signal) {
       for await (const event of engine.events(signal)) {
         await life.awake()
-        yield event
+        yield event.kind === 'container' ? { ...event, observation: now(event.observation) } : event
       }
     },
     prepare: (setup, signal) => life.effect(() => engine.prepare(setup, signal)),
