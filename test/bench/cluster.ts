@@ -105,6 +105,7 @@ async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figure
       )
     }),
   )
+  for (const [name, value] of await badUpdates(hosts, orchestrator)) figures.set(name, value)
   progress(`${orchestrator.name}: a host powered off`)
   const spread = await containersOf(hosts, 'bench')
   const victim = orchestrator.victims.find((index) => spread.some(({ host }) => host === index))
@@ -124,6 +125,65 @@ async function measure(hosts: Hosts, orchestrator: Orchestrator): Promise<Figure
   figures.set('host off to all running elsewhere, s', replacedAfter)
   await hosts.start(victim)
   await remove(hosts, orchestrator, 'bench')
+  return figures
+}
+
+/** Updates that cannot come to a good end: from the first task that failed until all ten are what they were. */
+async function badUpdates(hosts: Hosts, orchestrator: Orchestrator): Promise<Figures> {
+  const figures: Figures = new Map()
+  const update = [
+    '--update-parallelism',
+    '2',
+    '--update-failure-action',
+    'rollback',
+    '--update-monitor',
+    '5s',
+  ]
+  const flags = [...update, '--update-order', 'stop-first', '--rollback-parallelism', '2']
+  await orchestrator.docker('service', 'update', '--detach', '--no-resolve-image', ...flags, 'bench')
+  for (const image of ['moot/test:bad', 'moot/test:sick']) {
+    progress(`${orchestrator.name}: an update to ${image}`)
+    await orchestrator.docker(
+      'service',
+      'update',
+      '--detach',
+      '--no-resolve-image',
+      '--image',
+      image,
+      'bench',
+    )
+    await hosts.waitFor(
+      'a task has failed',
+      async () => {
+        const states = await orchestrator.docker(
+          'service',
+          'ps',
+          'bench',
+          '--format',
+          '{{.Image}} {{.CurrentState}}',
+        )
+        return states.split('\n').some((line) => line.startsWith(`${image} Failed`))
+      },
+      { timeoutMs: 60_000, intervalMs: 20 },
+    )
+    let fewest = 10
+    const after = await seconds(() =>
+      hosts.waitFor(
+        'all ten are what they were',
+        async () => {
+          const running = await containersOf(hosts, 'bench')
+          const good = running.filter((each) => each.Image === 'moot/test:1').length
+          fewest = Math.min(fewest, good)
+          const state = '{{.UpdateStatus.State}}'
+          const shown = await orchestrator.docker('service', 'inspect', 'bench', '--format', state)
+          return good === 10 && running.length === 10 && shown.trim() === 'rollback_completed'
+        },
+        { timeoutMs: 180_000, intervalMs: 20 },
+      ),
+    )
+    figures.set(`${image} failed to gone back, s`, after)
+    figures.set(`${image}: fewest of ten that ran`, fewest)
+  }
   return figures
 }
 

@@ -1,6 +1,6 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [rapid] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
@@ -15,6 +15,7 @@ import { partitions } from './partitions.ts'
 import { isWell, type Row, table } from './row.ts'
 import { rapid } from './rapid.ts'
 import { simulator } from './simulator.ts'
+import { badUpdatesOf, interruptedUpdates } from './updates.ts'
 
 const number = (name: string, otherwise: number): number => Number(process.env[name] || otherwise)
 const seed = number('SEED', Date.now() % 1_000_000)
@@ -29,6 +30,8 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Ro
   engines: (hosts) => engines(hosts, rounds || 2, random, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
   'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
+  'bad-updates': (hosts) => badUpdatesOf(hosts, rounds || 2, say),
+  updates: (hosts) => interruptedUpdates(hosts, rounds || 50, random, say),
   rapid: () => Promise.resolve(rapid(seed, say)),
   simulator: () => simulator(number('SEEDS', 500), say),
 }
@@ -42,9 +45,9 @@ const rows: Row[] = []
 for (const [name, part] of Object.entries(parts)) {
   if (asked.length > 0 && !asked.includes(name)) continue
   // Nobody has been away before: whoever comes back often is given up more slowly, and gets less.
-  const hosts = await Hosts.up(5, { fresh: true })
-  await allReady(hosts)
   try {
+    const hosts = await Hosts.up(5, { fresh: true })
+    await allReady(hosts)
     rows.push(...[await part(hosts)].flat())
   } catch (error) {
     console.error(error)
