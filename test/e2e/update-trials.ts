@@ -25,9 +25,20 @@ export async function deployTen(hosts: Hosts, order: Order): Promise<void> {
   await createService(
     hosts.host(1),
     name,
-    ...['--replicas', String(replicas), '--update-parallelism', String(parallelism)],
-    ...['--update-order', order, '--update-failure-action', 'rollback', '--update-monitor', '5s'],
-    ...['--rollback-parallelism', String(parallelism), '--rollback-order', order],
+    '--replicas',
+    String(replicas),
+    '--update-parallelism',
+    String(parallelism),
+    '--update-order',
+    order,
+    '--update-failure-action',
+    'rollback',
+    '--update-monitor',
+    '5s',
+    '--rollback-parallelism',
+    String(parallelism),
+    '--rollback-order',
+    order,
   )
   await untilRuns(hosts, name, replicas)
 }
