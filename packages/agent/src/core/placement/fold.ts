@@ -68,7 +68,7 @@ export class Fold {
     const state = this.#stateOf(service)
     const ask: Ask = { workload, slot: open.slot, tie: state.homes?.tie(open.slot) }
     const node = known === undefined ? this.#choose(open, ask, state) : known.to && this.#nodeOf(known.to)
-    if (node === undefined) return refused(open, this.#refusals(ask, state))
+    if (node === undefined) return refused(open, this.#refusals(ask, state, open.leaving?.because))
     const assumed = state.assumed(workload, open.slot)
     node.load.add(workload, open.slot)
     this.#given.push({ node, workload })
@@ -103,13 +103,22 @@ export class Fold {
     return node !== undefined && passesAll(placeFilters, node, ask) ? node : undefined
   }
 
-  #refusals(ask: Ask, state: ServiceFold): readonly Refusal[] {
+  /** `because`: why the node that has the slot now does not keep it, though it may pass the filters. */
+  #refusals(ask: Ask, state: ServiceFold, because: Refusal | undefined): readonly Refusal[] {
     if (typeof ask.slot === 'string') {
       const node = this.#nodeOf(ask.slot)
       return node === undefined ? nothing : [firstRefusal(placeFilters, node, ask)].filter(isPresent)
     }
     if (state.refusals !== undefined) return state.refusals
-    const refusals = this.#nodes.map((node) => firstRefusal(placeFilters, node, ask)).filter(isPresent)
+    let isKeptFrom = false
+    const refusals = this.#nodes.flatMap((node) => {
+      const refusal = firstRefusal(placeFilters, node, ask)
+      if (refusal !== undefined || node.id !== because?.node) return refusal ?? []
+      isKeptFrom = true
+      return because
+    })
+    // It may still take another one.
+    if (isKeptFrom) return refusals
     // Loads only grow within a fold, so the service's later slots fit nowhere either, unless a volume ties them.
     if (state.homes === undefined) state.refusals = refusals
     return refusals

@@ -69,6 +69,8 @@ export function claimsAlike(before: TaskEntry, after: TaskEntry): boolean {
     before.service === after.service &&
     before.attempt === after.attempt &&
     before.digest === after.digest &&
+    before.leaves?.update === after.leaves?.update &&
+    isSameList(before.constraints, after.constraints) &&
     isSameList(before.ports, after.ports) &&
     isSameList(before.assumed, after.assumed)
   )

@@ -1,5 +1,6 @@
 import {
   specDigest,
+  updateKey,
   type NodeId,
   type Rejection,
   type Resource,
@@ -168,13 +169,13 @@ function rejection(of: Resource<ServiceSpec>): Rejection {
   return { service: of.id as ServiceId, digest: specDigest(of.spec), reason: 'no such image', atMs: 0 }
 }
 
-/** Claims that no fold has given: of a healed partition, of a start-first update, ended, done, or of nonsense. */
+/** Claims that no fold has given: of a healed partition, of a start-first update, ended, done, leaving, or of nonsense. */
 function randomTasks(dice: Dice, of: Resource<ServiceSpec>, name: string): readonly TaskEntry[] {
   if (!dice.once(4)) return []
   const slot = of.spec.Mode.Global === undefined ? 1 + dice.roll(5) : nodeId(name)
   const attempt = 1 + dice.roll(3)
   const first = task(of, slot, { attempt })
-  switch (dice.roll(6)) {
+  switch (dice.roll(7)) {
     case 0:
       return [first, task(of, slot, { attempt: attempt + 1 })]
     case 1:
@@ -183,6 +184,8 @@ function randomTasks(dice: Dice, of: Resource<ServiceSpec>, name: string): reado
       return [{ ...first, state: 'complete', done: true }]
     case 3:
       return [{ ...first, state: 'starting', assumed: [`${of.id}.1-2@1` as never] }]
+    case 4:
+      return [{ ...first, leaves: { update: updateKey(of.spec), reason: 'asks for more than is left' } }]
     default:
       return [first]
   }
