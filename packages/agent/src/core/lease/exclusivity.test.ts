@@ -3,7 +3,7 @@ import { play, type ProfileName } from './testing/chaos.ts'
 import { mutants } from './testing/mutants.ts'
 
 /** More of them: `MOOT_LEASE_RUNS=10000 npx vitest run --project unit-virtual exclusivity`. */
-const runs = Number(process.env['MOOT_LEASE_RUNS'] ?? 250)
+const runs = Number(process.env['MOOT_LEASE_RUNS'] ?? 100)
 const timeoutMs = 60_000 + runs * 200
 
 describe('an exclusive slot', () => {
