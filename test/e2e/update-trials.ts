@@ -21,7 +21,8 @@ export const badUpdates = {
 export type BadUpdate = keyof typeof badUpdates
 export type Order = 'stop-first' | 'start-first'
 
-export async function deployTen(hosts: Hosts, order: Order): Promise<void> {
+/** `monitor`: Docker's default is 5s. */
+export async function deployTen(hosts: Hosts, order: Order, monitor = '5s'): Promise<void> {
   await createService(
     hosts.host(1),
     name,
@@ -34,7 +35,7 @@ export async function deployTen(hosts: Hosts, order: Order): Promise<void> {
     '--update-failure-action',
     'rollback',
     '--update-monitor',
-    '5s',
+    monitor,
     '--rollback-parallelism',
     String(parallelism),
     '--rollback-order',

@@ -24,7 +24,7 @@ describe('an update of ten replicas, two at a time', () => {
 
   // Done when, line 1.
   it('to an image that exits goes back by itself, and costs no more than the two', async () => {
-    await deployTen(hosts, 'stop-first')
+    await deployTen(hosts, 'stop-first', '2s')
     const { fewest, looks, message } = await badUpdate(hosts, 'that exits')
     expect(looks).toBeGreaterThan(20)
     expect(fewest).toBeGreaterThanOrEqual(replicas - parallelism)
@@ -32,14 +32,14 @@ describe('an update of ten replicas, two at a time', () => {
   })
 
   it('to something that cannot start costs no replica where the next is to be there first', async () => {
-    await deployTen(hosts, 'start-first')
+    await deployTen(hosts, 'start-first', '2s')
     expect((await badUpdate(hosts, 'that cannot start')).fewest).toBe(replicas)
   })
 
   // Done when, line 2.
   it('ends fully new though its client, the agent that accepted it, or a host dies in the middle', async () => {
     const random = randomFrom(Date.now() % 1_000_000)
-    await deployTen(hosts, 'stop-first')
+    await deployTen(hosts, 'stop-first', '2s')
     for (const what of interruptions) {
       const { wellAfterMs } = await interruptedUpdate(hosts, what, random)
       expect(wellAfterMs).toBeLessThan(60_000)

@@ -10,7 +10,7 @@ describe('of a hundred nodes', { timeout: 120_000 }, () => {
 
 /** Ten of them are a third. */
 const few = scenarios(30).filter(({ name }) => name !== '10 crash at once')
-describe.each([1, 2, 3])('of thirty nodes, seed %i', { timeout: 120_000 }, (seed) => {
+describe.each([1, 2])('of thirty nodes, seed %i', { timeout: 120_000 }, (seed) => {
   test.each(few.map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
     expect(brokenBy(play(scenario, seed), scenario)).toEqual([])
   })
