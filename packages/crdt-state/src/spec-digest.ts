@@ -7,6 +7,7 @@ import type { ServiceSpec } from './schema/service.ts'
 const digestLength = 24
 /** Specs are immutable and asked for their digest in every reconciliation. */
 const known = new WeakMap<ServiceSpec, SpecDigest>()
+const knownKeys = new WeakMap<ServiceSpec, UpdateKey>()
 
 /**
  * What a task runs. As swarmkit decides whether a task is dirty (manager/orchestrator/task.go `IsTaskDirty`): the
@@ -32,6 +33,14 @@ export function specDigest(spec: ServiceSpec): SpecDigest {
 
 /** Tasks that still fit stay where the constraints change; but those that do not are moved as an update says. */
 export function updateKey(spec: ServiceSpec): UpdateKey {
+  const cached = knownKeys.get(spec)
+  if (cached !== undefined) return cached
+  const key = keyOf(spec)
+  knownKeys.set(spec, key)
+  return key
+}
+
+function keyOf(spec: ServiceSpec): UpdateKey {
   const constraints = spec.TaskTemplate.Placement?.Constraints ?? []
   const digest = specDigest(spec)
   if (constraints.length === 0) return digest as string as UpdateKey

@@ -285,11 +285,8 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
 function beginsAgain(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: UpdateFact): boolean {
   if (fact.state !== 'failed' || updateConfigOf(service)?.FailureAction !== 'continue') return false
   if (!isDue(draft, fact.atMs, draft.input.settings.rejectionRetryMs)) return false
-  const id = service.id as ServiceId
-  const facts = draft.facts.get(id)
-  if (facts === undefined || !mayBeginAgain(ownProgress(draft, service))) return false
-  const slots = { ...facts.slots, [slot]: { state: 'begun' as const, atMs: draft.input.nowMs } }
-  putFacts(draft, id, { ...facts, slots })
+  if (!mayBeginAgain(ownProgress(draft, service))) return false
+  beginStep(draft, service, slot)
   return true
 }
 
