@@ -176,8 +176,8 @@ export function processBed(tree: SystemCgroupTree): Promise<ProcessBed> {
     },
     async close() {
       for (const each of [watchdog, ...others]) await each.close()
-      const pid = await bed.pid().catch(() => undefined)
-      if (pid !== undefined) await kill(pid)
+      for (let pids = processesOf(directory); pids.length > 0; pids = processesOf(directory))
+        for (const pid of pids) await kill(pid)
       for (const cgroup of children.keys()) await bed.end(cgroup)
       for (const hierarchy of hierarchies(tree)) await removeTree(join(hierarchy, own))
       rmSync(directory, { recursive: true })
@@ -186,7 +186,22 @@ export function processBed(tree: SystemCgroupTree): Promise<ProcessBed> {
   return Promise.resolve(bed)
 }
 
-/** Only what answered the ping as our watchdog. */
+/** Watchdogs of this bed: also one that hangs, or that lost the race for the lock and has not ended yet. */
+function processesOf(directory: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => isOf(directory, Number(name)))
+    .map(Number)
+}
+
+function isOf(directory: string, pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0--directory\0${directory}\0`)
+  } catch {
+    return false
+  }
+}
+
 async function kill(pid: number): Promise<void> {
   process.kill(pid, 'SIGCONT')
   process.kill(pid, 'SIGKILL')
