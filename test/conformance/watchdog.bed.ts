@@ -148,6 +148,8 @@ export function processBed(tree: SystemCgroupTree): Promise<ProcessBed> {
       return child
     },
     async end(cgroup) {
+      const freezer = join(tree.root, 'freezer', cgroup, 'container', 'freezer.state')
+      if (existsSync(freezer)) writeFileSync(freezer, 'THAWED')
       for (const child of children.get(cgroup) ?? []) {
         if (child.exitCode !== null || child.signalCode !== null) continue
         process.kill(-(child.pid ?? 0), 'SIGKILL')

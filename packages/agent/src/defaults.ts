@@ -172,6 +172,8 @@ export const defaults = {
   leaseKillMs: 1_000,
   /** A suspend or a timer that came late is noticed within this, and so is what an unwell engine starts in a cgroup that is over. */
   watchdogRecheckMs: 250,
+  /** Looking after one costs 0.1 to 0.2 ms: of 1,000 that are over with their agent dead, no more than a tenth of a core. */
+  watchdogGuardPerSlotMs: 2,
   /** What was killed is looked at again so soon, for so long; then at each recheck. */
   watchdogKillIntervalMs: 10,
   watchdogKillEagerMs: 5_000,

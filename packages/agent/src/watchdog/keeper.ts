@@ -12,7 +12,11 @@ import type { Cgroups } from './cgroups.ts'
 
 export type KeeperSettings = Pick<
   typeof defaults,
-  'watchdogRecheckMs' | 'watchdogKillIntervalMs' | 'watchdogKillEagerMs' | 'watchdogSlotsMax'
+  | 'watchdogRecheckMs'
+  | 'watchdogGuardPerSlotMs'
+  | 'watchdogKillIntervalMs'
+  | 'watchdogKillEagerMs'
+  | 'watchdogSlotsMax'
 >
 
 export interface KeeperParts {
@@ -30,6 +34,7 @@ export class Keeper {
   readonly #parts: KeeperParts
   readonly #all: Map<SlotKey, Watched>
   #isSaved = true
+  #guardedAtMs = -Infinity
   #cancel: (() => void) | undefined
   /** Said last of each slot: what fails four times a second is said once. */
   readonly #troubles = new Map<SlotKey, string>()
@@ -105,9 +110,11 @@ export class Keeper {
 
   #tick(): void {
     const { bootMs } = this.#parts
+    const guards = this.#isGuardDue()
     for (const watched of this.list()) {
-      if (watched.kind === 'over') this.#keepOver(watched)
-      else if (isDue(watched, bootMs())) this.#end(watched)
+      if (watched.kind === 'over') {
+        if (guards || watched.goneAtMs === undefined) this.#keepOver(watched)
+      } else if (isDue(watched, bootMs())) this.#end(watched)
     }
     try {
       this.flush()
@@ -115,6 +122,17 @@ export class Keeper {
       this.#parts.log(`what is watched could not be kept: ${wordsOf(error)}`)
     }
     this.#schedule()
+  }
+
+  /** Whether those that are over and empty are looked after now: at each recheck, less often when they are very many. */
+  #isGuardDue(): boolean {
+    const { bootMs, settings } = this.#parts
+    const nowMs = bootMs()
+    const intervalMs = Math.max(settings.watchdogRecheckMs, this.#all.size * settings.watchdogGuardPerSlotMs)
+    // A recheck comes a little early or late.
+    if (nowMs < this.#guardedAtMs + intervalMs - settings.watchdogRecheckMs / 2) return false
+    this.#guardedAtMs = nowMs
+    return true
   }
 
   #end(watched: Watched): void {
