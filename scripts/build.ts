@@ -1,5 +1,5 @@
 /**
- * Bundles the agent and the CLI into dist/: one file each (beside the agent its thread and Automerge's WebAssembly), so that the
+ * Bundles the agent and the CLI into dist/: one file each (beside the agent its thread, its watchdog and Automerge's WebAssembly), so that the
  * agent is ready in a fraction of a second and a command answers in less than 100 ms.
  */
 import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -47,6 +47,12 @@ await build({
   ...shared,
   entryPoints: [join(root, 'packages/agent/src/adapters/libp2p/datagram/thread/main.ts')],
   outfile: join(dist, 'datagram-thread.mjs'),
+})
+// And so has the watchdog, a process that is to be small.
+await build({
+  ...shared,
+  entryPoints: [join(root, 'packages/agent/src/adapters/watchdog/main.ts')],
+  outfile: join(dist, 'watchdog.mjs'),
 })
 await build({
   ...shared,

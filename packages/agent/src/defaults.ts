@@ -174,6 +174,26 @@ export const defaults = {
   leaseWatchdogMs: 1_000,
   /** From SIGKILL of a cgroup until its last process is gone: milliseconds, unless it hangs in a disk that does not answer. */
   leaseKillMs: 1_000,
+  /** A suspend or a timer that came late is noticed within this, and so is what an unwell engine starts in a cgroup that is over. */
+  watchdogRecheckMs: 250,
+  /** Looking after one costs 0.1 to 0.2 ms: of 1,000 that are over with their agent dead, no more than a tenth of a core. */
+  watchdogGuardPerSlotMs: 2,
+  /** What was killed is looked at again so soon, for so long; then at each recheck. */
+  watchdogKillIntervalMs: 10,
+  watchdogKillEagerMs: 5_000,
+  /** As many as leases at a time. */
+  watchdogSlotsMax: 1_024,
+  /** With nothing to watch it ends after this: an update's pause must not end it, and 10 MB must not stay for ever. */
+  watchdogIdleMs: 5 * 60_000,
+  /** Its connections at once, and one line of theirs: an agent has one, of 400 bytes a line. */
+  watchdogConnectionsMax: 16,
+  watchdogLineMaxBytes: 16 * 1024,
+  /** It answers in a millisecond; whoever does not by then is hung. Asked for a sign of life as often. */
+  watchdogCallTimeoutMs: 1_000,
+  /** It starts in 0.2 s; a busy host takes longer. */
+  watchdogStartTimeoutMs: 5_000,
+  /** One that died is back with all deadlines by then, or the agent stops the tasks itself. */
+  watchdogReturnTimeoutMs: 2_000,
   /** An unanswered ask is asked again, and a slot that is waited for is looked at, this often. */
   leaseAskIntervalMs: 500,
   /** Votes that are no majority by then are given back: far above a round trip with an fsync. */
