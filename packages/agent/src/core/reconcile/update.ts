@@ -20,6 +20,7 @@ import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft }
 import { want } from './desire.ts'
 import {
   beginStep,
+  isStartFirst,
   isWatched,
   mayBegin,
   mayBeginAgain,
@@ -235,11 +236,16 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
  */
 function endSurplus(draft: Draft, service: Resource<ServiceSpec>): void {
   const digest = specDigest(service.spec)
+  const facts = draft.facts.get(service.id as ServiceId)
+  const steps = facts?.update === updateKey(service.spec) ? facts.slots : {}
   const running = [...draft.tasks.values()].filter((task) => task.service === service.id && isServing(task))
-  for (const tasks of Map.groupBy(running, slotOf).values()) {
+  for (const [slot, tasks] of Map.groupBy(running, slotOf)) {
     if (tasks.length === 1) continue
     const newest = tasks.toSorted((a, b) => b.attempt - a.attempt)
-    const kept = newest.find((task) => task.digest === digest) ?? newest[0]
+    const next = newest.find((task) => task.digest === digest)
+    // The step itself sees to them (`carryOn`).
+    if (next !== undefined && steps[slot] !== undefined) continue
+    const kept = next ?? newest[0]
     for (const task of newest) if (task !== kept) want(draft, task, 'shutdown')
   }
 }
@@ -259,7 +265,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   else if (leaves(draft, service, live)) return
   const next = live.find((task) => task.digest === digest)
   const olds = live.filter((task) => task.digest !== digest)
-  const startFirst = updateConfigOf(service)?.Order === 'start-first'
+  const startFirst = isStartFirst(service)
   if (next === undefined) {
     if (olds.length === 0 || !isOurs(draft, slot)) return
     if (fact.state === 'begun' || beginsAgain(draft, service, slot, fact))
@@ -273,9 +279,25 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
       old.state === 'assigned' ||
       old.state === 'accepted' ||
       old.state === 'preparing'
-    const replaced = startFirst ? next.state === 'running' : isMade(next)
+    const replaced = startFirst ? hasProven(draft, service, slot, fact, next) : isMade(next)
     if (idle || replaced) want(draft, old, 'shutdown')
   }
+  if (startFirst && fact.state === 'failed' && next.unready !== undefined && olds.some(isServing))
+    want(draft, next, 'shutdown')
+}
+
+/** Only what has stood its test takes the place of what serves: one that ends in the first moments costs no replica. */
+function hasProven(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  slot: SlotId,
+  fact: UpdateFact,
+  next: TaskEntry,
+): boolean {
+  if (fact.state === 'ok') return true
+  if (next.state !== 'running' || next.unready !== undefined || next.illness !== undefined) return false
+  const watched = isWatched(ownProgress(draft, service), slot)
+  return !watched || isDue(draft, next.stateAtMs, monitorMs(draft, service))
 }
 
 /**
