@@ -23,6 +23,7 @@ import {
   StaleVersionError,
   type TaskEntry,
   type TaskId,
+  updateFact,
   type UpdateFailure,
 } from '@moot/crdt-state'
 import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../cluster.ts'
@@ -48,6 +49,8 @@ export interface MemoryCluster extends Cluster {
   setConflicts(id: ResourceId, conflicts: AnyResource['conflicts']): void
   /** Its last update has failed, and it is what it was before: as a steward writes it. */
   goBack(id: ResourceId, key: string, failure: UpdateFailure): void
+  /** The steward writes that the update of a service to its present spec has ended well. */
+  complete(id: ResourceId): void
   confirm: boolean
 }
 
@@ -381,6 +384,16 @@ export function memoryCluster(
       logs = value
     },
     tasks: allTasks,
+    complete(id) {
+      const before = resources.get(key('service', id))
+      if (before === undefined) throw new NotFoundError('service', id)
+      const completed = updateFact.completed(specDigest(before.spec as ServiceSpec))
+      resources.set(key('service', id), {
+        ...before,
+        facts: new Map(before.facts).set(completed, { atMs: 1 }),
+      })
+      changed()
+    },
     goBack(id, name, failure) {
       const before = resources.get(key('service', id))
       if (before?.previous === undefined) throw new NotFoundError('service', id)
