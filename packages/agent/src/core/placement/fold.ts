@@ -68,7 +68,7 @@ export class Fold {
     const state = this.#stateOf(service)
     const ask: Ask = { workload, slot: open.slot, tie: state.homes?.tie(open.slot) }
     const node = known === undefined ? this.#choose(open, ask, state) : known.to && this.#nodeOf(known.to)
-    if (node === undefined) return refused(open, this.#refusals(ask, state))
+    if (node === undefined) return refused(open, this.#refusals(open, ask, state))
     const assumed = state.assumed(workload, open.slot)
     node.load.add(workload, open.slot)
     this.#given.push({ node, workload })
@@ -94,7 +94,7 @@ export class Fold {
 
   #choose(open: OpenSlot, ask: Ask, state: ServiceFold): NodeState | undefined {
     if (typeof open.slot === 'string') return this.#own(open.slot, ask)
-    return state.choose({ slot: open.slot, attempt: open.attempt }, ask, open.leaving?.holder.node)
+    return state.choose({ slot: open.slot, attempt: open.attempt }, ask, open.leaving)
   }
 
   /** A global service's slot is of one node, or waits for it. */
@@ -103,13 +103,15 @@ export class Fold {
     return node !== undefined && passesAll(placeFilters, node, ask) ? node : undefined
   }
 
-  #refusals(ask: Ask, state: ServiceFold): readonly Refusal[] {
+  #refusals({ leaving }: OpenSlot, ask: Ask, state: ServiceFold): readonly Refusal[] {
     if (typeof ask.slot === 'string') {
       const node = this.#nodeOf(ask.slot)
       return node === undefined ? nothing : [firstRefusal(placeFilters, node, ask)].filter(isPresent)
     }
     if (state.refusals !== undefined) return state.refusals
     const refusals = this.#nodes.map((node) => firstRefusal(placeFilters, node, ask)).filter(isPresent)
+    // They might take another slot of the service.
+    if (leaving?.because.filter === 'balance') return refusals
     // Loads only grow within a fold, so the service's later slots fit nowhere either, unless a volume ties them.
     if (state.homes === undefined) state.refusals = refusals
     return refusals
@@ -155,20 +157,22 @@ class ServiceFold {
   }
 
   /** Spread first, then the fewest of this service (half as many where a node is on probation), then the weighted hash. */
-  choose(vacancy: Assumption, ask: Ask, leaving: NodeId | undefined): NodeState | undefined {
+  choose(vacancy: Assumption, ask: Ask, leaving: OpenSlot['leaving']): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
     const { workload, candidates } = this.#service
     const counts = (this.#counts ??= this.#countSlots())
     this.#tally?.lookFrom(vacancy)
     const hash = hashText(slotId(workload.id, vacancy.slot))
+    const makesMoreEven = this.#evenness(leaving)
     const scoreOf = this.#rules.score
     let best: NodeState | undefined
     let bestCount = 0
     // Worked out only when another node is as good in all else.
     let bestScore = -1
     for (const node of candidates) {
-      if (node.id === leaving) continue
+      if (node.id === leaving?.holder.node) continue
       const count = counts[node.position] ?? 0
+      if (makesMoreEven?.(node, count) === false) continue
       const order =
         best === undefined
           ? -1
@@ -190,6 +194,20 @@ class ServiceFold {
       bestScore = score
     }
     return best
+  }
+
+  /**
+   * May a slot that moves for the sake of evenness go there? `share` is what its holder wrote down, and the branches are counted
+   * as the fold did (rule 4): a claim that was made meanwhile only closes.
+   */
+  #evenness(leaving: OpenSlot['leaving']): ((node: NodeState, count: number) => boolean) | undefined {
+    const { balance } = leaving?.holder.task ?? {}
+    const from = leaving && this.#nodeOf(leaving.holder.node)
+    if (leaving?.because.filter !== 'balance' || balance === undefined || from === undefined) return undefined
+    return (node, count) => {
+      const branch = this.#tally?.compareBranch(node, from) ?? 'same'
+      return branch === 'same' ? shareWith(node, count) < balance.share : branch === 'emptier'
+    }
   }
 
   /** As `NodeLoad.slotsOf`: two tasks in one slot, of a start-first update, are one. */
@@ -225,7 +243,7 @@ class ServiceFold {
 }
 
 /** Of a service, if it took one more: what is to be as even as it can be. */
-function shareWith({ isOnProbation }: NodeState, count: number): number {
+export function shareWith({ isOnProbation }: NodeState, count: number): number {
   return (count + 1) * (isOnProbation ? 2 : 1)
 }
 

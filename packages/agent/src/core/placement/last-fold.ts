@@ -69,6 +69,9 @@ export function claimsAlike(before: TaskEntry, after: TaskEntry): boolean {
     before.service === after.service &&
     before.attempt === after.attempt &&
     before.digest === after.digest &&
+    before.leaves?.update === after.leaves?.update &&
+    before.balance?.kind === after.balance?.kind &&
+    before.balance?.share === after.balance?.share &&
     isSameList(before.ports, after.ports) &&
     isSameList(before.assumed, after.assumed)
   )

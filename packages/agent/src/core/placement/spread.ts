@@ -54,6 +54,15 @@ export class SpreadTally {
     return 0
   }
 
+  /** Where they part: does `a` stand in a branch that has less than that of `b`? */
+  compareBranch(a: NodeState, b: NodeState): 'same' | 'emptier' | 'not emptier' {
+    const branchesOfA = this.#branchesOf(a)
+    const branchesOfB = this.#branchesOf(b)
+    const level = branchesOfA.findIndex((branch, index) => branch !== branchesOfB[index])
+    if (level < 0) return 'same'
+    return this.#at(branchesOfA[level]) < this.#at(branchesOfB[level]) ? 'emptier' : 'not emptier'
+  }
+
   #at(branch: string | undefined): number {
     return branch === undefined ? 0 : (this.#slots.get(branch) ?? 0)
   }
@@ -62,13 +71,17 @@ export class SpreadTally {
     for (const branch of this.#branchesOf(node)) this.#slots.set(branch, this.#at(branch) + by)
   }
 
-  /** Nodes without the label are a branch of their own, as in Swarm. */
   #branchesOf(node: NodeState): readonly string[] {
     const known = this.#branches.get(node.id)
     if (known !== undefined) return known
-    const values = this.#attributes.map((attribute) => attribute(node.node) ?? '')
-    const branches = values.map((_, level) => JSON.stringify(values.slice(0, level + 1)))
+    const branches = branchesOf(this.#attributes, node)
     this.#branches.set(node.id, branches)
     return branches
   }
+}
+
+/** Level by level. Nodes without the label are a branch of their own, as in Swarm. */
+export function branchesOf(attributes: readonly AttributeReader[], { node }: NodeState): readonly string[] {
+  const values = attributes.map((attribute) => attribute(node) ?? '')
+  return values.map((_, level) => JSON.stringify(values.slice(0, level + 1)))
 }
