@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import {
   askedMoves,
   isClaim,
@@ -11,7 +12,7 @@ import {
 import * as z from 'zod'
 import { placementInput } from '../../core/placement/placement-input.ts'
 import { pendingMoves } from '../../core/rebalance/pending.ts'
-import { type Move, planMoves, type ServicePlan } from '../../core/rebalance/plan.ts'
+import { type Move, plansOf, type ServicePlan } from '../../core/rebalance/plan.ts'
 import { commonRules } from '../../core/rules.ts'
 import { serviceTasks } from '../../core/service-tasks.ts'
 import { type Api, authorOf, type Call } from '../call.ts'
@@ -87,11 +88,13 @@ async function rebalance(
   const rules = commonRules(view)
   if (rules === undefined)
     throw new ApiError(503, 'the members have no common rules version: upgrade the older agents first')
-  const plans = planMoves(
-    placementInput(view, api.cluster.liveness(), rules),
-    api.cluster.placement(),
-    services,
-  ).map((plan) => ({ ...plan, moves: plan.moves.slice(0, api.settings.rebalanceMovesMax) }))
+  const input = placementInput(view, api.cluster.liveness(), rules)
+  const plans: ServicePlan[] = []
+  for (const plan of plansOf(input, api.cluster.placement(), services)) {
+    plans.push({ ...plan, moves: plan.moves.slice(0, api.settings.rebalanceMovesMax) })
+    // The agent has other things to do as well.
+    await setImmediate()
+  }
   const warnings = dryRun ? [] : await write(api, call, plans)
   const sorted = plans.toSorted((a, b) => (a.service.name < b.service.name ? -1 : 1))
   return {

@@ -42,31 +42,37 @@ export interface ServicePlan {
  * most to who has least, again and again, and never a move that only changes who has more. One after the other: what
  * earlier services would take is taken, and nothing is given back, since every move makes the new task first.
  */
-export function planMoves(
+export function planMoves(...of: Parameters<typeof plansOf>): readonly ServicePlan[] {
+  return [...plansOf(...of)]
+}
+
+/** `planMoves`, a service at a time: all of a large cluster's take a second. */
+export function* plansOf(
   input: PlacementInput,
   placement: Placement,
   services: readonly Resource<ServiceSpec>[],
-): readonly ServicePlan[] {
+): Generator<ServicePlan> {
   const { rules = firstRules } = input
   const nodes = nodesOf(input)
   const takers = nodes.filter((node) => nodeFilters.every((filter) => filter.passes(node)))
   const liveness: LivenessMap = new Map([...input.nodes].map(([id, node]) => [id, node.liveness]))
   const records = new Map(nodes.flatMap(({ id, node }) => (node.record ? [[id, node.record]] : [])))
-  return services
-    .toSorted((a, b) => compareText(a.id, b.id))
-    .map((service) => {
-      const workload = workloadOf(service.id as ServiceId, service)
-      const underWay = pendingMoves(service, { records, liveness })
-      const why = whyNot(workload)
-      if (why !== undefined) return { service, moves: [], underWay, why }
-      const candidates = candidatesOf(workload, takers)
-      const planning = new Planning({ workload, nodes, candidates, placement, rules })
-      for (const { from, task } of underWay) {
-        const where = placement.slots.get(slotId(task.service, task.slot))
-        planning.take(from, task, where?.kind === 'moving' && where.successor !== undefined)
-      }
-      return { service, moves: planning.moves(), underWay }
-    })
+  for (const service of services.toSorted((a, b) => compareText(a.id, b.id))) {
+    const workload = workloadOf(service.id as ServiceId, service)
+    const underWay = pendingMoves(service, { records, liveness })
+    const why = whyNot(workload)
+    if (why !== undefined) {
+      yield { service, moves: [], underWay, why }
+      continue
+    }
+    const candidates = candidatesOf(workload, takers)
+    const planning = new Planning({ workload, nodes, candidates, placement, rules })
+    for (const { from, task } of underWay) {
+      const where = placement.slots.get(slotId(task.service, task.slot))
+      planning.take(from, task, where?.kind === 'moving' && where.successor !== undefined)
+    }
+    yield { service, moves: planning.moves(), underWay }
+  }
 }
 
 function nodesOf(input: PlacementInput): readonly NodeState[] {
@@ -217,15 +223,20 @@ class Planning {
     const ask: Ask = { workload: this.#workload, slot: task.slot, tie: undefined }
     const score = ({ node }: Place): number => this.#rules.score(hash, node.points, node.weight())
     let best: Place | undefined
+    // Worked out only when another node is as good in all else.
+    let bestScore: number | undefined
     for (const place of places) {
       if (place === donor) continue
-      const order =
-        best === undefined
-          ? -1
-          : shareWith(place.node, place.count) - shareWith(best.node, best.count) ||
-            place.count - best.count ||
-            score(best) - score(place)
-      if (order < 0 && passesAll(this.#filters, place.node, ask)) best = place
+      const order = best === undefined ? -1 : compareShares(place, best)
+      if (order > 0) continue
+      let own: number | undefined
+      if (order === 0 && best !== undefined) {
+        own = score(place)
+        if (own <= (bestScore ??= score(best))) continue
+      }
+      if (!passesAll(this.#filters, place.node, ask)) continue
+      best = place
+      bestScore = own
     }
     return best
   }
@@ -243,6 +254,11 @@ class Planning {
   #bump(branch: string, by: number): void {
     this.#branchCounts.set(branch, (this.#branchCounts.get(branch) ?? 0) + by)
   }
+}
+
+/** Negative: `a` would have less if it took one more. */
+function compareShares(a: Place, b: Place): number {
+  return shareWith(a.node, a.count) - shareWith(b.node, b.count) || a.count - b.count
 }
 
 function shareOf({ node, count }: Place): number {
