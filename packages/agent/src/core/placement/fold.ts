@@ -103,15 +103,22 @@ export class Fold {
     return node !== undefined && passesAll(placeFilters, node, ask) ? node : undefined
   }
 
+  /** They might take another slot of the service. */
+  #balanceRefusals(ask: Ask): readonly Refusal[] {
+    const reason = `it would not make ${ask.workload.name} more even`
+    return this.#nodes.map(
+      (node) => firstRefusal(placeFilters, node, ask) ?? { node: node.id, filter: 'balance', reason },
+    )
+  }
+
   #refusals({ leaving }: OpenSlot, ask: Ask, state: ServiceFold): readonly Refusal[] {
     if (typeof ask.slot === 'string') {
       const node = this.#nodeOf(ask.slot)
       return node === undefined ? nothing : [firstRefusal(placeFilters, node, ask)].filter(isPresent)
     }
     if (state.refusals !== undefined) return state.refusals
+    if (leaving?.because.filter === 'balance') return this.#balanceRefusals(ask)
     const refusals = this.#nodes.map((node) => firstRefusal(placeFilters, node, ask)).filter(isPresent)
-    // They might take another slot of the service.
-    if (leaving?.because.filter === 'balance') return refusals
     // Loads only grow within a fold, so the service's later slots fit nowhere either, unless a volume ties them.
     if (state.homes === undefined) state.refusals = refusals
     return refusals
@@ -204,7 +211,10 @@ class ServiceFold {
     const { balance } = leaving?.holder.task ?? {}
     const from = leaving && this.#nodeOf(leaving.holder.node)
     if (leaving?.because.filter !== 'balance' || balance === undefined || from === undefined) return undefined
+    // Who holds it too and is to give it up as well would be counted twice.
+    const others = new Set(leaving.losers.map((claim) => claim.node))
     return (node, count) => {
+      if (others.has(node.id)) return false
       const branch = this.#tally?.compareBranch(node, from) ?? 'same'
       return branch === 'same' ? shareWith(node, count) < balance.share : branch === 'emptier'
     }
