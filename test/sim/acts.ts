@@ -64,6 +64,7 @@ export type Deed = { readonly atMs: number; readonly via: number } & (
   /** Its replicas are to keep away from `host`, and from no other; undefined: they may run anywhere. */
   | { readonly kind: 'constrain'; readonly service: string; readonly host: number | undefined }
   | { readonly kind: 'rollback'; readonly service: string }
+  | { readonly kind: 'rebalance'; readonly service?: string }
   /** All services of the stack `shop` at once, which have an outcome together; image by service. */
   | {
       readonly kind: 'release'
@@ -156,6 +157,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if (act.kind === 'deploy' && random.chance(0.4))
       acts[index] = { ...act, shape: { ...act.shape, networked: true } }
   }
+  if (random.chance(0.5)) acts.push(...rebalances(random, hosts, faultsForMs))
   return {
     hosts,
     founders,
@@ -207,6 +209,15 @@ function probedOf(random: Random): readonly Part[] {
 }
 
 /** Drawn last of all: so that what else a seed brings stays what it was. */
+function rebalances(random: Random, hosts: number, faultsForMs: number): readonly Deed[] {
+  return Array.from({ length: random.between(1, 6) }, () => ({
+    kind: 'rebalance',
+    atMs: random.between(8_000, faultsForMs),
+    via: random.between(0, hosts - 1),
+  }))
+}
+
+/** Drawn after all but what is below: so that what else a seed brings stays what it was. */
 function illnesses(random: Random, hosts: number, faultsForMs: number): readonly Fault[] {
   return Array.from({ length: random.between(1, 8) }, () => {
     const atMs = random.between(5_000, faultsForMs - 5_000)

@@ -95,6 +95,10 @@ export class People {
         }))
         return host.ask('POST', '/moot/v1/deploy/shop', { release: `sim${this.#released}`, services })
       }
+      case 'rebalance':
+        return host.ask('POST', '/moot/v1/rebalance', {
+          ...(deed.service !== undefined && { subject: deed.service }),
+        })
       case 'remove':
         return this.#undo(deed.service, () => host.ask('DELETE', `/services/${deed.service}`))
       case 'restore':

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import {
   isClaim,
   type NodeId,
@@ -136,6 +137,7 @@ export class Watchers {
       this.#hasJustMadeNext(host, found.setup) ||
       // It moves: the other one is there first.
       (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
+      (isAskedToMove(service.facts, found.setup, host) && this.#others(found.setup.task).some(isRunning)) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
         (this.#others(found.setup.task).some(isRunning) ||
@@ -370,6 +372,14 @@ function isWanted(
 
 function placeOf(host: Host, { task }: TaskSetup): string {
   return `${host.name}/${slotId(task.service, task.slot)}`
+}
+
+/** Somebody wants it more even, and named this very task. */
+function isAskedToMove(facts: ReadonlyMap<string, unknown>, { task }: TaskSetup, { node }: Host): boolean {
+  return [...facts].some(
+    ([key, value]) =>
+      key.startsWith(`move/${task.slot}/${task.attempt}/`) && isDeepStrictEqual(value, { from: node }),
+  )
 }
 
 function isRunning({ state }: ContainerObservation): boolean {

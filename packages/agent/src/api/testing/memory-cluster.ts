@@ -44,6 +44,8 @@ export interface MemoryCluster extends Cluster {
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
   setLogs(logs: Cluster['logs']): void
+  /** As after a successor's start: the slot runs there, and its task here has ended. */
+  moveTask(task: TaskId, to: NodeId): void
   tasks(): readonly { readonly node: NodeId; readonly task: TaskEntry }[]
   setConflicts(id: ResourceId, conflicts: AnyResource['conflicts']): void
   /** Its last update has failed, and it is what it was before: as a steward writes it. */
@@ -325,6 +327,14 @@ export function memoryCluster(
       } as unknown as AnyResource
       return committed(cluster, store(kind, before, after, author, action))
     },
+    async addFacts(kind, id, facts) {
+      active()
+      const before = resources.get(key(kind, id))
+      if (before === undefined) throw new NotFoundError(kind, id)
+      resources.set(key(kind, id), { ...before, facts: new Map([...facts, ...before.facts]) })
+      changed()
+      return { confirmedBy: self, warnings: [] }
+    },
     async remove(kind, id, author) {
       active()
       const before = resources.get(key(kind, id))
@@ -376,6 +386,14 @@ export function memoryCluster(
     },
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })
+    },
+    moveTask(id, to) {
+      const found = allTasks().find(({ task }) => task.id === id)
+      if (found === undefined) throw new NotFoundError('task', id)
+      const { node, task } = found
+      serial += 1
+      putTask(node, { ...task, desired: 'shutdown', state: 'shutdown' })
+      putTask(to, { ...task, id: digestId('task', String(serial)) as TaskId, attempt: task.attempt + 1 })
     },
     setLogs(value) {
       logs = value

@@ -15,7 +15,7 @@ import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
 import { nextAttempt } from './restart.ts'
-import { newTaskId, placedBy } from './spec.ts'
+import { newTaskId, placedBy, specOfTask } from './spec.ts'
 import { beginStep, progressOf } from './progress.ts'
 
 /**
@@ -53,8 +53,15 @@ function claimSlot(
   if (tasksOfSlot(draft, slotId).some((task) => isClaim(task))) return false
   // It moves because its turn in the update has come.
   const isStep = where.kind === 'moving' && where.because.filter === 'update'
+  const isBalance = where.kind === 'moving' && where.because.filter === 'balance'
   const past = pastOf(draft, service, memory)
-  const spec = isStep ? service.spec : specToClaim(draft, service, slot, past)
+  const spec = isBalance
+    ? specOfTask(draft, where.holder.task)
+    : isStep
+      ? service.spec
+      : specToClaim(draft, service, slot, past)
+  // It may wait until what its holder runs is known here.
+  if (spec === undefined) return false
   const digest = specDigest(spec)
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
   const attempt = where.kind === 'vacant' ? where.attempt : 0
@@ -75,7 +82,7 @@ function claimSlot(
     ...(where.assumed.length > 0 ? { assumed: where.assumed } : {}),
   })
   // What has proven itself nowhere yet is watched as any step is, wherever it runs first.
-  if (isStep || (past.isUpdate && !past.proven && digest === specDigest(service.spec)))
+  if (isStep || (!isBalance && past.isUpdate && !past.proven && digest === specDigest(service.spec)))
     beginStep(draft, service, slotId)
   return true
 }
