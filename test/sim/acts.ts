@@ -93,6 +93,8 @@ export interface Shape {
   readonly onFailure: 'continue' | 'pause' | 'rollback'
   /** On a network, where others find it by its name. */
   readonly networked?: boolean
+  /** By itself, where nothing has changed for a while. */
+  readonly evensOut?: boolean
   /** Never to run twice, whatever it costs. */
   readonly exclusive?: boolean
 }
@@ -147,6 +149,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
     if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }
+  // What came to the simulator later is drawn later: so that what else a seed brings stays what it was.
   if (random.chance(0.3)) acts.push(...releasesOf(random, hosts, faultsForMs))
   if (random.chance(0.5)) {
     for (const [index, act] of acts.entries())
@@ -158,6 +161,10 @@ export function planOf(random: Random, faultsForMs: number): Plan {
       acts[index] = { ...act, shape: { ...act.shape, networked: true } }
   }
   if (random.chance(0.5)) acts.push(...rebalances(random, hosts, faultsForMs))
+  const evened = acts.findIndex((act) => act.kind === 'deploy' && !act.shape.global)
+  const act = acts[evened]
+  if (act?.kind === 'deploy' && random.chance(0.4))
+    acts[evened] = { ...act, shape: { ...act.shape, evensOut: true } }
   return {
     hosts,
     founders,
@@ -208,7 +215,6 @@ function probedOf(random: Random): readonly Part[] {
   return random.pick(kinds) ?? []
 }
 
-/** Drawn last of all: so that what else a seed brings stays what it was. */
 function rebalances(random: Random, hosts: number, faultsForMs: number): readonly Deed[] {
   return Array.from({ length: random.between(1, 6) }, () => ({
     kind: 'rebalance',
@@ -217,7 +223,6 @@ function rebalances(random: Random, hosts: number, faultsForMs: number): readonl
   }))
 }
 
-/** Drawn after all but what is below: so that what else a seed brings stays what it was. */
 function illnesses(random: Random, hosts: number, faultsForMs: number): readonly Fault[] {
   return Array.from({ length: random.between(1, 8) }, () => {
     const atMs = random.between(5_000, faultsForMs - 5_000)

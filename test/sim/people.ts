@@ -256,6 +256,7 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
     Labels: {
       [label]: '1',
       ...probeLabels(shape),
+      ...(shape.evensOut === true && { 'moot.rebalance': 'auto' }),
       ...(shape.exclusive === true && { 'moot.partition': 'exclusive' }),
     },
     TaskTemplate: {
