@@ -196,6 +196,10 @@ test('a rebalancing is shown, asked for once, and followed', async () => {
   ])
   expect(await ok('POST', '/rebalance')).toMatchObject({ moves: [], underWay: [{}, {}] })
   expect(facts().size).toBe(2)
+  expect(await ok('GET', '/changes/web')).toMatchObject([
+    { action: 'fact', what: ['rebalanced: slots 3, 4'] },
+    { action: 'create' },
+  ])
   for (const { slot, attempt, to } of shown.moves) {
     const found = bed.cluster.tasks().find(({ task }) => task.slot === slot && task.attempt === attempt)
     bed.cluster.moveTask(found!.task.id, to.id)

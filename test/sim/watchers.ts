@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
 import {
   isClaim,
   type NodeId,
@@ -376,10 +375,7 @@ function placeOf(host: Host, { task }: TaskSetup): string {
 
 /** Somebody wants it more even, and named this very task. */
 function isAskedToMove(facts: ReadonlyMap<string, unknown>, { task }: TaskSetup, { node }: Host): boolean {
-  return [...facts].some(
-    ([key, value]) =>
-      key.startsWith(`move/${task.slot}/${task.attempt}/`) && isDeepStrictEqual(value, { from: node }),
-  )
+  return [...facts.keys()].some((key) => key.startsWith(`move/${task.slot}/${task.attempt}/${node}/`))
 }
 
 function isRunning({ state }: ContainerObservation): boolean {

@@ -1,6 +1,6 @@
 import type { Context } from './context.ts'
 
-const pollMs = 250
+export const pollMs = 250
 
 export interface FollowedState {
   readonly kind: 'under way' | 'done' | 'failed'
@@ -15,23 +15,56 @@ interface Following<Look> {
 }
 
 /** Shows how far each of these is until none is under way, or the time is over; gives the last look. */
-export async function followUntil<Look>(context: Context, following: Following<Look>): Promise<Look> {
-  const { names, stateOf } = following
+export function followUntil<Look>(context: Context, following: Following<Look>): Promise<Look> {
+  const { timeoutMs, names, look, stateOf } = following
+  return showRows(context, {
+    rows: names.map((name) => ({ id: name, name })),
+    work: async (say) => {
+      const deadline = AbortSignal.timeout(timeoutMs)
+      for (;;) {
+        const now = await look()
+        const states = names.map((name) => [name, stateOf(now, name)] as const)
+        for (const [name, { kind, text }] of states) say(name, text, kind === 'done')
+        if (deadline.aborted || states.every(([, { kind }]) => kind !== 'under way')) return now
+        await new Promise((resolve) => setTimeout(resolve, pollMs))
+      }
+    },
+    wordOf: (last, name) => {
+      const { kind, text } = stateOf(last, name)
+      return kind === 'done' ? undefined : `${name} ${text}`
+    },
+  })
+}
+
+/** A line for each row while the work goes on, which says how far each is; in the end `wordOf` says what went wrong with it. */
+export async function showRows<End>(
+  context: Context,
+  {
+    rows,
+    work,
+    wordOf,
+  }: {
+    readonly rows: readonly { readonly id: string; readonly name: string }[]
+    readonly work: (say: (id: string, text: string, isDone?: boolean) => void) => Promise<End>
+    readonly wordOf: (end: End, id: string) => string | undefined
+  },
+): Promise<End> {
   const { Listr } = await import('listr2')
   const titles = new Map<string, (text: string) => void>()
-  const ends = new Map(names.map((name) => [name, Promise.withResolvers<FollowedState>()]))
-  const ended = untilOver(following, (name, state) => {
-    titles.get(name)?.(state.text)
-    if (state.kind !== 'under way') ends.get(name)?.resolve(state)
+  const done = new Map(rows.map(({ id }) => [id, Promise.withResolvers<void>()]))
+  const ended = work((id, text, isDone) => {
+    titles.get(id)?.(text)
+    if (isDone === true) done.get(id)?.resolve()
   })
+  // Whoever awaits the list sees what went wrong; until then nobody does.
+  ended.catch(() => undefined)
   const list = new Listr(
-    names.map((name) => ({
+    rows.map(({ id, name }) => ({
       title: name,
       task: async (_: unknown, task: { title: string }) => {
-        titles.set(name, (text) => (task.title = `${name} ${text}`))
-        const last = ended.then((look) => stateOf(look, name))
-        const state = await Promise.race([ends.get(name)?.promise ?? last, last])
-        if (state.kind !== 'done') throw new Error(`${name} ${state.text}`)
+        titles.set(id, (text) => (task.title = `${name} ${text}`))
+        const word = await Promise.race([done.get(id)?.promise, ended.then((end) => wordOf(end, id))])
+        if (word !== undefined) throw new Error(word)
       },
     })),
     {
@@ -42,18 +75,4 @@ export async function followUntil<Look>(context: Context, following: Following<L
   )
   await list.run()
   return ended
-}
-
-async function untilOver<Look>(
-  { timeoutMs, names, look, stateOf }: Following<Look>,
-  progress: (name: string, state: FollowedState) => void,
-): Promise<Look> {
-  const deadline = AbortSignal.timeout(timeoutMs)
-  for (;;) {
-    const now = await look()
-    const states = names.map((name) => [name, stateOf(now, name)] as const)
-    for (const [name, state] of states) progress(name, state)
-    if (deadline.aborted || states.every(([, { kind }]) => kind !== 'under way')) return now
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-  }
 }

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { type Context, contextOf, withCommon } from '../context.ts'
 import type { NodeAnswer, ServiceAnswer, TaskAnswer } from '../docker-types.ts'
 import { durationMs } from '../duration.ts'
-import { followUntil } from '../follow.ts'
+import { type FollowedState, followUntil } from '../follow.ts'
 import { updateNode } from './node-update.ts'
 
 interface DrainOptions {
@@ -65,22 +65,20 @@ async function waitUntilEmpty(
     const tasks = await context.client.json<TaskAnswer[]>('GET', '/tasks', { query: { filters } })
     return new Map(tasks.filter(hasContainer).map((task) => [nameOf(task), task]))
   }
-  const names = [...(await look()).keys()]
-  if (names.length === 0) return []
-  const last = await followUntil(context, {
-    timeoutMs,
-    names,
-    look,
-    stateOf: (tasks, name) => {
-      const task = tasks.get(name)
-      if (task === undefined) return { kind: 'done', text: 'is gone' }
-      return {
-        kind: 'under way',
-        text: task.DesiredState === 'running' ? 'runs until its successor does' : 'stops',
-      }
-    },
-  })
-  return [...last.keys()]
+  const stateOf = (tasks: ReadonlyMap<string, TaskAnswer>, name: string): FollowedState => {
+    const task = tasks.get(name)
+    if (task === undefined) return { kind: 'done', text: 'is gone' }
+    const text = task.DesiredState === 'running' ? 'runs until its successor does' : 'stops'
+    return { kind: 'under way', text }
+  }
+  const deadlineMs = performance.now() + timeoutMs
+  // One that was on its way there when the drain was written is seen the next time.
+  for (;;) {
+    const names = [...(await look()).keys()]
+    const leftMs = deadlineMs - performance.now()
+    if (names.length === 0 || leftMs <= 0) return names
+    await followUntil(context, { timeoutMs: Math.ceil(leftMs), names, look, stateOf })
+  }
 }
 
 /** What has ended is only remembered. */

@@ -89,6 +89,13 @@ export function memoryCluster(
     placement = undefined
   }
 
+  function recordFacts({ id, spec }: AnyResource, facts: readonly string[], author: Author): void {
+    const history = histories.get(id) ?? []
+    const heads = [`f${version}`]
+    const number = history.length
+    histories.set(id, [...history, { number, heads, author, action: 'fact', paths: [], facts, spec }])
+  }
+
   function store<K extends SpecKind>(
     kind: K,
     before: AnyResource | undefined,
@@ -327,11 +334,13 @@ export function memoryCluster(
       } as unknown as AnyResource
       return committed(cluster, store(kind, before, after, author, action))
     },
-    async addFacts(kind, id, facts) {
+    async addFacts(kind, id, facts, author) {
       active()
       const before = resources.get(key(kind, id))
       if (before === undefined) throw new NotFoundError(kind, id)
-      resources.set(key(kind, id), { ...before, facts: new Map([...facts, ...before.facts]) })
+      const after = { ...before, facts: new Map([...facts, ...before.facts]) }
+      resources.set(key(kind, id), after)
+      recordFacts(after, [...facts.keys()], author)
       changed()
       return { confirmedBy: self, warnings: [] }
     },
@@ -414,14 +423,7 @@ export function memoryCluster(
         versionIndex: version,
       } as AnyResource
       resources.set(key('service', id), after)
-      const history = histories.get(id) ?? []
-      const author = { node: self, client: 'moot-agent', atMs: failure.atMs }
-      const number = history.length
-      const { spec } = after
-      histories.set(id, [
-        ...history,
-        { number, heads: [`f${version}`], author, action: 'fact', paths: [], facts: [name], spec },
-      ])
+      recordFacts(after, [name], { node: self, client: 'moot-agent', atMs: failure.atMs })
       runService(after as unknown as Resource<ServiceSpec>)
       changed()
     },

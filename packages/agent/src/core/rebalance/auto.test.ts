@@ -64,7 +64,7 @@ function play(...sights: readonly Sight[]): readonly (readonly string[])[] {
 describe('a service that is labelled auto and is uneven', () => {
   test('is evened out after a quiet time, by one of all', () => {
     const asked = play({ nowMs: 0 }, { nowMs: quietMs - 1 }, { nowMs: quietMs })
-    expect(asked).toEqual([[], [], ['move/3/1/1', 'move/2/1/1']])
+    expect(asked).toEqual([[], [], [`move/3/1/${nodeId('a')}/1`, `move/2/1/${nodeId('a')}/1`]])
   })
 
   test('is left alone by whoever did not ask for that', () => {
