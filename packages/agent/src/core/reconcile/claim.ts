@@ -15,7 +15,7 @@ import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
 import { nextAttempt } from './restart.ts'
-import { newTaskId, placedBy, specOfTask } from './spec.ts'
+import { newTaskId, placedBy } from './spec.ts'
 import { beginStep, progressOf } from './progress.ts'
 
 /**
@@ -55,14 +55,10 @@ function claimSlot(
   const isStep = where.kind === 'moving' && where.because.filter === 'update'
   const isBalance = where.kind === 'moving' && where.because.filter === 'balance'
   const past = pastOf(draft, service, memory)
-  const spec = isBalance
-    ? specOfTask(draft, where.holder.task)
-    : isStep
-      ? service.spec
-      : specToClaim(draft, service, slot, past)
-  // It may wait until what its holder runs is known here.
-  if (spec === undefined) return false
-  const digest = specDigest(spec)
+  // What the holder runs, also where it is not known here yet what that is: a slot is never skipped.
+  const digest = isBalance
+    ? where.holder.task.digest
+    : specDigest(isStep ? service.spec : specToClaim(draft, service, slot, past))
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
   const attempt = where.kind === 'vacant' ? where.attempt : 0
   const number = Math.max(attempt, nextAttempt(draft, { service: serviceId, slot, attempt: attempt - 1 }))
