@@ -42,6 +42,21 @@ describe('a slot that moves for the sake of evenness', () => {
     }
   })
 
+  test('and that two have, of whom both are to give it up, goes by the second to a third', () => {
+    const balance: Balance = { kind: 'leaving', asked: 1, sinceMs: 0, shares: [3] }
+    const of = service('api', replicas(1))
+    const held = (name: string) => node(name, { tasks: [task(of, 1, { balance })] })
+    const slot = slotId(of.id as ServiceId, 1)
+    const both = place(input([of], [held('a'), held('b'), node('c')])).slots.get(slot)
+    expect(both).toMatchObject({
+      holder: { node: nodeId('a') },
+      successor: { node: nodeId('b') },
+      losers: [],
+    })
+    const second = place(input([of], [node('a'), held('b'), node('c')])).slots.get(slot)
+    expect(second).toMatchObject({ kind: 'moving', holder: { node: nodeId('b') }, successor: undefined })
+  })
+
   test('stays where its service is to be spread over something else by now', () => {
     expect(place(leaving([3])).slots.get(first)).toMatchObject({ kind: 'moving', to: undefined })
   })

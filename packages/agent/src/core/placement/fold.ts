@@ -211,13 +211,10 @@ class ServiceFold {
     const { balance } = leaving?.holder.task ?? {}
     const from = leaving && this.#nodeOf(leaving.holder.node)
     if (leaving?.because.filter !== 'balance' || balance === undefined || from === undefined) return undefined
-    // Who holds it too and is to give it up as well would be counted twice.
-    const others = new Set(leaving.losers.map((claim) => claim.node))
     const { spread } = this.#service.workload
     // They have become other ones since.
     if (balance.shares.length !== spread.length + 1) return () => false
     return (node, count) => {
-      if (others.has(node.id)) return false
       const { level, slots } = this.#tally?.parting(node, from) ?? { level: spread.length, slots: undefined }
       const share = slots === undefined ? shareWith(node, count) : slots + 1
       return share < (balance.shares[level] ?? 0)
