@@ -57,6 +57,14 @@ describe('a slot that moves for the sake of evenness', () => {
     expect(second).toMatchObject({ kind: 'moving', holder: { node: nodeId('b') }, successor: undefined })
   })
 
+  test('stays where a local volume ties it by now', () => {
+    const Mounts = [{ Type: 'volume', Source: 'data', Target: '/data' }]
+    const of = service('db', replicas(1), {}, { Mounts })
+    const tasks = [task(of, 1, { balance: { kind: 'leaving', asked: 1, sinceMs: 0, shares: [3] } })]
+    const state = input([of], [node('a', { tasks }), node('b', { volumes: ['data'] })])
+    expect(place(state).slots.get(slotId(of.id as ServiceId, 1))).toMatchObject({ kind: 'held' })
+  })
+
   test('stays where its service is to be spread over something else by now', () => {
     expect(place(leaving([3])).slots.get(first)).toMatchObject({ kind: 'moving', to: undefined })
   })
