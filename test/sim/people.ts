@@ -45,6 +45,16 @@ export class People {
     return host
   }
 
+  /** It is not to be evened out any more. */
+  async letRest(service: string): Promise<void> {
+    const host = answering(this.#world, 0)
+    if (host === undefined) return
+    await this.#change(host, service, (spec) => ({
+      ...spec,
+      Labels: { ...spec.Labels, 'moot.rebalance': 'off' },
+    }))
+  }
+
   async #say(host: Host, deed: Deed): Promise<Answer | undefined> {
     switch (deed.kind) {
       case 'deploy':

@@ -65,7 +65,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
   world.tell('calm')
   await lastWord(world, people)
   let wrong = await untilWell(world, promises)
-  if (wrong.length === 0 && (await letRest(world))) wrong = await untilWell(world, promises)
+  if (wrong.length === 0 && (await letRest(world, people))) wrong = await untilWell(world, promises)
   if (wrong.length === 0) wrong = await promises.restless(Math.max(restMs, beganMs + wholeMs - world.nowMs))
   return {
     seed,
@@ -100,13 +100,9 @@ async function untilWell(world: World, promises: Promises): Promise<readonly str
 }
 
 /** What is evened out by itself would be so at any time, also at rest: when a probation ends. */
-async function letRest(world: World): Promise<boolean> {
+async function letRest(world: World, people: People): Promise<boolean> {
   const evened = (await servicesOf(world)).filter(({ Spec }) => Spec.Labels['moot.rebalance'] === 'auto')
-  for (const { ID, Version, Spec } of evened) {
-    const Labels = { ...Spec.Labels, 'moot.rebalance': 'off' }
-    const path = `/services/${ID}/update?version=${Version.Index}`
-    await world.during(world.members()[0]!.ask('POST', path, { ...Spec, Labels }))
-  }
+  for (const { Spec } of evened) await world.during(people.letRest(Spec.Name))
   return evened.length > 0
 }
 
