@@ -115,6 +115,12 @@ const refused: [string, Body, number, RegExp][] = [
     400,
     /moot\.health\.ready is no label/,
   ],
+  [
+    'a rebalancing nobody knows',
+    spec({ Labels: { 'moot.rebalance': 'yes' } }),
+    400,
+    /invalid label moot\.rebalance=yes: give auto or off/,
+  ],
   ['a ratio above one', spec({ UpdateConfig: { MaxFailureRatio: 2 } }), 400, /MaxFailureRatio/],
   ['a restart condition nobody knows', template({ RestartPolicy: { Condition: 'maybe' } }), 400, /Condition/],
   ['a negative delay', template({ RestartPolicy: { Delay: -1 } }), 400, /RestartPolicy\.Delay/],

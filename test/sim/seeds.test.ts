@@ -18,6 +18,7 @@ const deedKinds = Object.keys({
   scale: true,
   image: true,
   constrain: true,
+  rebalance: true,
   force: true,
   rollback: true,
   release: true,
