@@ -81,6 +81,8 @@ const taskSchema = z.looseObject({
       afterIllness: z.literal(true).optional(),
     })
     .optional(),
+  fence: count.optional(),
+  leased: z.string().optional(),
   done: z.literal(true).optional(),
 })
 

@@ -194,6 +194,7 @@ export function closeDraft(draft: Draft): ReconcileOutput {
     changes,
     actions: [...draft.actions.values()],
     conclusions: draft.conclusions,
+    leases: new Map(),
     wakeAtMs: draft.wakeAtMs,
   }
 }

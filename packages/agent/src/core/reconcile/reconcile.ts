@@ -17,6 +17,7 @@ const nothing: ReconcileOutput = {
   changes: new Map(),
   actions: [],
   conclusions: [],
+  leases: new Map(),
   wakeAtMs: undefined,
 }
 
