@@ -83,6 +83,7 @@ const taskSchema = z.looseObject({
     .optional(),
   fence: count.optional(),
   leased: z.string().optional(),
+  lostLease: z.literal(true).optional(),
   done: z.literal(true).optional(),
 })
 
