@@ -11,7 +11,9 @@ const specOf = (value: string | undefined, more: object = {}) =>
   })
 
 test('both contracts are taken, and none', () => {
-  for (const value of ['available', 'exclusive', undefined]) checkPartition(specOf(value))
+  for (const value of ['available', 'exclusive', undefined])
+    expect(() => checkPartition(specOf(value))).not.toThrow()
+  expect(() => checkPartition(specOf('both'))).toThrow('invalid label')
 })
 
 test('start-first of an exclusive service is said to be stop-first, of each config', () => {

@@ -72,7 +72,7 @@ describe('an update of an exclusive service', () => {
     const next = runningTask(startFirst, { attempt: 2, id: 'next' as TaskId, ...leased(7) })
     const output = run({ ...scene, tasks: [next], containers: [upWith(next)], leases: leasesOf(waiting) })
     expect(output.changes.has(`update/${db.id}`)).toBe(false)
-    expect(changedTasks(output.changes)).toMatchObject([{ state: 'failed', lostLease: true }, { attempt: 4 }])
+    expect(changedTasks(output.changes)).toMatchObject([{ state: 'failed', lostLease: true }, { attempt: 3 }])
     const settled = { ...scene, facts: [factsOf(startFirst, { 1: 'ok' })] }
     const watched = run({ ...settled, tasks: [next], containers: [upWith(next)], leases: leasesOf(waiting) })
     expect(watched.changes.has(`update/${db.id}`)).toBe(false)

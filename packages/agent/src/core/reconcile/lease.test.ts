@@ -106,7 +106,7 @@ describe('a lost lease', () => {
     expect(ended).toMatchObject({ state: 'failed', lostLease: true, desired: 'shutdown' })
     expect(ended?.error).toMatch(/^lost its lease \(fence 7\)/)
     // An attempt is left out: who took the slot over elsewhere meanwhile has it.
-    expect(next).toMatchObject({ attempt: 3, state: 'assigned', desired: 'running' })
+    expect(next).toMatchObject({ attempt: 2, state: 'assigned', desired: 'running' })
     expect(next?.restart).toBeUndefined()
     expect(next?.fence).toBeUndefined()
     expect(output.actions).toMatchObject([{ kind: 'stop', graceMs: 0 }])
@@ -132,7 +132,7 @@ describe('a lost lease', () => {
     const output = run({ ...stopped, leases: leasesOf(waiting) })
     expect(changedTasks(output.changes)).toMatchObject([
       { state: 'failed', lostLease: true, exitCode: 137, desired: 'shutdown' },
-      { state: 'assigned', attempt: 3 },
+      { state: 'assigned', attempt: 2 },
     ])
     // Nothing is said of it before that can be known.
     expect(run({ ...stopped, leases: leasesOf(waiting, { isReady: false }) }).changes.size).toBe(0)
@@ -166,7 +166,7 @@ describe('a lost lease', () => {
       containers: [upWith(made, 'created')],
       leases: leasesOf(held(9)),
     })
-    expect(changedTasks(output.changes)).toMatchObject([{ state: 'failed' }, { attempt: 3 }])
+    expect(changedTasks(output.changes)).toMatchObject([{ state: 'failed' }, { attempt: 2 }])
     expect(output.actions).toMatchObject([{ kind: 'remove' }])
     expect(output.leases.get(key)).toEqual({ wanted, fence: 7 })
   })
