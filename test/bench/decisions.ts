@@ -10,6 +10,7 @@ import { node, replicas, service, task } from '../../packages/agent/src/core/pla
 import { createDecisions } from '../../packages/agent/src/decisions.ts'
 import { memoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import { reconcile } from '../../packages/agent/src/core/reconcile/reconcile.ts'
+import { noLeases } from '../../packages/agent/src/core/reconcile/testing.ts'
 import { updateStatus } from '../../packages/agent/src/core/reconcile/progress.ts'
 import { tasksOf } from '../../packages/agent/src/core/tasks-view.ts'
 import type { View } from '../../packages/agent/src/core/view.ts'
@@ -88,6 +89,7 @@ const decide = (): void => {
     listed: true,
     inFlight: new Set(),
     results: new Map(),
+    leases: noLeases,
     synced: true,
     nowMs: 1_000_000,
     specAt: (id) => services.find((each) => each.id === (id as string))?.spec,

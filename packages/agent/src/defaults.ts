@@ -158,6 +158,8 @@ export const defaults = {
   healthBodyTimeoutMs: 500,
   /** Who finds a task ill says so and waits this long for others who do, before it stops it: far above gossip's p99 (142 ms at 50 nodes), and twice as long as until the next answer of what may be well again. */
   illnessSettleMs: 1_000,
+  /** A task that waits for a lease longer than this says in its record why, and looks this often whether that has changed: a free slot is had in well under a second. */
+  leaseExplainAfterMs: 3_000,
   /** Docker's default stop grace period. */
   stopGraceMs: 10_000,
   /** Swarm's default monitor time of an update. */

@@ -273,6 +273,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     health: () => health.standings(),
     hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
+    leases: () => ({ isReady: true, status: () => ({ kind: 'none' }), explain: () => '' }),
+    ordered: () => undefined,
     synced: () => synced() && rulesAgree(),
     specAt: history.specAt,
     conclude: createConcluder({

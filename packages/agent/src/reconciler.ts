@@ -1,5 +1,6 @@
 import type { RecordMessage, RecordStore, ServiceId, ServiceSpec, SpecDigest, TaskId } from '@moot/crdt-state'
 import type { Logger } from 'pino'
+import type { LeaseOrders, Leases } from './core/lease/orders.ts'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
 import type { Conclusion, EngineDown, ReconcileInput } from './core/reconcile/input.ts'
 import { reconcile } from './core/reconcile/reconcile.ts'
@@ -28,6 +29,10 @@ export function createReconciler(options: {
   readonly health: () => ReconcileInput['health']
   readonly hasEnded: EngineDown['hasEnded']
   readonly executor: () => Executor
+  /** How leases stand at this moment. */
+  readonly leases: () => Leases
+  /** Told at each reconciliation, before its actions begin; what is not named in it is nobody's here. */
+  readonly ordered: (orders: LeaseOrders) => void
   readonly synced: () => boolean
   readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
   /** Writes it into the service's document; told again and again until it stands there. */
@@ -87,6 +92,7 @@ export function createReconciler(options: {
       listed: watch.listed(),
       inFlight: executor.inFlight,
       results: taken,
+      leases: options.leases(),
       synced: options.synced(),
       nowMs,
       specAt: options.specAt,
@@ -99,6 +105,7 @@ export function createReconciler(options: {
     }
     if (stopped()) return
     for (const conclusion of output.conclusions) options.conclude(conclusion)
+    options.ordered(output.leases)
     executor.dispatch(output.actions)
     cancelWake()
     if (output.wakeAtMs !== undefined) cancelWake = clock.after(Math.max(1, output.wakeAtMs - nowMs), trigger)

@@ -5,6 +5,7 @@ import {
   type SpecMessage,
   type SpecStore,
   type UpdateFailure,
+  partitionFact,
   updateFact,
   wayBack,
   wayBackWithRelease,
@@ -37,6 +38,11 @@ export function createConcluder(options: {
       await options.commit(
         await specs.addFact('service', id, updateFact.completed(digest), { atMs: author.atMs }, author),
       )
+      return
+    }
+    if (outcome.kind === 'loosened') {
+      const key = partitionFact.loosened(outcome.slot, outcome.term)
+      await options.commit(await specs.addFact('service', id, key, { atMs: author.atMs }, author))
       return
     }
     const { release } = outcome
@@ -78,7 +84,9 @@ export function createConcluder(options: {
   }
 
   return (conclusion) => {
-    const key = `${conclusion.service}/${conclusion.digest}/${conclusion.outcome.kind}`
+    const { service, digest, outcome } = conclusion
+    const slot = outcome.kind === 'loosened' ? `/${outcome.slot}` : ''
+    const key = `${service}/${digest}/${outcome.kind}${slot}`
     if (underWay.has(key)) return
     underWay.add(key)
     write(conclusion)

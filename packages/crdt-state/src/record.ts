@@ -95,6 +95,12 @@ export interface TaskEntry {
     /** A task before this one was stopped for ill health, and none has been well since. */
     readonly afterIllness?: true
   }
+  /** Of the lease under which its container was made: it may run only while its node holds that one. Absent: it needs none. */
+  readonly fence?: number
+  /** What that lease is of, `<service name>.<slot>`: said here too, since it has to be known when the service is gone. */
+  readonly leased?: string
+  /** It ended for want of a lease: neither its own fault nor its spec's, so no restart or update counts it as a failure. */
+  readonly lostLease?: true
   /**
    * The task has ended and its restart policy says "not again" (completed, or attempts used up). Its slot is settled
    * here and stays held by this node until the service changes. It reserves nothing: no CPU, memory or port.

@@ -19,6 +19,7 @@ import {
 } from '../../../packages/agent/src/core/membership/detector-state.ts'
 import { isNewer } from '../../../packages/agent/src/core/membership/liveness.ts'
 import type { Action, ActionResult } from '../../../packages/agent/src/core/reconcile/actions.ts'
+import { noLeases } from '../../../packages/agent/src/core/reconcile/testing.ts'
 import {
   reconcile,
   type ReconcileInput,
@@ -220,6 +221,7 @@ export class VirtualAgent {
       listed: true,
       inFlight: this.engine.inFlight,
       results,
+      leases: noLeases,
       synced: true,
       nowMs: this.#world.calendar.nowMs,
       specAt: (service, digest) => this.#world.specAt(service, digest),

@@ -19,6 +19,7 @@ import { service, task } from '../../../packages/agent/src/core/placement/fixtur
 import { startDetector } from '../../../packages/agent/src/core/membership/detector-state.ts'
 import { stepDetector } from '../../../packages/agent/src/core/membership/detector.ts'
 import { reconcile } from '../../../packages/agent/src/core/reconcile/reconcile.ts'
+import { noLeases } from '../../../packages/agent/src/core/reconcile/testing.ts'
 import type { View } from '../../../packages/agent/src/core/view.ts'
 import { createDecisions } from '../../../packages/agent/src/decisions.ts'
 import { memoryClock } from '../../../packages/agent/src/ports/clock.memory.ts'
@@ -103,6 +104,7 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     listed: false,
     inFlight: new Set(),
     results: new Map(),
+    leases: noLeases,
     synced: true,
     nowMs: 0,
     specAt: () => undefined,

@@ -1,4 +1,5 @@
 import type { ContainerId, NodeId, ServiceId, TaskId } from '@moot/crdt-state'
+import type { SlotKey } from '../core/lease/messages.ts'
 import type { ContainerObservation, TaskSetup } from '../core/reconcile/actions.ts'
 import { defaults } from '../defaults.ts'
 import type { Clock } from './clock.ts'
@@ -86,6 +87,7 @@ export class MemoryEngine implements Engine {
       generic: [],
       labels: {},
       plugins: [],
+      cgroups: { driver: 'cgroupfs', isRootless: false },
       ...this.#options.facts,
       bootId: `${this.#options.facts?.bootId ?? `boot-${this.#options.node.slice(0, 5)}`}-${this.#boots}`,
     }))
@@ -218,6 +220,16 @@ export class MemoryEngine implements Engine {
     this.#exit(box, exitCode, options.oomKilled)
   }
 
+  /** What a watchdog does at a deadline: all processes of the slot's containers are gone, whether the engine answers or not. */
+  killSlot(slot: SlotKey): void {
+    for (const box of this.#boxesOf(slot)) this.#exit(box, 137)
+  }
+
+  /** Does anything run of what was made under a lease of this slot? */
+  isOccupied(slot: SlotKey): boolean {
+    return this.#boxesOf(slot).length > 0
+  }
+
   /** The health check of this task begins to say this. */
   setHealth(task: TaskId, health: ContainerObservation['health']): void {
     const box = this.#boxOf(task)
@@ -334,6 +346,7 @@ export class MemoryEngine implements Engine {
       service: setup.task.service,
       state: 'created',
       health: 'none',
+      ...leaseOf(setup),
     }
     const behaviour = this.#options.behaviour?.(setup) ?? {}
     const number = this.#containersMade
@@ -361,6 +374,7 @@ export class MemoryEngine implements Engine {
       task,
       service,
       state: 'running',
+      ...leaseOf(box.setup),
       pid: this.#nextPid++,
       health: checked ? 'starting' : 'none',
       addresses: [{ network: 'bridge', address: `172.17.${(box.number >> 8) & 255}.${box.number & 255}/16` }],
@@ -403,6 +417,7 @@ export class MemoryEngine implements Engine {
       state: 'exited',
       exitCode,
       health: 'none',
+      ...leaseOf(box.setup),
       ...(oomKilled && { oomKilled }),
     })
     box.log.wake()
@@ -430,11 +445,22 @@ export class MemoryEngine implements Engine {
     return box
   }
 
+  #boxesOf(slot: SlotKey): readonly Box[] {
+    return [...this.#boxes.values()].filter(
+      ({ setup, observation }) => setup.lease?.slot === slot && observation.state === 'running',
+    )
+  }
+
   #boxOf(task: TaskId): Box {
     const container = this.#byTask.get(task)
     if (container === undefined) throw new Error(`no container for task ${task} here`)
     return this.#box(container)
   }
+}
+
+function leaseOf({ lease }: TaskSetup): Pick<ContainerObservation, 'lease'> {
+  if (lease?.fence === undefined) return {}
+  return { lease: { slot: lease.slot, fence: lease.fence } }
 }
 
 const pathExistsByDefault = (path: string): boolean => !path.startsWith('/nonexistent')

@@ -14,6 +14,8 @@ export interface EngineFacts {
   readonly generic: readonly { readonly kind: string; readonly value: number | readonly string[] }[]
   readonly labels: Readonly<Record<string, string>>
   readonly plugins: readonly { readonly type: string; readonly name: string }[]
+  /** How it makes containers' cgroups (`cgroupfs`, `systemd`, `none`); a rootless one cannot be given a parent of ours. */
+  readonly cgroups: { readonly driver: string; readonly isRootless: boolean }
 }
 
 /** A change of one of our containers, as it happens. `listed-again` = events may have been lost: list. */

@@ -89,6 +89,9 @@ const taskSchema = z.looseObject({
       afterIllness: z.literal(true).optional(),
     })
     .optional(),
+  fence: count.optional(),
+  leased: z.string().optional(),
+  lostLease: z.literal(true).optional(),
   done: z.literal(true).optional(),
 })
 

@@ -61,6 +61,9 @@ const task: fc.Arbitrary<TaskEntry> = fc.record(
       },
       { requiredKeys: ['count', 'windowStartMs', 'notBeforeMs'] },
     ),
+    fence: amount,
+    leased: text,
+    lostLease: fc.constant(true as const),
     done: fc.constant(true as const),
   },
   {

@@ -15,6 +15,8 @@ interface Info {
   readonly ServerVersion: string
   readonly Labels: readonly string[] | null
   readonly GenericResources: readonly GenericResource[] | null
+  readonly CgroupDriver?: string
+  readonly SecurityOptions?: readonly string[] | null
   readonly Plugins: Readonly<Record<string, readonly string[] | null>>
 }
 
@@ -39,6 +41,11 @@ export async function readFacts(connection: DockerConnection, signal: AbortSigna
     plugins: Object.entries(info.Plugins).flatMap(([type, names]) =>
       (names ?? []).map((name) => ({ type, name })),
     ),
+    cgroups: {
+      driver: info.CgroupDriver ?? 'none',
+      // moby daemon/info.go: `name=rootless`, perhaps with more behind it.
+      isRootless: (info.SecurityOptions ?? []).some((option) => option.split(',').includes('name=rootless')),
+    },
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ContainerSpec, Mount, ServiceSpec, TaskTemplate } from '@moot/crdt-state'
+import { checkPartition } from './partition.ts'
 import { readHealthLabels } from '../../core/health/labels.ts'
 import { parseConstraint } from '../../core/placement/constraint.ts'
 import { rebalanceLabel } from '../../core/rebalance/auto.ts'
@@ -16,6 +17,7 @@ export function checkServiceSpec(spec: ServiceSpec, limits: { readonly maxReplic
   checkPorts(spec)
   checkHealthLabels(spec)
   checkRebalanceLabel(spec)
+  checkPartition(spec)
 }
 
 function checkRebalanceLabel({ Labels }: ServiceSpec): void {

@@ -7,6 +7,7 @@ import type {
   TaskEntry,
   TaskId,
 } from '@moot/crdt-state'
+import type { SlotKey } from '../lease/messages.ts'
 
 /** What one container of ours looks like, as the engine reports it. */
 export interface ContainerObservation {
@@ -22,6 +23,14 @@ export interface ContainerObservation {
   readonly health: 'none' | 'starting' | 'healthy' | 'unhealthy'
   readonly ports?: TaskEntry['ports']
   readonly addresses?: TaskEntry['addresses']
+  /** The lease under which it was made. */
+  readonly lease?: ContainerLease
+}
+
+/** Of an exclusive task's container: by these it is known what may run, also where no record speaks of it any more. */
+export interface ContainerLease {
+  readonly slot: SlotKey
+  readonly fence: number
 }
 
 /** All that an engine needs to make a task's container. */
@@ -32,6 +41,8 @@ export interface TaskSetup {
   readonly spec: ServiceSpec
   /** Networks that the spec names, resolved. */
   readonly networks: readonly Resource<NetworkSpec>[]
+  /** It runs under a lease of this slot; the image is had before there is one, a container is made only with its fence. */
+  readonly lease?: { readonly slot: SlotKey; readonly fence: number | undefined }
 }
 
 /** Effects of a reconciliation on the local engine. At most one is in flight per task. */

@@ -4,11 +4,13 @@ import type {
   RecordChanges,
   ServiceId,
   ServiceSpec,
+  Slot,
   SpecDigest,
   TaskId,
 } from '@moot/crdt-state'
 import type { Defaults } from '../../defaults.ts'
 import type { HealthStanding } from '../health/standing.ts'
+import type { LeaseOrders, Leases } from '../lease/orders.ts'
 import type { LivenessMap } from '../membership/liveness.ts'
 import type { Placement } from '../placement/placement.ts'
 import type { View } from '../view.ts'
@@ -34,6 +36,8 @@ export interface ReconcileInput {
   readonly inFlight: ReadonlySet<TaskId>
   /** Actions that finished since the last call. */
   readonly results: ReadonlyMap<TaskId, { readonly action: Action['kind']; readonly result: ActionResult }>
+  /** Of slots that may run only with a lease. */
+  readonly leases: Leases
   /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */
   readonly synced: boolean
   /** This node's wall clock, only ever compared with this node's own earlier values; it may jump back. */
@@ -55,13 +59,15 @@ export interface EngineDown {
   readonly placementWithout: (ended: ReadonlySet<TaskId>) => Placement
 }
 
-/** What became of an update, as all records together say, and as this node is the one to write down. */
+/** What is to be written beside the spec: what became of an update, as all records together say, or that a slot needs no lease. */
 export interface Conclusion {
   readonly service: ServiceId
   readonly digest: SpecDigest
   readonly outcome:
     | { readonly kind: 'completed' }
     | { readonly kind: 'failed'; readonly task: string; readonly release?: FailedRelease }
+    /** In this term a majority of the voters knew that the slot is not exclusive any more. */
+    | { readonly kind: 'loosened'; readonly slot: Slot; readonly term: number }
 }
 
 /** Why a service goes back that has not failed itself: it is part of the same release as this one, whose task failed. */
@@ -78,6 +84,8 @@ export interface ReconcileOutput {
   readonly actions: readonly Action[]
   /** To be written into the documents of these services, again and again until it stands there. */
   readonly conclusions: readonly Conclusion[]
+  /** In force before any of `actions` begins. */
+  readonly leases: LeaseOrders
   /** Call again at this time (as `nowMs` counts) even if nothing happens. */
   readonly wakeAtMs: number | undefined
 }

@@ -51,10 +51,6 @@ export function updateConfigOf(service: Resource<ServiceSpec>): UpdateConfig | u
   return service.rolledBack ? service.spec.RollbackConfig : service.spec.UpdateConfig
 }
 
-export function isStartFirst(service: Resource<ServiceSpec>): boolean {
-  return updateConfigOf(service)?.Order === 'start-first'
-}
-
 /** What of a record an update looks at; `own` stands for the record that is about to be written. */
 export type UpdateRecord = Pick<NodeRecord, 'updates' | 'tasks'>
 

@@ -6,7 +6,9 @@ import type { ReconcileInput, ReconcileOutput } from './input.ts'
 import { observe } from './observe.ts'
 import { giveUp } from './give-up.ts'
 import { rebalance } from './rebalance.ts'
-import { decideEnded } from './restart.ts'
+import { concludeLoosened } from './lease.ts'
+import { leaseOrders } from './lease-orders.ts'
+import { decideEnded, replaceUnleased } from './restart.ts'
 import { advanceTasks } from './advance.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
 import { latchFacts, stepUpdates } from './update.ts'
@@ -18,6 +20,7 @@ const nothing: ReconcileOutput = {
   changes: new Map(),
   actions: [],
   conclusions: [],
+  leases: new Map(),
   wakeAtMs: undefined,
 }
 
@@ -29,15 +32,18 @@ const nothing: ReconcileOutput = {
  */
 export function reconcile(input: ReconcileInput): ReconcileOutput {
   const own = input.view.records.get(input.view.self)
-  if (own === undefined || (input.engine.kind === 'up' && !input.listed)) return nothing
+  if (own === undefined) return nothing
   const draft = openDraft(input, own)
+  if (input.engine.kind === 'up' && !input.listed) return closeDraft(draft, leaseOrders(draft))
   concludeReleases(draft)
   if (input.engine.kind === 'down') {
     giveUp(draft, input.engine)
-    return closeDraft(draft)
+    return closeDraft(draft, leaseOrders(draft))
   }
   observe(draft)
   withdraw(draft)
+  replaceUnleased(draft)
+  concludeLoosened(draft)
   latchFacts(draft)
   decideEnded(draft)
   stepUpdates(draft)
@@ -47,5 +53,5 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   trimHistory(draft)
   withdrawRejections(draft)
   removeOrphans(draft)
-  return closeDraft(draft)
+  return closeDraft(draft, leaseOrders(draft))
 }

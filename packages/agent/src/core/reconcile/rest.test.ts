@@ -1,7 +1,9 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { moveFact, taskStates, type TaskEntry } from '@moot/crdt-state'
+import { moveFact, partitionLabel, taskStates, type TaskEntry } from '@moot/crdt-state'
 import type { HealthStanding } from '../health/standing.ts'
+import { labelTerm } from '../lease/contract.ts'
+import type { LeaseStatus } from '../lease/lease-status.ts'
 import { place } from '../placement/place.ts'
 import { reconcile, type ReconcileInput, type ReconcileOutput } from './reconcile.ts'
 import {
@@ -46,6 +48,7 @@ const anyTask = fc.record({
   illness: fc.constantFrom(undefined, undefined, 'waiting', 'held', 'stopping'),
   isUnready: fc.boolean(),
   balance: fc.constantFrom(undefined, undefined, 'leaving', 'staying'),
+  fence: fc.constantFrom(undefined, 6, 7),
 } as const)
 const anyScene = fc.record({
   tasks: fc.array(anyTask, { maxLength: 6 }),
@@ -53,6 +56,14 @@ const anyScene = fc.record({
   start: fc.boolean(),
   /** Attempts that are to move for the sake of evenness, in each slot and on both nodes. */
   asked: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 }),
+  label: fc.constantFrom(undefined, undefined, 'exclusive', 'available'),
+  isReady: fc.boolean(),
+  lease: fc.constantFrom<LeaseStatus>(
+    { kind: 'none' },
+    { kind: 'waiting' },
+    { kind: 'held', fence: 7, deadlineMs: 2_000_000 },
+    { kind: 'loosened', term: labelTerm(1, 2) },
+  ),
 })
 
 function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : never): Scene {
@@ -62,10 +73,12 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
       [self, other].map((from) => moveFact({ slot, attempt, from, asked: 1 + (attempt % 2) })),
     ),
   )
+  const Labels: Record<string, string> = drawn.label === undefined ? {} : { [partitionLabel]: drawn.label }
   const service = {
     ...newer,
     facts: new Map(moves),
-    spec: { ...newer.spec, UpdateConfig: { Parallelism: 1, Order: order } as const },
+    spec: { ...newer.spec, Labels, UpdateConfig: { Parallelism: 1, Order: order } as const },
+    ...(drawn.label !== undefined && { partition: { changes: 2, wasExclusive: true } }),
   }
   const mine: TaskEntry[] = []
   const theirs: TaskEntry[] = []
@@ -87,6 +100,7 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
         balance: { kind: task.balance, asked: 1, sinceMs: 999_500, shares: [slot] },
       }),
       ...(task.isUnready && { unready: told }),
+      ...(task.fence !== undefined && { fence: task.fence, leased: `web.${slot}` }),
     })
     if (standing !== undefined) health[containerIdOf(id)] = { kind: standing, why: 'it says so' }
     if (task.node === other) theirs.push(entry)
@@ -105,6 +119,7 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
     others,
     containers,
     health,
+    leases: { isReady: drawn.isReady, status: () => drawn.lease, explain: () => 'so it is' },
     synced: drawn.synced,
   }
 }

@@ -23,6 +23,7 @@ import {
 } from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
 import type { HealthStanding } from '../health/standing.ts'
+import type { Leases } from '../lease/orders.ts'
 import type { Liveness, LivenessMap } from '../membership/liveness.ts'
 import { place } from '../placement/place.ts'
 import { placementInput, withoutClaims } from '../placement/placement-input.ts'
@@ -153,6 +154,7 @@ export interface Scene {
   readonly others?: readonly NodeRecord[]
   readonly status?: NodeStatus
   readonly nowMs?: number
+  readonly leases?: Leases
   readonly synced?: boolean
   readonly listed?: boolean
   readonly engineDownForMs?: number
@@ -165,6 +167,9 @@ export interface Scene {
   readonly drained?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
 }
+
+/** Of a node that holds none, and knows what its watchdog watches: nothing. */
+export const noLeases: Leases = { isReady: true, status: () => ({ kind: 'none' }), explain: () => '' }
 
 /** What a node has latched of the update to this spec, by slot. */
 export function factsOf(
@@ -257,6 +262,7 @@ export function inputOf(scene: Scene): ReconcileInput {
     listed: scene.listed ?? true,
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
+    leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
     nowMs: scene.nowMs ?? 1_000_000,
     specAt: (service, digest) =>
