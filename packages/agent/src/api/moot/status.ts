@@ -1,7 +1,8 @@
 import type { NodeId } from '@moot/crdt-state'
 import * as z from 'zod'
 import { isOnProbation } from '../../core/membership/liveness.ts'
-import { nodeAddress, nodeDisplayName, sinceMsOf } from '../docker/node-shape.ts'
+import { nodeDisplayName } from '../../core/view.ts'
+import { nodeAddress, sinceMsOf } from '../docker/node-shape.ts'
 import { operation, type Operation } from './operation.ts'
 
 const stateSchema = z.discriminatedUnion('kind', [

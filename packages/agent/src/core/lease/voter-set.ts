@@ -40,6 +40,23 @@ export interface VoterChange {
 }
 
 /**
+ * Who votes when `leaving` is gone: it proposes them itself, since without it there may be no majority any more. Empty: nobody
+ * else can.
+ */
+export function successorsOf(
+  epoch: Epoch,
+  members: readonly VoterCandidate[],
+  leaving: NodeId,
+): readonly Seat[] {
+  const others = members.filter(({ node }) => node !== leaving)
+  const { present, up } = standing(epoch, others)
+  const fresh = others.filter(({ node, isUp }) => isUp && !present.some((voter) => voter.node === node))
+  const inOrder = [...up, ...fresh.toSorted(byHash), ...present.filter(({ isUp }) => !isUp)].flatMap(seatOf)
+  const wanted = votersFor(others.length)
+  return inOrder.slice(0, inOrder.length >= wanted ? wanted : largestOdd(inOrder.length))
+}
+
+/**
  * Who should vote next, as one node sees it; undefined: nothing to change, or not for this node to propose, or no majority
  * of the present voters is up, so that nobody but a person can (`forcedEpoch`). Two nodes that see it differently do no
  * harm: one proposal is decided.
