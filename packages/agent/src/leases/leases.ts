@@ -1,6 +1,7 @@
 import type { NodeId, NodeStatus, Storage } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Voters } from '../cluster.ts'
+import type { Holder } from '../core/lease/holder.ts'
 import type { Epoch } from '../core/lease/messages.ts'
 import type { LeaseOrders, Leases } from '../core/lease/orders.ts'
 import type { LivenessMap } from '../core/membership/liveness.ts'
@@ -59,11 +60,15 @@ export async function openLeases(options: LeaseOptions): Promise<NodeLeases> {
   const { self, clock, settings, exclusive } = options
   let keeper: LeaseKeeper | undefined
   let voters: VoterKeeper | undefined
+  let followed: Holder | undefined
   const runner = await createLeaseRunner({
     ...options,
     disk: leaseDisk({ ...options, memory: exclusive.memory }),
     changed() {
-      keeper?.follow()
+      const { holder } = runner.member()
+      // Most of what a voter hears concerns others.
+      if (holder !== followed) keeper?.follow()
+      followed = holder
       voters?.follow()
     },
   })

@@ -123,6 +123,13 @@ export function voterHealth(
   members: readonly VoterCandidate[],
   nameOf: (node: NodeId) => string,
 ): VoterHealth {
+  if (epoch.voters.length === 0)
+    return {
+      kind: 'lost',
+      message:
+        'This node has not heard who gives leases, so that no exclusive task starts here. It hears of it from any member that knows. ' +
+        'A cluster that was made by a release without exclusive services has no voters: name the first ones with "moot voters force", once.',
+    }
   const { up } = standing(epoch, members)
   const missing = epoch.voters.filter(({ node }) => !up.some((voter) => voter.node === node))
   const count = `${up.length} of ${epoch.voters.length} voters for exclusive services answer`
@@ -141,7 +148,7 @@ export function voterHealth(
     message:
       `${count}, which is no majority; missing: ${names}. From this side no exclusive task starts or goes on. ` +
       `Start these hosts again, or restore the connection to them. Only if they are gone for good, and surely off, ` +
-      `name new voters by force: if one of them still runs, exclusive tasks will run twice.`,
+      `name new voters by force ("moot voters force"): if one of them still runs, exclusive tasks will run twice.`,
   }
 }
 
