@@ -19,6 +19,8 @@ export function bootMemory(path: string, bootId = readFileSync(bootIdPath, 'utf8
     },
     write(text) {
       try {
+        // What it lies in holds the API's socket too, which is not for root alone.
+        mkdirSync(dirname(dirname(path)), { recursive: true })
         mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
         writeFileSync(`${path}.new`, `${bootId}\n${checksum(text)}\n${text}`, { mode: 0o600 })
         renameSync(`${path}.new`, path)
