@@ -25,6 +25,8 @@ import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import { type Listener, memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
+import { memoryBootMemory } from '../../packages/agent/src/ports/boot-memory.memory.ts'
+import { memoryWatchdog } from '../../packages/agent/src/ports/watchdog.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import {
@@ -119,6 +121,7 @@ export class Host {
   /** What holds its disk up. */
   readonly #holds = new Set<Promise<void>>()
   #note: string | undefined
+  readonly #memory = memoryBootMemory()
   #on = true
   #running: Running | undefined
 
@@ -239,6 +242,7 @@ export class Host {
     this.#options.network.cut(this.node)
     this.killAgent()
     this.engine.powerOff()
+    this.#memory.powerOff()
   }
 
   powerOn(): void {
@@ -348,6 +352,11 @@ export class Host {
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),
         life,
       ),
+      exclusive: {
+        memory: this.#memory,
+        watchdog: () => memoryWatchdog(world, idleCgroups),
+        cgroup: ({ slot }) => `/moot/exclusive/${slot}`,
+      },
       clock,
       logger,
       settings,
@@ -372,6 +381,14 @@ export class Host {
     })
     return { life, agent, api }
   }
+}
+
+const idleCgroups = {
+  open: () => undefined,
+  block: () => undefined,
+  kill: () => undefined,
+  isOccupied: () => false,
+  remove: () => undefined,
 }
 
 /** A key whose signatures hold for its bytes alone, at a hundredth of ed25519's cost: nobody forges anything here. */

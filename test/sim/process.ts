@@ -109,6 +109,7 @@ export function processClock(world: Clock, drift: Drift, life: Life): Clock {
       lastMs = nowMs
       return ownMs
     },
+    bootMs: () => world.bootMs(),
     wallMs: () => Math.floor(world.wallMs() + drift.wallOffsetMs),
     after,
     sleep: sleepBy(after),

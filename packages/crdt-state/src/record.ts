@@ -155,6 +155,8 @@ export interface NodeStatus {
   readonly plugins: readonly { readonly type: string; readonly name: string }[]
   /** Names of the local volumes that Moot tasks made here: a slot of their service is tied to this node. */
   readonly volumes: readonly string[]
+  /** Which voter it would be, and the newest epoch of voters that it knows. Absent: an agent that knows nothing of leases. */
+  readonly seat?: { readonly disk: string; readonly epoch: number }
 }
 
 /** "I, an observer, cannot reach that node." Stays until that node is reached *and* has published a newer record. */

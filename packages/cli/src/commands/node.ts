@@ -3,6 +3,7 @@ import { contextOf, withCommon } from '../context.ts'
 import type { NodeAnswer, ServiceAnswer, TaskAnswer } from '../docker-types.ts'
 import { drainCommand } from './node-drain.ts'
 import { findNode, updateNode } from './node-update.ts'
+import type { VotersAnswer } from './voters.ts'
 import { showTasks } from './service-ps.ts'
 
 function availabilityCommand(name: string, availability: string, summary: string): Command {
@@ -21,12 +22,18 @@ export function nodeCommand(): Command {
     .summary('list the nodes')
     .action(async (_options, command: Command) => {
       const context = contextOf(command)
-      const nodes = await context.client.json<NodeAnswer[]>('GET', '/nodes')
+      const [found, voters] = await Promise.all([
+        context.client.json<NodeAnswer[]>('GET', '/nodes'),
+        context.client.json<VotersAnswer>('GET', '/moot/v1/voters'),
+      ])
+      const votes = new Set(voters.voters.map(({ id }) => id))
+      const nodes = found.map((node) => ({ ...node, Votes: votes.has(node.ID) }))
       context.show(nodes, [
         { title: 'ID', value: (node) => node.ID, optional: true },
         { title: 'HOSTNAME', value: (node) => node.Spec.Name ?? node.Description?.Hostname ?? '' },
         { title: 'STATUS', value: (node) => node.Status.State },
         { title: 'AVAILABILITY', value: (node) => node.Spec.Availability },
+        { title: 'VOTES', value: (node) => (node.Votes ? 'yes' : ''), optional: true },
         { title: 'ADDRESS', value: (node) => node.Status.Addr ?? '' },
         { title: 'ENGINE', value: (node) => node.Description?.Engine?.EngineVersion ?? '', optional: true },
         { title: 'MESSAGE', value: (node) => node.Status.Message ?? '', optional: true },

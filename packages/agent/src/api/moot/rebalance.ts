@@ -16,7 +16,7 @@ import { type Move, plansOf, type ServicePlan } from '../../core/rebalance/plan.
 import { commonRules } from '../../core/rules.ts'
 import { serviceTasks } from '../../core/service-tasks.ts'
 import { type Api, authorOf, type Call } from '../call.ts'
-import { nodeDisplayName } from '../docker/node-shape.ts'
+import { nodeDisplayName } from '../../core/view.ts'
 import { ApiError } from '../errors.ts'
 import { updateStatus } from '../task-view.ts'
 import { operation, type Operation } from './operation.ts'

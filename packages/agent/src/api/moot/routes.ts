@@ -11,6 +11,7 @@ import { rebalanceOperations } from './rebalance.ts'
 import { rollbackOperation } from './rollback.ts'
 import { specOperations } from './specs.ts'
 import { statusOperations } from './status.ts'
+import { voterOperations } from './voters.ts'
 
 const operations: readonly Operation[] = [
   ...membershipOperations,
@@ -22,6 +23,7 @@ const operations: readonly Operation[] = [
   rollbackOperation,
   ...rebalanceOperations,
   ...specOperations,
+  ...voterOperations,
 ]
 
 const document: Operation = operation({
