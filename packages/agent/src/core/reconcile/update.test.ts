@@ -389,6 +389,53 @@ describe('a newer spec finds a step begun', () => {
   })
 })
 
+describe('a newer spec finds a step failed', () => {
+  const newest = withImage(old, 'web:3')
+  const find = (before: Partial<TaskEntry>) => {
+    const failed = { attempt: 2, state: 'rejected', desired: 'shutdown' } as const
+    const tasks = [runningTask(old, before), runningTask(old, { slot: 2 }), taskOf(to(), failed)]
+    return {
+      services: [{ ...newest, spec: { ...newest.spec, UpdateConfig: { Parallelism: 1 } } }],
+      history: [old, to()],
+      tasks,
+      facts: [factsOf(to(), { 1: 'failed' })],
+      containers: up(tasks.slice(0, 2)),
+    } satisfies Scene
+  }
+
+  test('where what ran before runs again, the slot waits for its turn like any other', () => {
+    expect(begunIn(run({ ...find({}), others: [busyElsewhere(newest)] }))).toEqual([])
+  })
+
+  test('where it does not yet, the slot is down, and is the first to go on', () => {
+    const scene = find({ state: 'starting', desired: 'running' })
+    const coming = containerFor(scene.tasks[0]!, 'running', { health: 'starting' })
+    const containers = [coming, ...scene.containers.slice(1)]
+    expect(begunIn(run({ ...scene, containers }))).toEqual([slot(1)])
+  })
+
+  test('and that it is down is known to others, who have heard of the newer spec first', () => {
+    const later = (before: Partial<TaskEntry>): NodeRecord =>
+      recordOf(other, {
+        tasks: [
+          runningTask(old, { slot: 4, ...before }),
+          taskOf(to(), { slot: 4, attempt: 2, state: 'rejected', desired: 'shutdown' }),
+        ],
+        facts: [factsOf(to(), { 4: 'failed' })],
+      })
+    const scene = { ...find({}), tasks: [runningTask(old)], facts: [], containers: up([runningTask(old)]) }
+    expect(begunIn(run({ ...scene, others: [later({ state: 'starting' })] }))).toEqual([])
+    expect(begunIn(run({ ...scene, others: [later({})] }))).toEqual([slot(1)])
+  })
+
+  function busyElsewhere(service: Resource<ServiceSpec>): NodeRecord {
+    return recordOf(other, {
+      tasks: [runningTask(service, { slot: 3 })],
+      facts: [factsOf(service, { 3: 'begun' })],
+    })
+  }
+})
+
 describe('the update status', () => {
   const status = (
     service: Resource<ServiceSpec>,

@@ -20,6 +20,8 @@ import { isDue, isMade, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type
 import { want } from './desire.ts'
 import {
   beginStep,
+  isComingBack,
+  isServing,
   isWatched,
   mayBegin,
   mayBeginAgain,
@@ -59,12 +61,13 @@ function carryOver(
 ): UpdateFacts | undefined {
   const id = service.id as ServiceId
   const slots: Record<string, UpdateFact> = {}
+  const overtaken = digestOfUpdate(facts.update)
   for (const [slot, fact] of Object.entries(facts.slots)) {
     const live = tasksOfSlot(draft, slot as SlotId).filter((task) => isClaim(task))
+    if (isComingBack(fact, live, overtaken)) slots[slot] = { ...fact, state: 'begun' }
     if (fact.state !== 'begun' || live.length === 0) continue
     const started = live.filter(wasStarted)
-    const isAsBefore =
-      started.some(isServing) && started.every((task) => task.digest !== digestOfUpdate(facts.update))
+    const isAsBefore = started.some(isServing) && started.every((task) => task.digest !== overtaken)
     if (!isAsBefore) slots[slot] = fact
     else for (const task of live) if (!wasStarted(task)) want(draft, task, 'remove')
   }
@@ -72,10 +75,6 @@ function carryOver(
     Object.keys(slots).length === 0 ? undefined : { service: id, update: updateKey(service.spec), slots }
   putFacts(draft, id, next)
   return next
-}
-
-function isServing(task: TaskEntry): boolean {
-  return task.state === 'running' && task.desired === 'running'
 }
 
 function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts): void {
