@@ -42,6 +42,15 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
       drift.rate = 1
     }
   },
+  'clock error'(world, { host: index, rate }) {
+    const { clock } = world.host(index)
+    clock.setRate(rate)
+    return () => clock.setRate()
+  },
+  'watchdog dies'(world, { host }) {
+    world.host(host).watchdog.crash()
+    return undefined
+  },
   'clock jumps'(world, { host, byMs }) {
     world.host(host).drift.wallOffsetMs += byMs
     return undefined

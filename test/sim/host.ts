@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import {
   digestId,
   type Identity,
@@ -6,7 +6,6 @@ import {
   type MemoryStorage,
   nodeIdOf,
   type NodeId,
-  type Storage,
   type TaskId,
 } from '@moot/crdt-state'
 import { inject } from 'light-my-request'
@@ -18,15 +17,14 @@ import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Defaults } from '../../packages/agent/src/defaults.ts'
 import type { Home } from '../../packages/agent/src/home.ts'
-import type { Clock } from '../../packages/agent/src/ports/clock.ts'
-import type { Engine } from '../../packages/agent/src/ports/engine.ts'
-import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import { type Listener, memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
+import { cheapIdentity } from './cheap-identity.ts'
+import { HostClock } from './host-clock.ts'
 import {
   type Drift,
   Life,
@@ -37,11 +35,16 @@ import {
   processStorage,
   processWitness,
 } from './process.ts'
-import type { Random } from './random.ts'
+import { type Random, randomFrom } from './random.ts'
+import type { Sabotage } from './sabotage.ts'
+import { WatchdogProcess } from './watchdog.ts'
 
 export interface HostOptions {
   readonly name: string
   readonly clock: MemoryClock
+  /** How fast its own clock runs, and what it says at the beginning: for how long the host has been up. */
+  readonly clockRate: number
+  readonly upForMs: number
   readonly network: MemoryNetwork
   /** Its own stream of chance. */
   readonly random: Random
@@ -66,14 +69,8 @@ export interface HostOptions {
   /** The agent stops or removes a container that runs. */
   readonly onStop: (host: Host, task: TaskId) => void
   readonly onCreate: (host: Host, setup: TaskSetup) => void
-}
-
-/** What is broken on purpose in every agent, to see that somebody tells. */
-export interface Sabotage {
-  readonly engine?: (engine: Engine) => Engine
-  readonly storage?: (storage: Storage) => Storage
-  readonly mesh?: (mesh: Mesh) => Mesh
-  readonly clock?: (clock: Clock) => Clock
+  /** Its watchdog has killed a task whose lease is over. */
+  readonly onKill: (host: Host, setup: TaskSetup) => void
 }
 
 export interface Answer {
@@ -106,6 +103,8 @@ interface Running {
 export class Host {
   readonly name: string
   readonly engine: MemoryEngine
+  readonly clock: HostClock
+  readonly watchdog: WatchdogProcess
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
   isFull = false
   rules: readonly Rules[]
@@ -121,6 +120,7 @@ export class Host {
   #note: string | undefined
   #on = true
   #running: Running | undefined
+  #lastAgent: Agent | undefined
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -134,6 +134,16 @@ export class Host {
       latencyMs: this.#latencyMs,
       behaviour: options.behaviour,
       observed: (setup, observation) => options.onContainer(this, setup, observation),
+      isBlocked: (setup) => this.watchdog.isBlocked(setup),
+    })
+    this.clock = new HostClock(options.clock, options.clockRate, options.upForMs)
+    this.watchdog = new WatchdogProcess({
+      world: options.clock,
+      clock: this.clock,
+      engine: this.engine,
+      random: randomFrom(options.upForMs),
+      settings: options.settings,
+      onKill: (setup) => options.onKill(this, setup),
     })
   }
 
@@ -148,6 +158,11 @@ export class Host {
   /** Undefined while no agent runs. */
   get agent(): Agent | undefined {
     return this.#running?.agent
+  }
+
+  /** The one that runs, or else the one that ran last. */
+  get lastAgent(): Agent | undefined {
+    return this.#lastAgent
   }
 
   get life(): Life | undefined {
@@ -203,6 +218,7 @@ export class Host {
     if (!this.#on || this.#running !== undefined) return
     const running = this.#boot()
     this.#running = running
+    this.#lastAgent = running.agent
     // A killed agent's start never ends, and nobody waits for it.
     await running.life
       .effect(() => running.agent.start())
@@ -238,6 +254,7 @@ export class Host {
     this.#on = false
     this.#options.network.cut(this.node)
     this.killAgent()
+    this.watchdog.powerOff()
     this.engine.powerOff()
   }
 
@@ -246,6 +263,7 @@ export class Host {
     if (this.#on) return
     this.#on = true
     this.#options.network.uncut(this.node)
+    this.clock.restart()
     this.engine.powerOn()
     this.startAgentSoon()
   }
@@ -322,7 +340,7 @@ export class Host {
       network.vanish(this.node)
     })
     const logger = pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent', base: { host: this.name } })
-    const clock = processClock(sabotage?.clock?.(world) ?? world, this.drift, life)
+    const clock = processClock(sabotage?.clock?.(this.clock) ?? this.clock, this.drift, life)
     const agent = createAgent({
       home: this.#home(life),
       engine: () =>
@@ -371,17 +389,5 @@ export class Host {
       clock,
     })
     return { life, agent, api }
-  }
-}
-
-/** A key whose signatures hold for its bytes alone, at a hundredth of ed25519's cost: nobody forges anything here. */
-function cheapIdentity(publicKey: Uint8Array): Identity {
-  const tag = (key: Uint8Array, bytes: Uint8Array): Buffer =>
-    hash('sha512', Buffer.concat([key, bytes]), 'buffer')
-  return {
-    publicKey,
-    sign: (bytes) => tag(publicKey, bytes),
-    verify: (key, bytes, signature) => tag(key, bytes).equals(signature),
-    agree: () => undefined,
   }
 }

@@ -79,20 +79,20 @@ export class Life {
   }
 }
 
-/** How a host's clock differs from true time. */
+/** How a process's clock differs from its host's own, which the boot clock is. */
 export interface Drift {
-  /** 1.1 = a tenth fast. Holds for timers that are set from now on. */
+  /** Of what is monotonic for it: 1.1 = a tenth fast. Holds for timers that are set from now on. */
   rate: number
   wallOffsetMs: number
 }
 
-export function processClock(world: Clock, drift: Drift, life: Life): Clock {
-  let lastMs = world.monotonicMs()
+export function processClock(host: Clock, drift: Drift, life: Life): Clock {
+  let lastMs = host.monotonicMs()
   let ownMs = 0
   const after: Clock['after'] = (ms, callback) => {
     // A timer that fell due while the process stood still can be cancelled before it runs.
     let isCancelled = false
-    const cancel = world.after(ms / drift.rate, () => {
+    const cancel = host.after(ms / drift.rate, () => {
       life.run(() => {
         if (!isCancelled) callback()
       })
@@ -104,12 +104,12 @@ export function processClock(world: Clock, drift: Drift, life: Life): Clock {
   }
   return {
     monotonicMs() {
-      const nowMs = world.monotonicMs()
+      const nowMs = host.monotonicMs()
       ownMs += (nowMs - lastMs) * drift.rate
       lastMs = nowMs
       return ownMs
     },
-    wallMs: () => Math.floor(world.wallMs() + drift.wallOffsetMs),
+    wallMs: () => Math.floor(host.wallMs() + drift.wallOffsetMs),
     after,
     sleep: sleepBy(after),
   }

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { describeAct, type Plan, planOf } from './acts.ts'
 import { fault } from './faults.ts'
-import type { Sabotage } from './host.ts'
+import type { Sabotage } from './sabotage.ts'
 import { People } from './people.ts'
 import { Promises } from './promises.ts'
 import { randomFrom } from './random.ts'
@@ -26,6 +26,8 @@ const wholeMs = 300_000
 const faultsForMs = 180_000
 const calmForMs = 120_000
 const restMs = 5_000
+/** Who has been up for a minute may vote, and is voted in within this. */
+const settlesWithinMs = 75_000
 /** Restarts wait for 3 s. */
 const looksUntilRest = 4
 /** One host after the other is looked at, this often; and now and then asked about its tasks. */
@@ -36,7 +38,9 @@ const looksPerQuestion = 17
 export async function run(options: RunOptions): Promise<Outcome> {
   const { seed, sabotage } = options
   const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs)
-  const world = await World.of({ seed, hosts: plan.hosts, founders: plan.founders, sabotage })
+  const { hosts, founders, clockRates } = plan
+  const world = await World.of({ seed, hosts, founders, clockRates, sabotage })
+  if (plan.isSettled === true) await world.pass(settlesWithinMs)
   const people = new People(world)
   const watchers = new Watchers(world, { wholeNetwork: plan.wholeNetwork })
   const promises = new Promises(world, people)

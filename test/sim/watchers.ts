@@ -11,6 +11,7 @@ import {
   type TaskId,
 } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
 import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
@@ -77,13 +78,13 @@ export class Watchers {
       if (setup.service.spec.TaskTemplate.Placement?.Constraints?.length) this.#hasMoved.add(setup.service.id)
     })
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
+    watchExclusivity(world, (line) => this.#tell(line))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkDrained(host, task)
       this.#checkUpdate(host, task)
     })
     world.onContainer((host, setup, observation) => {
-      this.#checkExclusive(setup, observation)
       const isRetry = this.#isRetry(host, setup, observation)
       this.#checkTurn(host, setup, observation, isRetry)
       this.#follow(setup, observation, isRetry)
@@ -322,13 +323,6 @@ export class Watchers {
     const hasFailed = isRetry || health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
     if (isWell(observation) || hasFailed) this.#downByUpdate.delete(slot)
   }
-
-  /** What must never run twice, anywhere, on any side of any partition. */
-  #checkExclusive(setup: TaskSetup, observation: ContainerObservation): void {
-    if (!isRunning(observation) || !isExclusive(setup.spec)) return
-    if (this.#others(setup.task).some(isRunning))
-      this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
-  }
 }
 
 /** It sees nobody, and not even the gateway. A host whose agent is dead is company too: its kernel answers. */
@@ -388,10 +382,6 @@ function parallelismOf(spec: ServiceSpec): number {
 /** By its labels: it is well once its server has said so, and not before. */
 function waitsForReadiness(spec: ServiceSpec): boolean {
   return spec.Labels['moot.health.http'] !== undefined
-}
-
-function isExclusive(spec: ServiceSpec): boolean {
-  return spec.Labels['moot.partition'] === 'exclusive'
 }
 
 /** For a person who reads the story: what the agent had read in everybody's record about the slot. */
