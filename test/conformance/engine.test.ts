@@ -16,6 +16,9 @@ class ManualClock implements Clock {
   monotonicMs(): number {
     return this.#nowMs
   }
+  bootMs(): number {
+    return this.#nowMs
+  }
   wallMs(): number {
     return this.#nowMs
   }

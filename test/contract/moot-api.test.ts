@@ -160,6 +160,22 @@ test('conflicts are shown with the values that lost', async () => {
   ])
 })
 
+test('voters are told, and others can be named by force: an odd number of members', async () => {
+  const before = await ok('GET', '/voters')
+  expect(before).toMatchObject({
+    epoch: 1,
+    health: 'well',
+    voters: [{ id: bed.cluster.self, answers: true }],
+  })
+  const forced = await ok('POST', '/voters/force', { nodes: [bed.cluster.nodes[1]] })
+  expect(forced.voters).toEqual([{ id: bed.cluster.nodes[1], name: expect.any(String), answers: true }])
+  expect(forced.epoch).toBeGreaterThan(2 ** 32 - 1)
+  const even = await bed.call('POST', '/moot/v1/voters/force', { nodes: bed.cluster.nodes.slice(0, 2) })
+  expect([even.status, even.text]).toEqual([400, expect.stringContaining('one, three or five')])
+  const stranger = await bed.call('POST', '/moot/v1/voters/force', { nodes: ['nowhere'] })
+  expect(stranger.status).toBe(404)
+})
+
 test('the OpenAPI document describes every operation, with its schemas', async () => {
   const document = await ok('GET', '/openapi.json')
   expect(document.openapi).toBe('3.1.0')
@@ -179,6 +195,8 @@ test('the OpenAPI document describes every operation, with its schemas', async (
     '/moot/v1/rollback/{ref}',
     '/moot/v1/status',
     '/moot/v1/tokens',
+    '/moot/v1/voters',
+    '/moot/v1/voters/force',
   ])
   const tokens = document.paths['/moot/v1/tokens'].post
   expect(tokens.requestBody.content['application/json'].schema.properties.ttlMs.type).toBe('integer')

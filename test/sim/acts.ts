@@ -1,4 +1,5 @@
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
+import { exclusiveActs, exclusiveShare } from './exclusive-acts.ts'
 import type { Part } from './listeners.ts'
 import type { Random } from './random.ts'
 
@@ -166,10 +167,15 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if (act.kind === 'deploy' && random.chance(0.4))
       acts[index] = { ...act, shape: { ...act.shape, networked: true } }
   }
+  const exclusive = random.chance(exclusiveShare)
+    ? exclusiveActs(random, { hosts, faultsForMs, wholeNetwork })
+    : undefined
+  acts.push(...(exclusive?.acts ?? []))
   return {
     hosts,
     founders,
     wholeNetwork,
+    ...(exclusive && { clockRates: exclusive.clockRates, isSettled: exclusive.isSettled }),
     acts: acts.toSorted((a, b) => a.atMs - b.atMs),
     calmAtMs: faultsForMs,
   }

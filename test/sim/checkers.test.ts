@@ -221,6 +221,7 @@ describe('who watches over', () => {
     const forgetsTimers: Sabotage = {
       clock: (clock) => ({
         monotonicMs: () => clock.monotonicMs(),
+        bootMs: () => clock.bootMs(),
         wallMs: () => clock.wallMs(),
         sleep: (...given) => clock.sleep(...given),
         after(ms, callback) {

@@ -25,6 +25,10 @@ export class HostClock implements Clock {
     return this.#ownMs + (this.#world.monotonicMs() - this.#sinceMs) * this.#rate
   }
 
+  bootMs(): number {
+    return this.monotonicMs()
+  }
+
   wallMs(): number {
     return this.#world.wallMs()
   }

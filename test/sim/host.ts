@@ -17,9 +17,11 @@ import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Defaults } from '../../packages/agent/src/defaults.ts'
 import type { Home } from '../../packages/agent/src/home.ts'
+import { memoryBootMemory, type MemoryBootMemory } from '../../packages/agent/src/ports/boot-memory.memory.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
+import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
 import { type Listener, memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
@@ -28,6 +30,7 @@ import { HostClock } from './host-clock.ts'
 import {
   type Drift,
   Life,
+  processBootMemory,
   processClock,
   processEngine,
   processMesh,
@@ -105,6 +108,7 @@ export class Host {
   readonly engine: MemoryEngine
   readonly clock: HostClock
   readonly watchdog: WatchdogProcess
+  readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
   isFull = false
   rules: readonly Rules[]
@@ -255,6 +259,7 @@ export class Host {
     this.#options.network.cut(this.node)
     this.killAgent()
     this.watchdog.powerOff()
+    this.#bootMemory.powerOff()
     this.engine.powerOff()
   }
 
@@ -328,6 +333,18 @@ export class Host {
     }
   }
 
+  #exclusive(life: Life): ExclusiveHost {
+    const { sabotage } = this.#options
+    return {
+      memory: processBootMemory(this.#bootMemory, life),
+      watchdog: () => {
+        const watchdog = this.watchdog.client(life)
+        return sabotage?.watchdog?.(watchdog) ?? watchdog
+      },
+      cgroup: ({ slot }) => `/moot/exclusive/${slot}`,
+    }
+  }
+
   #boot(): Running {
     const { clock: world, network, random, settings, sabotage } = this.#options
     const life = new Life()
@@ -366,6 +383,7 @@ export class Host {
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),
         life,
       ),
+      exclusive: this.#exclusive(life),
       clock,
       logger,
       settings,

@@ -1,5 +1,6 @@
 import type { ContainerId, Storage } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { BootMemory } from '../../packages/agent/src/ports/boot-memory.ts'
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
@@ -109,6 +110,7 @@ export function processClock(host: Clock, drift: Drift, life: Life): Clock {
       lastMs = nowMs
       return ownMs
     },
+    bootMs: () => host.bootMs(),
     wallMs: () => Math.floor(host.wallMs() + drift.wallOffsetMs),
     after,
     sleep: sleepBy(after),
@@ -174,6 +176,17 @@ export function processEngine(engine: Engine, life: Life, { now, onCreate, onSto
       }),
     sweep: (wanted, signal) => life.effect(() => engine.sweep(wanted, signal)),
     logs: (container, query, signal) => life.effect(() => engine.logs(container, query, signal)),
+  }
+}
+
+/** What it keeps outlives the process, and not the host's power. */
+export function processBootMemory(memory: BootMemory, life: Life): BootMemory {
+  return {
+    read: () => memory.read(),
+    write: (text) => life.effect(() => memory.write(text)),
+    forget() {
+      if (life.alive) memory.forget()
+    },
   }
 }
 

@@ -135,6 +135,7 @@ export class Watchers {
       this.#others(found.setup.task, [host]).some(isRunning) ||
       // One whose next task has just been made ends likewise: the stop is on its way.
       this.#hasJustMadeNext(host, found.setup) ||
+      this.#mayLackLease(service.name) ||
       // It moves: the other one is there first.
       (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
@@ -154,6 +155,12 @@ export class Watchers {
     )) {
       this.#world.tell(`!!   ${line}`)
     }
+  }
+
+  /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */
+  #mayLackLease(service: string): boolean {
+    const { contracts, isPeaceful } = this.#world
+    return contracts.isOrWasExclusive(service) && (!isPeaceful || contracts.mayHaveTightened(service))
   }
 
   #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {

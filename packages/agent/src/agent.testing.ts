@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto'
 import { type Author, digestId, type NodeId, type ServiceSpec } from '@moot/crdt-state'
 import { pino } from 'pino'
 import { type Agent, createAgent } from './agent.ts'
+import type { SlotKey } from './core/lease/messages.ts'
 import { knownRules, type Rules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
 import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
+import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
@@ -22,6 +24,7 @@ export interface Machine {
   /** Known once the agent has a key. */
   readonly node: NodeId
   engine: MemoryEngine
+  exclusive: MemoryExclusiveHost
   /** Whom its agent takes for a member. */
   gate: Gate
   /** What its agent knows, when it is another release. */
@@ -122,6 +125,19 @@ export class World {
     for (const { agent } of this.machines) await this.during(agent.stop())
   }
 
+  /** The kernel's cgroups: what the engine runs of a slot is below its parent. */
+  #exclusive(machine: Pick<Machine, 'engine'>): MemoryExclusiveHost {
+    const blocked = new Set<string>()
+    const slotOf = (cgroup: string): SlotKey => cgroup.replace('/moot/exclusive/', '') as SlotKey
+    return memoryExclusiveHost(this.clock, {
+      open: (cgroup) => blocked.delete(cgroup),
+      block: (cgroup) => blocked.add(cgroup),
+      kill: (cgroup) => machine.engine.killSlot(slotOf(cgroup)),
+      isOccupied: (cgroup) => machine.engine.isOccupied(slotOf(cgroup)),
+      remove: (cgroup) => blocked.delete(cgroup),
+    })
+  }
+
   #boot(machine: Omit<Machine, 'node' | 'home'> & { readonly home: Home }): void {
     const random = (): number =>
       createHash('sha256').update(`${this.#drawn++}`).digest().readUInt32BE(0) / 2 ** 32
@@ -137,6 +153,7 @@ export class World {
       },
       witness: memoryWitness(this.clock),
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
+      exclusive: (machine.exclusive ??= this.#exclusive(machine)),
       clock: this.clock,
       logger: pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent' }),
       settings: defaults,

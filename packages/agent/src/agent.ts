@@ -31,6 +31,7 @@ import { type Member, openMember } from './member.ts'
 import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
+import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
@@ -46,6 +47,7 @@ export interface AgentOptions {
   }) => Mesh
   readonly witness: Witness
   readonly prober: Prober
+  readonly exclusive: ExclusiveHost
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -115,7 +117,10 @@ export function createAgent(options: AgentOptions): Agent {
     return mine
   }
 
-  function open(clusterId: string, sponsor?: NodeId): Promise<Member> {
+  function open(
+    clusterId: string,
+    { sponsor, isFounder = false }: { readonly sponsor?: NodeId; readonly isFounder?: boolean } = {},
+  ): Promise<Member> {
     return openMember({
       clusterId,
       self,
@@ -125,11 +130,14 @@ export function createAgent(options: AgentOptions): Agent {
       mesh: (gate) => options.mesh({ clusterId, identity, gate, advertise }),
       witness: options.witness,
       prober: options.prober,
+      exclusive: options.exclusive,
+      isFounder,
       clock,
       logger,
       settings,
       random: options.random,
       newActor: () => options.randomHex(16),
+      randomHex: options.randomHex,
       agentVersion: options.agentVersion,
       rules: options.rules,
       addresses: () => (advertise === undefined ? [] : [advertise]),
@@ -234,6 +242,19 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
+  /** While it is a member still: who is none has no vote, and the only voter of a small cluster would take all with it. */
+  async function handOverVote(part: Member): Promise<void> {
+    try {
+      await orStop(settings.voterHandOverMs, (signal) => part.leases.handOver(signal))
+    } catch (error) {
+      stopAbort.signal.throwIfAborted()
+      logger.warn(
+        { err: error },
+        'no other member could take over the vote of this node in time; see "moot voters" at another node',
+      )
+    }
+  }
+
   async function becomeRemoved(tombstone: Tombstone): Promise<void> {
     if (member === undefined || state.kind !== 'active') return
     const { clusterId } = member
@@ -295,6 +316,8 @@ export function createAgent(options: AgentOptions): Agent {
     view: () => active().view(),
     liveness: () => active().liveness(),
     placement: () => active().placement(),
+    voters: () => active().leases.voters(),
+    forceVoters: (nodes) => active().leases.force(nodes),
 
     init: ({ advertise: given, author }) =>
       exclusively(async () => {
@@ -302,7 +325,7 @@ export function createAgent(options: AgentOptions): Agent {
         if (state.kind === 'removed') await forget()
         advertise = given ?? options.advertise
         const clusterId = options.newId()
-        const opened = await open(clusterId)
+        const opened = await open(clusterId, { isFounder: true })
         await orForget(opened, async () => {
           await opened.specs.create(
             'cluster',
@@ -325,7 +348,7 @@ export function createAgent(options: AgentOptions): Agent {
         const token = parseToken(text)
         if (state.kind === 'removed') await forget()
         advertise = given ?? options.advertise
-        const opened = await open(token.clusterId, token.issuer)
+        const opened = await open(token.clusterId, { sponsor: token.issuer })
         await orForget(opened, async () => {
           await opened.connect()
           const introduction = await orStop(settings.joinTimeoutMs, (signal) =>
@@ -345,6 +368,7 @@ export function createAgent(options: AgentOptions): Agent {
         const part = active()
         if (part.view().nodes.size <= 1 && !force) throw new LastNodeError()
         if (part.mesh.peers().size === 0 && !force) throw new CutOffError()
+        await handOverVote(part)
         const own = part.specs.byName('node', self)
         // `removed` is told as well; it finds nothing left to do once this transition is over.
         if (own !== undefined) await spread(await part.specs.remove('node', own.id, author))
@@ -380,6 +404,7 @@ export function createAgent(options: AgentOptions): Agent {
             cutOff: member.isCutOff(),
             engine: member.watch.state(),
             replication: member.replication.counters(),
+            leases: member.leases.counters(),
             record: { epoch: member.records.own.epoch, seq: member.records.own.seq },
           },
 

@@ -10,6 +10,8 @@ import type {
   TaskEntry,
   TaskId,
 } from '@moot/crdt-state'
+import type { Epoch } from './core/lease/messages.ts'
+import type { VoterCandidate, VoterHealth } from './core/lease/voter-set.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
 import type { View } from './core/view.ts'
@@ -51,6 +53,13 @@ export interface JoinToken {
   readonly id: string
   readonly token: string
   readonly expiresAtMs: number
+}
+
+export interface Voters {
+  readonly epoch: Epoch
+  /** All members: who could vote, and who is up. */
+  readonly candidates: readonly VoterCandidate[]
+  readonly health: VoterHealth
 }
 
 /**
@@ -101,6 +110,11 @@ export interface Cluster {
   ): Promise<{ readonly confirmedBy: NodeId | undefined; readonly warnings: readonly string[] }>
   restore<K extends SpecKind>(kind: K, name: string, author: Author): Promise<Committed<SpecOf[K]>>
   history<K extends SpecKind>(kind: K, id: ResourceId): readonly HistoryEntry<SpecOf[K]>[]
+
+  /** Who votes on leases of exclusive services, and how the voters are. */
+  voters(): Voters
+  /** DANGEROUS: names other voters without the present ones. Throws `NoVoterError` or `NewerVotersError`. */
+  forceVoters(nodes: readonly NodeId[]): Promise<Epoch>
 
   subscribe(listener: (event: ClusterEvent) => void): () => void
   /** Log bytes of one task from whichever node holds its container: Docker's frames. */

@@ -158,6 +158,8 @@ export const defaults = {
   healthBodyTimeoutMs: 500,
   /** Who finds a task ill says so and waits this long for others who do, before it stops it: far above gossip's p99 (142 ms at 50 nodes), and twice as long as until the next answer of what may be well again. */
   illnessSettleMs: 1_000,
+  /** A task that waits for a lease longer than this says in its record why, and looks this often whether that has changed: a free slot is had in well under a second. */
+  leaseExplainAfterMs: 3_000,
   /** Docker's default stop grace period. */
   stopGraceMs: 10_000,
   /** Swarm's default monitor time of an update. */
@@ -198,6 +200,14 @@ export const defaults = {
   leaseAskIntervalMs: 500,
   /** Votes that are no majority by then are given back: far above a round trip with an fsync. */
   leaseTryMs: 1_000,
+  /** Requests with lease messages under way to one peer; what comes meanwhile goes together in the next. */
+  leaseSendsPerPeer: 4,
+  /** Messages from or to one peer that wait: all slots leased at a time ask and are answered twice. */
+  leaseQueueMax: 4_096,
+  /** Who votes is looked at this often: far below the times after which a voter is replaced, and it costs a walk over the members. */
+  voterLookMs: 2_000,
+  /** A voter that leaves hands over to the others within a few round trips; a member that hangs must not keep it from leaving. */
+  voterHandOverMs: 5_000,
   /** A voter away for this long is replaced: a reboot or a repair of the network is over by then, and its leases have run out long before. */
   voterLostAfterMs: 5 * 60_000,
   /** A host that has only just come is not made a voter: it may go again. */

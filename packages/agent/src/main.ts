@@ -9,6 +9,7 @@ import { setFlagsFromString } from 'node:v8'
 import { digestId } from '@moot/crdt-state'
 import { type Logger, pino } from 'pino'
 import { createDockerEngine } from './adapters/docker/engine.ts'
+import { systemExclusiveHost } from './adapters/exclusive-host.ts'
 import { gatewayWitness } from './adapters/gateway.ts'
 import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
@@ -88,6 +89,11 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
       }),
     witness: gatewayWitness({ clock, settings: defaults }),
     prober: networkProber(defaults),
+    exclusive: systemExclusiveHost({
+      dataDirectory: values['data-dir'],
+      runDirectory: '/run/moot',
+      settings: defaults,
+    }),
     clock,
     logger,
     settings: defaults,

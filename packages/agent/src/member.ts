@@ -18,10 +18,12 @@ import type { ClusterEvent } from './cluster.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
 import { commonRules, type Rules } from './core/rules.ts'
-import type { View } from './core/view.ts'
+import { nodeDisplayName, type View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
 import { createConcluder } from './update-conclusions.ts'
 import type { Defaults } from './defaults.ts'
+import { type NodeLeases, openLeases } from './leases/leases.ts'
+import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import { subjectsOf } from './core/health/subjects.ts'
 import { createHealthWatch } from './health-watch.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
@@ -67,6 +69,11 @@ export interface MemberOptions {
   readonly addresses: () => readonly string[]
   /** A stranger's key that counts as a member until the specs are here (the issuer, while joining). */
   readonly sponsor?: NodeId
+  /** This node begins the cluster: it is the first to vote. */
+  readonly isFounder: boolean
+  readonly exclusive: ExclusiveHost
+  /** `bytes` random bytes as hex. */
+  readonly randomHex: (bytes: number) => string
   /** Who admitted this node; empty: nobody, or it joined before this was kept. */
   readonly introduction: () => Introduction
   /** Members and their addresses before this start: believed while the store has lost who is one. */
@@ -88,6 +95,7 @@ export interface Member {
   readonly mesh: Mesh
   readonly replication: Replication
   readonly watch: EngineWatch
+  readonly leases: NodeLeases
   view(): View
   liveness(): LivenessMap
   placement(): Placement
@@ -272,8 +280,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     health: () => health.standings(),
     hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
-    leases: () => ({ isReady: true, status: () => ({ kind: 'none' }), explain: () => '' }),
-    ordered: () => undefined,
+    leases: () => leases.leases(),
+    ordered: (orders) => leases.ordered(orders, watch.listed()),
     synced: () => synced() && rulesAgree(),
     specAt: history.specAt,
     conclude: createConcluder({
@@ -322,8 +330,21 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     settings,
     stopping: stopping.signal,
   })
+  const leases = await openLeases({
+    ...options,
+    life: records.own.epoch,
+    mesh,
+    logger: logger.child({ part: 'leases' }),
+    isMember,
+    view: viewOf,
+    liveness: () => decisions.now().liveness,
+    engineFacts: () => watch.facts(),
+    nameOf: (node) => nodeDisplayName(viewOf(), node),
+    changed: () => reconciler.trigger(),
+    epochChanged: () => status.publish(),
+  })
   const status = createStatusWriter({
-    read: () => statusOf(options, watch, mesh, records.own.status),
+    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat()),
     // Not into a record with holes: peers would take it for all that there is to say.
     mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
     records,
@@ -449,6 +470,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     mesh,
     replication,
     watch,
+    leases,
     view: viewOf,
     isCutOff: () => driver.isIsland(),
     liveness: () => decisions.now().liveness,
@@ -495,6 +517,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         changed()
       })
       await connect()
+      leases.start()
       replication.start()
       updateMembers()
       for (const service of specs.all('service').values()) history.remember(service)
@@ -515,6 +538,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await health.stop()
       await reconciler.stop()
       await executor.stop()
+      await leases.stop()
       await watch.stop()
       await replication.stop()
       await mesh.stop()

@@ -13,12 +13,13 @@ export function statusOf(
   watch: EngineWatch,
   mesh: Mesh,
   before: NodeStatus | undefined,
+  seat: NonNullable<NodeStatus['seat']>,
 ): NodeStatus | undefined {
   const facts = watch.facts()
   const state = watch.state()
   if (facts === undefined) {
     if (before === undefined || state.kind === 'up' || state.isNew) return undefined
-    return { ...before, engine: { state: 'down', error: state.error } }
+    return { ...before, seat, engine: { state: 'down', error: state.error } }
   }
   return {
     hostname: facts.hostname,
@@ -40,6 +41,7 @@ export function statusOf(
     engineLabels: facts.labels,
     plugins: facts.plugins,
     volumes: watch.volumes(),
+    seat,
   }
 }
 

@@ -16,6 +16,7 @@ import { rollbackCommand } from './commands/rollback.ts'
 import { serviceCommand } from './commands/service.ts'
 import { statusCommand } from './commands/status.ts'
 import { tokenCommand } from './commands/token.ts'
+import { votersCommand } from './commands/voters.ts'
 import { version } from './version.ts'
 
 export function createProgram(): Command {
@@ -41,6 +42,7 @@ export function createProgram(): Command {
     .addCommand(rollbackCommand())
     .addCommand(serviceCommand())
     .addCommand(nodeCommand())
+    .addCommand(votersCommand())
     .addCommand(logsCommand())
     .addCommand(explainCommand())
     .addCommand(eventsCommand())

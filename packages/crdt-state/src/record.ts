@@ -97,6 +97,8 @@ export interface TaskEntry {
   readonly fence?: number
   /** What that lease is of, `<service name>.<slot>`: said here too, since it has to be known when the service is gone. */
   readonly leased?: string
+  /** It ended for want of a lease: neither its own fault nor its spec's, so no restart or update counts it as a failure. */
+  readonly lostLease?: true
   /**
    * The task has ended and its restart policy says "not again" (completed, or attempts used up). Its slot is settled
    * here and stays held by this node until the service changes. It reserves nothing: no CPU, memory or port.
@@ -136,6 +138,8 @@ export interface NodeStatus {
   readonly plugins: readonly { readonly type: string; readonly name: string }[]
   /** Names of the local volumes that Moot tasks made here: a slot of their service is tied to this node. */
   readonly volumes: readonly string[]
+  /** Which voter it would be, and the newest epoch of voters that it knows. Absent: an agent that knows nothing of leases. */
+  readonly seat?: { readonly disk: string; readonly epoch: number }
 }
 
 /** "I, an observer, cannot reach that node." Stays until that node is reached *and* has published a newer record. */

@@ -1,5 +1,6 @@
 import type { ResourceId } from './ids.ts'
 import type { UpdateFailure } from './document/effective.ts'
+import type { PartitionPast } from './partition.ts'
 import type { SpecKind, SpecOf } from './schema/resources.ts'
 
 /** Who asked for a change: shown in the history, never used in a decision. */
@@ -33,6 +34,8 @@ export interface Resource<S> {
   readonly rolledBack: boolean
   /** The update to what people wrote has failed: `spec` is what was gone back to by itself. */
   readonly failure?: UpdateFailure
+  /** Of `moot.partition`; absent: nobody has ever set it in this document. */
+  readonly partition?: PartitionPast
   /** Grow-only derived facts beside the spec (e.g. `failed/<digest>`), values are JSON. */
   readonly facts: ReadonlyMap<string, unknown>
   readonly conflicts: readonly Conflict[]
@@ -70,6 +73,8 @@ export interface Tombstone {
    * was concurrent, and lost. Absent where too many wrote.
    */
   readonly knew?: Readonly<Record<string, number>>
+  /** The last incarnation in which the name was exclusive, as the remover knew: whoever creates it anew has to know, too. */
+  readonly exclusive?: number
   /** Raw ed25519 key (base64) of the node that removed it, and its signature over the canonical rest. */
   readonly publicKey: string
   readonly signature: string

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { stateDefaults } from './defaults.ts'
 import { StorageFailedError } from './errors.ts'
+import type { Table } from './storage.ts'
 import { isLogDamaged } from './write-ahead-log.ts'
 
 export interface OpenedDatabase {
@@ -97,9 +98,12 @@ function damagedFiles(path: string): readonly { readonly file: string; readonly 
     .sort((a, b) => a.number - b.number)
 }
 
+const promises: Table = 'lease'
+
 /**
  * Copies the rows that can still be read: forward until the damage, and backward from the end until the damage.
- * Their checksums are copied too, so that a row that was read wrongly is found when it is used.
+ * Their checksums are copied too, so that a row that was read wrongly is found when it is used. What was promised to
+ * others is not copied: a damaged log may have taken it back to an older state, and a promise that is forgotten in part is worse than none.
  */
 export function salvageInto(database: DatabaseSync, damagedPath: string): void {
   let damaged: DatabaseSync | undefined
@@ -130,7 +134,7 @@ function copyRows(
       .prepare(`SELECT tbl, key, bytes, sum FROM object ORDER BY tbl ${direction}, key ${direction}`)
       .iterate()
     for (const { tbl, key, bytes, sum } of rows) {
-      if (typeof tbl !== 'string' || typeof key !== 'string') continue
+      if (typeof tbl !== 'string' || typeof key !== 'string' || tbl === promises) continue
       if (bytes instanceof Uint8Array && sum instanceof Uint8Array) put.run(tbl, key, bytes, sum)
     }
   } catch {

@@ -2,7 +2,8 @@
  * The storage port: named objects in tables, durable in batches. The real adapter is node:sqlite (WAL,
  * synchronous=FULL); the twin keeps what was not yet synced apart, so that a simulated crash loses exactly that.
  */
-export type Table = 'document' | 'tombstone' | 'graveyard' | 'own-record' | 'peer-record' | 'meta' | 'token'
+export type Table =
+  'document' | 'tombstone' | 'graveyard' | 'own-record' | 'peer-record' | 'meta' | 'token' | 'lease'
 
 export interface StoredObject {
   readonly table: Table

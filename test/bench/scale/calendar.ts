@@ -24,7 +24,7 @@ export class Calendar {
       }
     }
     const now = (): number => this.nowMs
-    return { monotonicMs: now, wallMs: now, after, sleep: sleepBy(after) }
+    return { monotonicMs: now, bootMs: now, wallMs: now, after, sleep: sleepBy(after) }
   }
 
   /** Until `isOver` says so, which is asked once a millisecond. False: it did not within the limit. */

@@ -1,3 +1,4 @@
+import { bootMs } from './watchdog/boot-clock.ts'
 import { type Clock, sleepBy } from '../ports/clock.ts'
 
 /** setTimeout takes 31 bits; more would fire at once. */
@@ -10,6 +11,7 @@ export function realClock(): Clock {
   }
   return {
     monotonicMs: () => performance.now(),
+    bootMs,
     wallMs: () => Date.now(),
     after,
     sleep: sleepBy(after),

@@ -37,6 +37,8 @@ const statusByCode: Readonly<Record<string, number>> = {
   ERR_LAST_NODE: 503,
   ERR_CUT_OFF: 503,
   ERR_LEAVING: 503,
+  ERR_NO_VOTER: 400,
+  ERR_NEWER_VOTERS: 503,
   ERR_JOIN_FAILED: 400,
   ERR_FOREIGN_CLUSTER: 400,
   ERR_BAD_TOKEN: 400,

@@ -9,7 +9,7 @@ import type {
 } from '@moot/crdt-state'
 import type { Cluster, ClusterEvent } from '../cluster.ts'
 import type { Clock } from '../ports/clock.ts'
-import { nodeDisplayName } from './docker/node-shape.ts'
+import { nodeDisplayName } from '../core/view.ts'
 import type { Filters } from './filters.ts'
 
 /** Docker's event message (Engine API `#/definitions/EventMessage`). */

@@ -3,6 +3,7 @@ import { clusterShape } from './docker/cluster-shape.ts'
 import { nodeAddress } from './docker/node-shape.ts'
 import { enginePath } from './engine/proxy.ts'
 import { oldestApiVersion } from './engine/engine-client.ts'
+import { voterTrouble } from './voter-trouble.ts'
 import { sendJson } from './reply.ts'
 import { isObject } from './schema-errors.ts'
 
@@ -16,9 +17,9 @@ async function info(api: Api, call: Call): Promise<void> {
     const answer = await api.engine.json(enginePath(api, call), call.signal)
     if (answer.status === 200 && isObject(answer.body)) {
       const { Warnings } = answer.body
-      const warned = [...(Array.isArray(Warnings) ? (Warnings as unknown[]) : []), cutOffWarning]
-      const isCutOff = api.cluster.status()['cutOff'] === true
-      sendJson(call.res, 200, { ...answer.body, Swarm, ...(isCutOff && { Warnings: warned }) })
+      const ours = warnings(api)
+      const warned = [...(Array.isArray(Warnings) ? (Warnings as unknown[]) : []), ...ours]
+      sendJson(call.res, 200, { ...answer.body, Swarm, ...(ours.length > 0 && { Warnings: warned }) })
       return
     }
     call.log.warn({ status: answer.status }, 'the engine refused /info')
@@ -33,6 +34,12 @@ async function info(api: Api, call: Call): Promise<void> {
     Swarm,
     Warnings: ["WARNING: this node's Docker engine does not answer: only the Swarm part is known"],
   })
+}
+
+function warnings({ cluster }: Api): readonly string[] {
+  const isCutOff = cluster.status()['cutOff'] === true
+  const trouble = voterTrouble(cluster)
+  return [...(isCutOff ? [cutOffWarning] : []), ...(trouble === undefined ? [] : [`WARNING: ${trouble}`])]
 }
 
 function swarmInfo(api: Api): Record<string, unknown> {

@@ -27,3 +27,10 @@ export interface View {
   /** Records of members, and one's own (which a removed member needs to stop what it runs). */
   readonly records: ReadonlyMap<NodeId, NodeRecord>
 }
+
+/** What people call the node: its name, else its host's. */
+export function nodeDisplayName(view: View, id: NodeId): string {
+  const name = view.nodes.get(id)?.spec.Name
+  if (name !== undefined && name !== '') return name
+  return view.records.get(id)?.status?.hostname ?? id
+}

@@ -64,6 +64,7 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     // Promise chains of any length end before an immediate; a few rounds let those end that go by way of one.
     settleRounds: 3,
     monotonicMs: () => nowMs,
+    bootMs: () => nowMs,
     wallMs: () => wallStartMs + nowMs,
     after,
     sleep: sleepBy(after),

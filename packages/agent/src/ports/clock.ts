@@ -2,6 +2,11 @@
 export interface Clock {
   /** Monotonic milliseconds since some fixed instant of this process. */
   monotonicMs(): number
+  /**
+   * Milliseconds since the host was started, CLOCK_BOOTTIME: it goes on while the host sleeps, nobody sets it, and every process of
+   * the host reads the same. What is promised to others is counted on it.
+   */
+  bootMs(): number
   /** Milliseconds since the epoch. For people only; never compared between machines. */
   wallMs(): number
   /** Resolves after `ms`; rejects with the signal's reason when aborted. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { type Context, contextOf, withCommon } from '../context.ts'
 import type { NodeAnswer, ServiceAnswer, TaskAnswer } from '../docker-types.ts'
+import type { VotersAnswer } from './voters.ts'
 import { showTasks } from './service-ps.ts'
 
 async function findNode(context: Context, reference: string): Promise<NodeAnswer> {
@@ -35,12 +36,18 @@ export function nodeCommand(): Command {
     .summary('list the nodes')
     .action(async (_options, command: Command) => {
       const context = contextOf(command)
-      const nodes = await context.client.json<NodeAnswer[]>('GET', '/nodes')
+      const [found, voters] = await Promise.all([
+        context.client.json<NodeAnswer[]>('GET', '/nodes'),
+        context.client.json<VotersAnswer>('GET', '/moot/v1/voters'),
+      ])
+      const votes = new Set(voters.voters.map(({ id }) => id))
+      const nodes = found.map((node) => ({ ...node, Votes: votes.has(node.ID) }))
       context.show(nodes, [
         { title: 'ID', value: (node) => node.ID, optional: true },
         { title: 'HOSTNAME', value: (node) => node.Spec.Name ?? node.Description?.Hostname ?? '' },
         { title: 'STATUS', value: (node) => node.Status.State },
         { title: 'AVAILABILITY', value: (node) => node.Spec.Availability },
+        { title: 'VOTES', value: (node) => (node.Votes ? 'yes' : ''), optional: true },
         { title: 'ADDRESS', value: (node) => node.Status.Addr ?? '' },
         { title: 'ENGINE', value: (node) => node.Description?.Engine?.EngineVersion ?? '', optional: true },
         { title: 'MESSAGE', value: (node) => node.Status.Message ?? '', optional: true },

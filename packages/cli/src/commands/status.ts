@@ -8,6 +8,7 @@ interface StatusAnswer {
   readonly peers?: readonly string[]
   readonly synced?: boolean
   readonly cutOff?: boolean
+  readonly voters?: string
   readonly engine?: { readonly kind: string; readonly error?: string }
   readonly damage?: readonly {
     readonly what: string
@@ -37,6 +38,7 @@ export function statusCommand(): Command {
             'cut off   no other node answers, nor does the way to them: nothing of theirs is taken over here',
           )
         }
+        if (status.voters !== undefined) lines.push(`voters    ${status.voters}`)
         lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
       } else if (status.state.kind === 'removed') {
         lines.push(

@@ -62,11 +62,16 @@ export interface WrittenChange {
   readonly change: Uint8Array
 }
 
+/** What a change writes; both or one. */
+export interface Registers {
+  readonly spec?: FieldChanges
+  readonly facts?: FieldChanges
+}
+
 /** One change that writes these registers. `document` must not be used afterwards. */
 export function writeChange(
   document: Document,
-  map: 'spec' | 'facts',
-  fields: FieldChanges,
+  registers: Registers,
   action: ChangeAction,
   author: Author,
 ): WrittenChange {
@@ -75,9 +80,11 @@ export function writeChange(
     // Automerge counts in seconds; the milliseconds are in the note.
     { message: writeNote(action, author), time: Math.floor(author.atMs / 1000) },
     (draft) => {
-      for (const [pointer, value] of fields) {
-        draft[map][pointer] =
-          value === undefined ? null : new Automerge.ImmutableString(JSON.stringify(value))
+      for (const map of ['spec', 'facts'] as const) {
+        for (const [pointer, value] of registers[map] ?? []) {
+          draft[map][pointer] =
+            value === undefined ? null : new Automerge.ImmutableString(JSON.stringify(value))
+        }
       }
     },
   )
@@ -175,6 +182,24 @@ export function headsAfter(prefix: readonly DocumentChange[]): readonly string[]
   const inner = new Set(prefix.flatMap(({ deps }) => deps))
   const heads = prefix.map(({ hash }) => hash).filter((hash) => !inner.has(hash))
   return heads.length === 0 ? [rootHash] : heads.sort()
+}
+
+/** Was this field of the spec ever written, and be it to remove it? */
+export function hasRegister(document: Document, pointer: string): boolean {
+  const held: unknown = document.spec
+  return typeof held === 'object' && held !== null && Object.hasOwn(held, pointer)
+}
+
+/** What a change wrote to a field of the spec; empty: nothing. */
+export function writtenBy(
+  document: Document,
+  hash: string,
+  pointer: string,
+): readonly { readonly text: string | undefined }[] {
+  const operations = Automerge.inspectChange(document, hash)?.ops ?? []
+  const last = operations.findLast(({ obj, key }) => obj === specObjectId && key === pointer)
+  if (last === undefined) return []
+  return [{ text: typeof last.value === 'string' ? last.value : undefined }]
 }
 
 /** JSON texts of one map's registers; removed and unreadable ones are left out. */

@@ -4,6 +4,7 @@ import type { SpecKind, SpecOf } from '../schema/resources.ts'
 import type { ServiceSpec } from '../schema/service.ts'
 import { specDigest } from '../spec-digest.ts'
 import type { Conflict } from '../spec-store.ts'
+import { partitionPointer } from '../partition.ts'
 import { releaseOf } from '../release.ts'
 import { sameJson } from './diff.ts'
 import { readSpec } from './read-spec.ts'
@@ -71,6 +72,8 @@ function goneBack(
 ): ReadonlyMap<string, string> {
   const result = new Map(registers)
   for (const [pointer, { from, to }] of Object.entries(back)) {
+    // What people say of partitions is no part of an update: a failed one must not end or begin a slot's leases.
+    if (pointer === partitionPointer) continue
     const text = registers.get(pointer)
     if (!sameJson(text === undefined ? undefined : JSON.parse(text), from)) continue
     if (to === undefined) result.delete(pointer)

@@ -102,6 +102,7 @@ function resourceOf(
     },
     rolledBack: summary.rolledBack || failure !== undefined,
     ...(failure !== undefined && { failure }),
+    ...(summary.partition !== undefined && { partition: summary.partition }),
     facts: new Map([...facts].map(([key, text]) => [key, JSON.parse(text) as unknown])),
     conflicts: [...summary.conflicts.map(shown), ...problems],
     versionIndex: versionIndexOf(summary.changes, summary.heads),

@@ -42,10 +42,10 @@ const document: fc.Arbitrary<LiveDocument> = fc
   })
   .map(({ name, edits }) => {
     let made: LiveDocument | undefined
-    for (const [index, { spec, ...edit }] of edits.entries()) {
+    for (const [index, { spec, map, ...edit }] of edits.entries()) {
       // A change that writes nothing is none.
       const fields = new Map([...flatten(spec), ['/index', index]])
-      made = edited(name, made?.bytes, { ...edit, fields }).document
+      made = edited(name, made?.bytes, { ...edit, [map]: fields }).document
     }
     return made!
   })

@@ -8,8 +8,11 @@ import {
   operationOf,
   registersAt,
   registersOf,
+  hasRegister,
   valuesOf,
+  writtenBy,
 } from './automerge.ts'
+import { exclusiveValue, type PartitionPast, partitionPointer } from '../partition.ts'
 
 /** Texts are JSON; null stands for a removed field. */
 export interface SummaryConflict {
@@ -32,18 +35,20 @@ export interface DocumentSummary {
   /** What the registers were before the last change of the spec, where they differ; undefined: there is no before. */
   readonly previous: Readonly<Record<string, string | null>> | undefined
   readonly rolledBack: boolean
+  readonly partition?: PartitionPast
   readonly createdAtMs: number
   readonly updatedAtMs: number
 }
 
 /** Raised when this file reads documents differently: stored summaries of another version are made anew. */
-export const summaryVersion = 1
+export const summaryVersion = 2
 
 export function summarise(document: Document): DocumentSummary {
   const changes = changesOf(document)
   const spec = registersOf(document, 'spec')
   const lastSpecChange = changes.findLastIndex(({ action }) => action !== 'fact')
   const first = changes.find(({ author }) => author !== undefined)
+  const partition = partitionOf(document, changes)
   const last = changes.findLast(({ author }) => author !== undefined)
   return {
     heads: headsOf(document),
@@ -53,8 +58,21 @@ export function summarise(document: Document): DocumentSummary {
     conflicts: isLinear(changes) ? [] : conflictsOf(document, changes),
     previous: previousOf(document, spec, changes.slice(0, Math.max(lastSpecChange, 0))),
     rolledBack: changes[lastSpecChange]?.action === 'rollback',
+    ...(partition !== undefined && { partition }),
     createdAtMs: first?.author?.atMs ?? 0,
     updatedAtMs: last?.author?.atMs ?? 0,
+  }
+}
+
+/** Looking into each change is dear, and idle where the label was never written: what is removed leaves its register. */
+function partitionOf(document: Document, changes: readonly DocumentChange[]): PartitionPast | undefined {
+  if (!hasRegister(document, partitionPointer)) return undefined
+  const written = changes
+    .filter(({ action }) => action !== 'fact')
+    .flatMap(({ hash }) => writtenBy(document, hash, partitionPointer))
+  return {
+    changes: written.length,
+    wasExclusive: written.some(({ text }) => text === JSON.stringify(exclusiveValue)),
   }
 }
 

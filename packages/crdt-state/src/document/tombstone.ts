@@ -13,6 +13,7 @@ export const tombstoneSchema: z.ZodType<Tombstone> = z.object({
   incarnation: z.number().int().min(1).max(0xffff_ffff),
   author: z.object({ node: z.string(), client: z.string(), atMs: z.number() }),
   knew: z.record(z.string(), z.number()).exactOptional(),
+  exclusive: z.number().int().min(1).max(0xffff_ffff).exactOptional(),
   publicKey: z.string(),
   signature: z.string(),
 })

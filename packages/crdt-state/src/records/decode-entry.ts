@@ -43,6 +43,7 @@ const statusSchema = z.looseObject({
   engineLabels: z.record(z.string(), z.string()),
   plugins: z.array(z.looseObject({ type: z.string(), name: z.string() })),
   volumes: z.array(z.string()),
+  seat: z.looseObject({ disk: z.string(), epoch: count }).optional(),
 })
 
 const taskSchema = z.looseObject({
@@ -83,6 +84,7 @@ const taskSchema = z.looseObject({
     .optional(),
   fence: count.optional(),
   leased: z.string().optional(),
+  lostLease: z.literal(true).optional(),
   done: z.literal(true).optional(),
 })
 

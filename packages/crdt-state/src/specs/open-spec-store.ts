@@ -5,6 +5,7 @@ import { signTombstone } from '../document/tombstone.ts'
 import { NameTakenError, NotFoundError, RollbackUnavailableError, StoreClosedError } from '../errors.ts'
 import { resourceId } from '../hash.ts'
 import type { ResourceId } from '../ids.ts'
+import { partitionFact } from '../partition.ts'
 import type { Identity } from '../keys.ts'
 import type { SpecKind, SpecOf } from '../schema/resources.ts'
 import type {
@@ -100,10 +101,14 @@ class DocumentSpecStore implements SpecStore {
     author: Author,
   ): Promise<Written<SpecOf[K]>> {
     if (this.#index.visible(kind, name) !== undefined) throw new NameTakenError(kind, name)
-    const incarnation = (this.#index.tombstone(kind, name)?.incarnation ?? 0) + 1
+    const removed = this.#index.tombstone(kind, name)
+    const incarnation = (removed?.incarnation ?? 0) + 1
     const { document, message } = edited({ kind, name, incarnation }, undefined, {
-      map: 'spec',
-      fields: allFields(spec),
+      spec: allFields(spec),
+      // In the same change: whoever has the document knows it, whether the removal has come or not.
+      ...(removed?.exclusive !== undefined && {
+        facts: new Map([[partitionFact.exclusive(removed.exclusive), true]]),
+      }),
       action: 'create',
       author,
       actor: this.#actor,
@@ -127,7 +132,7 @@ class DocumentSpecStore implements SpecStore {
       }
       const fields = fieldsToWrite(current, this.#versions.baseOf(current, versionIndex), spec)
       if (fields.size === 0) return { resource: current.resource as Resource<SpecOf[K]>, messages: [] }
-      const edit = { map: 'spec', fields, action, author, actor: this.#actor } as const
+      const edit = { spec: fields, action, author, actor: this.#actor } as const
       const { document, message } = edited(current, current.bytes, edit)
       await this.#commitDocument(document)
       return { resource: document.resource as Resource<SpecOf[K]>, messages: [message] }
@@ -145,8 +150,7 @@ class DocumentSpecStore implements SpecStore {
       const current = this.#shown(kind, id)
       // Facts only grow: what is said once stays.
       if (current.resource.facts.has(key)) return []
-      const fields = new Map([[key, value]])
-      const edit = { map: 'facts', fields, action: 'fact', author, actor: this.#actor } as const
+      const edit = { facts: new Map([[key, value]]), action: 'fact', author, actor: this.#actor } as const
       const { document, message } = edited(current, current.bytes, edit)
       await this.#commitDocument(document)
       return [message]

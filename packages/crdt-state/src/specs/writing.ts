@@ -3,6 +3,7 @@ import {
   changesOf,
   type Document,
   readingActor,
+  type Registers,
   saved,
   withDocument,
   writeChange,
@@ -14,12 +15,11 @@ import type { ChangeAction } from '../document/note.ts'
 import { summarise } from '../document/summary.ts'
 import { clockOf } from '../document/tombstone.ts'
 import { ResourceTooLargeError, StaleVersionError } from '../errors.ts'
+import { lastExclusive } from '../partition.ts'
 import type { SpecKind, SpecOf } from '../schema/resources.ts'
 import type { Author, SpecMessage, Tombstone } from '../spec-store.ts'
 
-export interface Edit {
-  readonly map: 'spec' | 'facts'
-  readonly fields: FieldChanges
+export interface Edit extends Registers {
   readonly action: ChangeAction
   readonly author: Author
   readonly actor: string
@@ -33,7 +33,7 @@ export interface Edited {
 /** One change on top of `bytes` (undefined: a new document). */
 export function edited(name: DocumentName, bytes: Uint8Array | undefined, edit: Edit): Edited {
   return withDocument(bytes, edit.actor, (opened) => {
-    const { document, change } = writeChange(opened, edit.map, edit.fields, edit.action, edit.author)
+    const { document, change } = writeChange(opened, edit, edit.action, edit.author)
     return {
       document: atRest(name, document),
       message: changesMessage(name, [change]),
@@ -117,5 +117,13 @@ export function removalOf(
   const { kind, name, incarnation } = document
   const knew = withDocument(document.bytes, readingActor, (opened) => clockOf(changesOf(opened)))
   const isSmall = Object.keys(knew).length <= stateDefaults.tombstoneClockMax
-  return { kind, name, incarnation, author, ...(isSmall ? { knew } : {}) }
+  const exclusive = lastExclusive(document.resource)
+  return {
+    kind,
+    name,
+    incarnation,
+    author,
+    ...(isSmall ? { knew } : {}),
+    ...(exclusive !== undefined && { exclusive }),
+  }
 }

@@ -61,6 +61,9 @@ const task: fc.Arbitrary<TaskEntry> = fc.record(
       },
       { requiredKeys: ['count', 'windowStartMs', 'notBeforeMs'] },
     ),
+    fence: amount,
+    leased: text,
+    lostLease: fc.constant(true as const),
     done: fc.constant(true as const),
   },
   {
@@ -79,27 +82,45 @@ const task: fc.Arbitrary<TaskEntry> = fc.record(
   },
 )
 
-const status: fc.Arbitrary<NodeStatus> = fc.record({
-  hostname: text,
-  addresses: texts,
-  meshAddresses: texts,
-  agentVersion: text,
-  rules: fc.array(amount, { maxLength: 2 }),
-  engine: fc.oneof(
-    fc.record({ state: fc.constant('up' as const), version: text, apiVersion: text, bootId: text }),
-    fc.record({ state: fc.constant('down' as const), error: text }),
-  ),
-  platform: fc.record({ os: text, architecture: text }),
-  capacity: fc.record({
-    nanoCpus: amount,
-    memoryBytes: amount,
-    generic: fc.array(fc.record({ kind: text, value: fc.oneof(amount, texts) }), { maxLength: 2 }),
-    maxTasks: amount,
-  }),
-  engineLabels: labels,
-  plugins: fc.array(fc.record({ type: text, name: text }), { maxLength: 2 }),
-  volumes: texts,
-})
+const status: fc.Arbitrary<NodeStatus> = fc.record(
+  {
+    hostname: text,
+    addresses: texts,
+    meshAddresses: texts,
+    agentVersion: text,
+    rules: fc.array(amount, { maxLength: 2 }),
+    engine: fc.oneof(
+      fc.record({ state: fc.constant('up' as const), version: text, apiVersion: text, bootId: text }),
+      fc.record({ state: fc.constant('down' as const), error: text }),
+    ),
+    platform: fc.record({ os: text, architecture: text }),
+    capacity: fc.record({
+      nanoCpus: amount,
+      memoryBytes: amount,
+      generic: fc.array(fc.record({ kind: text, value: fc.oneof(amount, texts) }), { maxLength: 2 }),
+      maxTasks: amount,
+    }),
+    engineLabels: labels,
+    plugins: fc.array(fc.record({ type: text, name: text }), { maxLength: 2 }),
+    volumes: texts,
+    seat: fc.record({ disk: text, epoch: amount }),
+  },
+  {
+    requiredKeys: [
+      'hostname',
+      'addresses',
+      'meshAddresses',
+      'agentVersion',
+      'rules',
+      'engine',
+      'platform',
+      'capacity',
+      'engineLabels',
+      'plugins',
+      'volumes',
+    ],
+  },
+)
 
 const alert: fc.Arbitrary<Alert> = fc.record({
   target: node,

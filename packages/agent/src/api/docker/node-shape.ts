@@ -1,7 +1,7 @@
 import type { NodeId, NodeRecord, NodeSpec, Resource } from '@moot/crdt-state'
 import { isOnProbation, type Liveness } from '../../core/membership/liveness.ts'
 import { compareText } from '../../core/placement/order.ts'
-import type { View } from '../../core/view.ts'
+import { nodeDisplayName, type View } from '../../core/view.ts'
 import { timestamp } from '../reply.ts'
 
 /** Docker's `Node`. Its own fields of the spec only: the key and the addresses are Moot's. */
@@ -120,13 +120,6 @@ export function nodeAddress(node: Resource<NodeSpec>, record: NodeRecord | undef
     if (ip !== undefined) return ip
   }
   return ''
-}
-
-/** What people call the node: its name, else its host's. */
-export function nodeDisplayName(view: View, id: NodeId): string {
-  const name = view.nodes.get(id)?.spec.Name
-  if (name !== undefined && name !== '') return name
-  return view.records.get(id)?.status?.hostname ?? id
 }
 
 function genericShape(resource: {

@@ -8,7 +8,7 @@ import {
 } from '@moot/crdt-state'
 import * as z from 'zod'
 import { type Api, param } from '../call.ts'
-import { nodeDisplayName } from '../docker/node-shape.ts'
+import { nodeDisplayName } from '../../core/view.ts'
 import { wordsOfChange, wordsOfCreation, wordsOfFact } from './change-words.ts'
 import { operation, type Operation } from './operation.ts'
 import { releaseWrites } from './release-history.ts'

@@ -10,6 +10,7 @@ import { outcomeOperation } from './outcome.ts'
 import { rollbackOperation } from './rollback.ts'
 import { specOperations } from './specs.ts'
 import { statusOperations } from './status.ts'
+import { voterOperations } from './voters.ts'
 
 const operations: readonly Operation[] = [
   ...membershipOperations,
@@ -20,6 +21,7 @@ const operations: readonly Operation[] = [
   changesOperation,
   rollbackOperation,
   ...specOperations,
+  ...voterOperations,
 ]
 
 const document: Operation = operation({

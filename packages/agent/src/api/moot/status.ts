@@ -1,7 +1,9 @@
 import type { NodeId } from '@moot/crdt-state'
 import * as z from 'zod'
 import { isOnProbation } from '../../core/membership/liveness.ts'
-import { nodeAddress, nodeDisplayName, sinceMsOf } from '../docker/node-shape.ts'
+import { nodeDisplayName } from '../../core/view.ts'
+import { nodeAddress, sinceMsOf } from '../docker/node-shape.ts'
+import { voterTrouble } from '../voter-trouble.ts'
 import { operation, type Operation } from './operation.ts'
 
 const stateSchema = z.discriminatedUnion('kind', [
@@ -21,6 +23,7 @@ const statusSchema = z.looseObject({
     .describe(
       'No other member answers, nor does the way to them: this node takes nothing over from the others.',
     ),
+  voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
   damage: z.array(z.object({ what: z.string(), setAsideAs: z.string(), healed: z.boolean() })),
 })
 
@@ -52,8 +55,10 @@ export const statusOperations: readonly Operation[] = [
     run: ({ cluster, agentVersion }) => {
       const figures = cluster.status()
       const peers = figures['peers']
+      const trouble = voterTrouble(cluster)
       return {
         ...figures,
+        ...(trouble === undefined ? {} : { voters: trouble }),
         state: cluster.state(),
         nodeId: cluster.self,
         version: agentVersion,

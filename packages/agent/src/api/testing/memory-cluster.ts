@@ -1,3 +1,5 @@
+import { forcedEpoch, founderEpoch } from '../../core/lease/epoch.ts'
+import { type VoterCandidate, voterHealth } from '../../core/lease/voter-set.ts'
 import {
   type Author,
   changedFields,
@@ -265,10 +267,30 @@ export function memoryCluster(
     })
   }
 
+  let epoch = founderEpoch({ node: self, disk: `disk of ${self}` })
+  const candidates = (): readonly VoterCandidate[] =>
+    nodes.map((node) => ({
+      node,
+      disk: `disk of ${node}`,
+      isUp: liveness.get(node)?.kind === 'alive',
+      forMs: 0,
+      isActive: true,
+    }))
+
   const cluster: MemoryCluster = {
     self,
     nodes,
     confirm: true,
+    voters: () => ({
+      epoch,
+      candidates: candidates(),
+      health: voterHealth(epoch, candidates(), (node) => node),
+    }),
+    forceVoters(next) {
+      const seats = next.map((node) => ({ node, disk: `disk of ${node}` }))
+      epoch = forcedEpoch(epoch, seats, self)
+      return Promise.resolve(epoch)
+    },
     state: () => state,
     view() {
       active()

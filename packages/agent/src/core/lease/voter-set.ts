@@ -40,6 +40,23 @@ export interface VoterChange {
 }
 
 /**
+ * Who votes when `leaving` is gone: it proposes them itself, since without it there may be no majority any more. Empty: nobody
+ * else can.
+ */
+export function successorsOf(
+  epoch: Epoch,
+  members: readonly VoterCandidate[],
+  leaving: NodeId,
+): readonly Seat[] {
+  const others = members.filter(({ node }) => node !== leaving)
+  const { present, up } = standing(epoch, others)
+  const fresh = others.filter(({ node, isUp }) => isUp && !present.some((voter) => voter.node === node))
+  const inOrder = [...up, ...fresh.toSorted(byHash), ...present.filter(({ isUp }) => !isUp)].flatMap(seatOf)
+  const wanted = votersFor(others.length)
+  return inOrder.slice(0, inOrder.length >= wanted ? wanted : largestOdd(inOrder.length))
+}
+
+/**
  * Who should vote next, as one node sees it; undefined: nothing to change, or not for this node to propose, or no majority
  * of the present voters is up, so that nobody but a person can (`forcedEpoch`). Two nodes that see it differently do no
  * harm: one proposal is decided.
@@ -106,6 +123,13 @@ export function voterHealth(
   members: readonly VoterCandidate[],
   nameOf: (node: NodeId) => string,
 ): VoterHealth {
+  if (epoch.voters.length === 0)
+    return {
+      kind: 'lost',
+      message:
+        'This node has not heard who gives leases, so that no exclusive task starts here. It hears of it from any member that knows. ' +
+        'A cluster that was made by a release without exclusive services has no voters: name the first ones with "moot voters force", once.',
+    }
   const { up } = standing(epoch, members)
   const missing = epoch.voters.filter(({ node }) => !up.some((voter) => voter.node === node))
   const count = `${up.length} of ${epoch.voters.length} voters for exclusive services answer`
@@ -124,7 +148,7 @@ export function voterHealth(
     message:
       `${count}, which is no majority; missing: ${names}. From this side no exclusive task starts or goes on. ` +
       `Start these hosts again, or restore the connection to them. Only if they are gone for good, and surely off, ` +
-      `name new voters by force: if one of them still runs, exclusive tasks will run twice.`,
+      `name new voters by force ("moot voters force"): if one of them still runs, exclusive tasks will run twice.`,
   }
 }
 

@@ -1,5 +1,5 @@
 import { isTerminal, type TaskEntry } from '@moot/crdt-state'
-import type { ContainerObservation } from './actions.ts'
+import type { ContainerObservation, TaskSetup } from './actions.ts'
 import { admit } from './admission.ts'
 import {
   act,
@@ -14,10 +14,15 @@ import {
   wakeAt,
   type Draft,
 } from './draft.ts'
+import { isExclusiveSlot, keyOf } from './lease-need.ts'
+import { explainWaiting, hasLostLease, permissionOf } from './lease.ts'
 import { isItsTurn } from './illness.ts'
 import { leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask } from './observe.ts'
 import { isBalanced, setupOf, specOfTask, toMs } from './spec.ts'
+
+/** The message of a task that has all but a lease. */
+const leaseWaitMessage = 'waiting for its lease'
 
 /** Step 6: each task of this node takes one step towards what is desired of it. */
 export function advanceTasks(draft: Draft): void {
@@ -96,14 +101,39 @@ function make(draft: Draft, task: TaskEntry): void {
   }
   const answer = draft.input.results.get(task.id)
   const prepared = answer?.action === 'prepare' && answer.result.kind === 'done'
-  act(draft, { kind: prepared ? 'create' : 'prepare', task: task.id, setup: needed.setup })
+  if (!prepared) return act(draft, { kind: 'prepare', task: task.id, setup: needed.setup })
+  const permission = permissionOf(draft, task)
+  switch (permission.kind) {
+    case 'may':
+      return act(draft, { kind: 'create', task: task.id, setup: needed.setup })
+    case 'take':
+      return makeUnder(draft, task, needed.setup, permission.fence)
+    case 'wait':
+      changeTask(draft, task, { state: 'ready', message: leaseWaitMessage, error: undefined })
+      wakeAt(draft, draft.input.nowMs + draft.input.settings.leaseExplainAfterMs)
+  }
+}
+
+/** The fence stands in the record before there is a container with it. */
+function makeUnder(draft: Draft, task: TaskEntry, setup: TaskSetup, fence: number): void {
+  const slot = keyOf(draft.input.view, task)
+  if (slot === undefined) return
+  const leased = changeTask(draft, task, { fence, leased: slot, error: undefined })
+  act(draft, { kind: 'create', task: task.id, setup: { ...setup, task: leased, lease: { slot, fence } } })
 }
 
 function start(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
+  if (container === undefined && task.containerId === undefined) return waitForLease(draft, task)
   if (container === undefined || container.state !== 'created' || !mayStart(draft, task)) return
   if (!takeStart(draft)) return
   changeTask(draft, task, { desired: 'running', state: 'starting', message: 'starting', error: undefined })
   act(draft, { kind: 'start', task: task.id, container: container.container })
+}
+
+/** Its image is here. It may have gone meanwhile, so it is prepared once more, which is an inspection. */
+function waitForLease(draft: Draft, task: TaskEntry): void {
+  if (permissionOf(draft, task).kind === 'wait') explainWaiting(draft, task)
+  else make(draft, task)
 }
 
 /**
@@ -131,7 +161,8 @@ function takeStart(draft: Draft): boolean {
  */
 function mayStart(draft: Draft, task: TaskEntry): boolean {
   const { synced, settings, nowMs } = draft.input
-  if (!synced || !isWinning(draft, task)) return false
+  if (!synced || !isWinning(draft, task) || permissionOf(draft, task).kind !== 'may') return false
+  if (isExclusiveSlot(draft, task.service, task.slot) && olderLives(draft, task)) return false
   if (task.desired === 'ready' && olderLives(draft, task)) return false
   if (olderLeaves(draft, task)) return false
   const { restart } = task
@@ -168,7 +199,8 @@ function keep(draft: Draft, task: TaskEntry, container: ContainerObservation | u
   if (container === undefined) return
   if (container.state === 'created') {
     // The start was never carried out: the agent ended in between.
-    act(draft, { kind: 'start', task: task.id, container: container.container })
+    if (permissionOf(draft, task).kind === 'may')
+      act(draft, { kind: 'start', task: task.id, container: container.container })
   } else if (task.illness !== undefined && isUp(container)) {
     stopIll(draft, task, task.illness, container)
   }
@@ -209,7 +241,7 @@ function retire(draft: Draft, task: TaskEntry, container: ContainerObservation |
  * the others must have read it. One that is not running, or not ready, is sent none.
  */
 function mustDrain(draft: Draft, task: TaskEntry): boolean {
-  if (task.state !== 'running' || task.unready !== undefined) return false
+  if (task.state !== 'running' || task.unready !== undefined || hasLostLease(draft, task)) return false
   if (draft.input.results.get(task.id)?.action === 'drain') return false
   const spec = specOfTask(draft, task)
   // Of what was removed with its service it may not be known any more.
@@ -219,7 +251,9 @@ function mustDrain(draft: Draft, task: TaskEntry): boolean {
 /** A task that is over: nothing of it may run; once it is to be forgotten, its container goes and then its entry. */
 function afterEnd(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
   if (container !== undefined && isUp(container)) return stop(draft, task, container)
-  if (task.desired !== 'remove') return
+  // Nothing of an older lease may be started late, when there is a newer one.
+  const isLeftover = task.fence !== undefined && container?.state === 'created'
+  if (task.desired !== 'remove' && !isLeftover) return
   if (container === undefined) dropTask(draft, task)
   else if (container.state !== 'removing')
     act(draft, { kind: 'remove', task: task.id, container: container.container })
@@ -230,6 +264,8 @@ function stop(draft: Draft, task: TaskEntry, container: ContainerObservation): v
 }
 
 function graceMs(draft: Draft, task: TaskEntry): number {
+  // Its watchdog kills at this very moment: another node may have the slot two seconds later.
+  if (hasLostLease(draft, task)) return 0
   const given = specOfTask(draft, task)?.TaskTemplate.ContainerSpec.StopGracePeriod
   return given === undefined ? draft.input.settings.stopGraceMs : toMs(given)
 }

@@ -1,6 +1,7 @@
 import { isClaim, isTerminal, type TaskEntry } from '@moot/crdt-state'
 import type { Claim, SlotPlacement } from '../placement/placement.ts'
-import { changeTask, slotOf, wasStarted, type Draft } from './draft.ts'
+import { changeTask, isMade, slotOf, wasStarted, type Draft } from './draft.ts'
+import { isExclusiveSlot } from './lease-need.ts'
 import { isGlobal } from './spec.ts'
 
 /**
@@ -74,7 +75,9 @@ function isLoser(losers: readonly Claim[], task: TaskEntry): boolean {
 function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boolean {
   if (!wasStarted(task)) return true
   const { unsettled, view } = draft.input
-  return !unsettled.has(view.self) && survivors.some((claim) => isServing(draft, claim))
+  return (
+    !unsettled.has(view.self) && survivors.some((claim) => isServing(draft, claim) || isNext(draft, claim))
+  )
 }
 
 /**
@@ -87,6 +90,15 @@ function isServing(draft: Draft, { node, task }: Claim): boolean {
   const epoch = draft.input.view.records.get(node)?.epoch
   const isWell = task.illness === undefined && task.unready === undefined
   return task.state === 'running' && task.desired === 'running' && isWell && task.seenEpoch === epoch
+}
+
+/**
+ * Of an exclusive slot the one that leaves goes first: the other cannot run before it has the lease. But not before all is
+ * there that it needs besides, so that the slot is down for no longer than that takes.
+ */
+function isNext(draft: Draft, { node, task }: Claim): boolean {
+  if (!isExclusiveSlot(draft, task.service, task.slot) || draft.input.unsettled.has(node)) return false
+  return isMade(task) && (task.desired === 'running' || task.desired === 'ready')
 }
 
 /**

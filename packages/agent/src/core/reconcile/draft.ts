@@ -178,12 +178,17 @@ export function isUp(container: ContainerObservation): boolean {
   return container.state === 'running' || container.state === 'paused' || container.state === 'restarting'
 }
 
+/** Has it all that it needs to be started? */
+export function isMade(task: TaskEntry): boolean {
+  return task.state === 'ready' || task.state === 'starting' || task.state === 'running'
+}
+
 /** Has its container been asked to start? What was not started may be withdrawn at no cost. */
 export function wasStarted(task: TaskEntry): boolean {
   return task.state === 'starting' || task.state === 'running' || isTerminal(task.state)
 }
 
-export function closeDraft(draft: Draft): ReconcileOutput {
+export function closeDraft(draft: Draft, leases: ReconcileOutput['leases']): ReconcileOutput {
   const changes = new Map<RecordKey, RecordChangeValue>()
   for (const key of draft.touched) {
     const [kind, id] = key.split('/', 2) as [string, string]
@@ -194,7 +199,7 @@ export function closeDraft(draft: Draft): ReconcileOutput {
     changes,
     actions: [...draft.actions.values()],
     conclusions: draft.conclusions,
-    leases: new Map(),
+    leases,
     wakeAtMs: draft.wakeAtMs,
   }
 }

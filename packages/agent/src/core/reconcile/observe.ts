@@ -11,7 +11,9 @@ import {
   type Draft,
   type TaskPatch,
 } from './draft.ts'
+import { endTask } from './end.ts'
 import { fallenIll, healthOf, unreadySince } from './health.ts'
+import { endLeaseless } from './lease.ts'
 
 /** The message of a task whose last engine call failed because the engine is unwell: it is repeated. */
 export const engineWaitMessage = 'waiting for the engine'
@@ -19,6 +21,7 @@ export const engineWaitMessage = 'waiting for the engine'
 /** Step 1: what actions answered and what the engine shows moves the tasks' states forward. */
 export function observe(draft: Draft): void {
   for (const task of draft.own.tasks.values()) {
+    if (!isTerminal(task.state) && task.fence !== undefined && endLeaseless(draft, task, task.fence)) continue
     const answer = draft.input.results.get(task.id)
     const current =
       answer?.result.kind === 'failed' ? actionFailed(draft, task, answer.action, answer.result) : task
@@ -76,6 +79,8 @@ function observeContainer(draft: Draft, task: TaskEntry): void {
   } else if (container.state === 'created') {
     if (!reached(task, 'ready'))
       changeTask(draft, task, { ...shown(container), state: 'ready', message: 'prepared' })
+    // It was ready without one, and waited for a lease.
+    else if (task.containerId === undefined) changeTask(draft, task, shown(container))
   } else if (isUp(container)) {
     up(draft, task, container)
   }
@@ -163,28 +168,4 @@ function exitError(container: ContainerObservation, exitCode: number): string {
       ? ': out of memory'
       : ''
   return `task: non-zero exit (${exitCode})${why}`
-}
-
-/**
- * The task is over. One that was asked to stop ends as `shutdown`, however it went. One that ran for long starts its
- * back-off anew.
- */
-export function endTask(
-  draft: Draft,
-  task: TaskEntry,
-  end: TaskPatch & { readonly state: 'complete' | 'failed' | 'rejected' },
-): TaskEntry {
-  const { nowMs, settings } = draft.input
-  const ranForMs = task.state === 'running' ? nowMs - task.stateAtMs : 0
-  const calmed =
-    task.restart !== undefined && ranForMs >= settings.restartBackoffResetMs
-      ? { restart: { ...task.restart, count: 0 } }
-      : {}
-  const stopped = task.desired === 'shutdown' || task.desired === 'remove'
-  const outcome: TaskPatch = stopped
-    ? { ...end, state: 'shutdown', message: 'shutdown', error: undefined }
-    : end
-  // Of what it ended is not what it might have been stopped for.
-  const illness = task.illness?.kind === 'stopping' ? task.illness : undefined
-  return changeTask(draft, task, { ...outcome, ...calmed, illness, unready: undefined, pid: undefined })
 }

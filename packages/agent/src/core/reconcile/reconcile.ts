@@ -5,7 +5,9 @@ import { closeDraft, openDraft } from './draft.ts'
 import type { ReconcileInput, ReconcileOutput } from './input.ts'
 import { observe } from './observe.ts'
 import { giveUp } from './give-up.ts'
-import { decideEnded } from './restart.ts'
+import { concludeLoosened } from './lease.ts'
+import { leaseOrders } from './lease-orders.ts'
+import { decideEnded, replaceUnleased } from './restart.ts'
 import { advanceTasks } from './advance.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
 import { latchFacts, stepUpdates } from './update.ts'
@@ -29,15 +31,18 @@ const nothing: ReconcileOutput = {
  */
 export function reconcile(input: ReconcileInput): ReconcileOutput {
   const own = input.view.records.get(input.view.self)
-  if (own === undefined || (input.engine.kind === 'up' && !input.listed)) return nothing
+  if (own === undefined) return nothing
   const draft = openDraft(input, own)
+  if (input.engine.kind === 'up' && !input.listed) return closeDraft(draft, leaseOrders(draft))
   concludeReleases(draft)
   if (input.engine.kind === 'down') {
     giveUp(draft, input.engine)
-    return closeDraft(draft)
+    return closeDraft(draft, leaseOrders(draft))
   }
   observe(draft)
   withdraw(draft)
+  replaceUnleased(draft)
+  concludeLoosened(draft)
   latchFacts(draft)
   decideEnded(draft)
   stepUpdates(draft)
@@ -46,5 +51,5 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   trimHistory(draft)
   withdrawRejections(draft)
   removeOrphans(draft)
-  return closeDraft(draft)
+  return closeDraft(draft, leaseOrders(draft))
 }

@@ -1,7 +1,9 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { taskStates, type TaskEntry } from '@moot/crdt-state'
+import { partitionLabel, taskStates, type TaskEntry } from '@moot/crdt-state'
 import type { HealthStanding } from '../health/standing.ts'
+import { labelTerm } from '../lease/contract.ts'
+import type { LeaseStatus } from '../lease/lease-status.ts'
 import { place } from '../placement/place.ts'
 import { reconcile, type ReconcileInput, type ReconcileOutput } from './reconcile.ts'
 import {
@@ -45,18 +47,29 @@ const anyTask = fc.record({
   standing: fc.constantFrom(undefined, 'starting', 'well', 'unready', 'ill'),
   illness: fc.constantFrom(undefined, undefined, 'waiting', 'held', 'stopping'),
   isUnready: fc.boolean(),
+  fence: fc.constantFrom(undefined, 6, 7),
 } as const)
 const anyScene = fc.record({
   tasks: fc.array(anyTask, { maxLength: 6 }),
   synced: fc.boolean(),
   start: fc.boolean(),
+  label: fc.constantFrom(undefined, undefined, 'exclusive', 'available'),
+  isReady: fc.boolean(),
+  lease: fc.constantFrom<LeaseStatus>(
+    { kind: 'none' },
+    { kind: 'waiting' },
+    { kind: 'held', fence: 7, deadlineMs: 2_000_000 },
+    { kind: 'loosened', term: labelTerm(1, 2) },
+  ),
 })
 
 function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : never): Scene {
   const order = drawn.start ? 'start-first' : 'stop-first'
+  const Labels: Record<string, string> = drawn.label === undefined ? {} : { [partitionLabel]: drawn.label }
   const service = {
     ...newer,
-    spec: { ...newer.spec, UpdateConfig: { Parallelism: 1, Order: order } as const },
+    spec: { ...newer.spec, Labels, UpdateConfig: { Parallelism: 1, Order: order } as const },
+    ...(drawn.label !== undefined && { partition: { changes: 2, wasExclusive: true } }),
   }
   const mine: TaskEntry[] = []
   const theirs: TaskEntry[] = []
@@ -75,6 +88,7 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
       seenEpoch,
       ...(task.illness !== undefined && { illness: { kind: task.illness, ...told } }),
       ...(task.isUnready && { unready: told }),
+      ...(task.fence !== undefined && { fence: task.fence, leased: `web.${slot}` }),
     })
     if (standing !== undefined) health[containerIdOf(id)] = { kind: standing, why: 'it says so' }
     if (task.node === other) theirs.push(entry)
@@ -93,6 +107,7 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
     others,
     containers,
     health,
+    leases: { isReady: drawn.isReady, status: () => drawn.lease, explain: () => 'so it is' },
     synced: drawn.synced,
   }
 }

@@ -1,4 +1,6 @@
 import { isTerminal, specDigest, type ServiceSpec, type TaskEntry } from '@moot/crdt-state'
+import { leasedServices } from '../lease/partition-label.ts'
+import { isUnleased } from './lease.ts'
 import { changeTask, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
 import { newTaskId, specOfTask, toMs } from './spec.ts'
 
@@ -6,6 +8,13 @@ type Restart = NonNullable<TaskEntry['restart']>
 export type RestartVerdict =
   | { readonly kind: 'done' }
   | { readonly kind: 'restart'; readonly delayMs: number; readonly restart: Restart }
+
+/** What a successor starts with. */
+interface Again {
+  readonly kind: 'restart'
+  readonly delayMs: number
+  readonly restart: Restart | undefined
+}
 
 /** How many restart times are carried at most, whatever MaxAttempts says. */
 const recentLimit = 100
@@ -64,6 +73,14 @@ function backoffMs(
   return Math.min(settings.restartBackoffFirstMs * 2 ** Math.min(count - 1, 30), settings.restartBackoffMaxMs)
 }
 
+/**
+ * As if its node had died: the slot runs again, whatever the policy, and nothing is counted. There is no loop to slow down, since
+ * the next one waits for a lease.
+ */
+function withoutPenalty({ restart }: TaskEntry): Again {
+  return { kind: 'restart', delayMs: 0, restart }
+}
+
 /** Over, and not yet decided what becomes of its slot. */
 function isUndecided(task: TaskEntry): boolean {
   return (
@@ -101,13 +118,27 @@ function decide(draft: Draft, task: TaskEntry): void {
     changeTask(draft, task, { desired: 'remove' })
     return
   }
-  const verdict = restartVerdict(task, spec, nowMs, settings)
+  const verdict = task.lostLease === true ? withoutPenalty(task) : restartVerdict(task, spec, nowMs, settings)
   if (verdict.kind === 'done') {
     changeTask(draft, task, { desired: 'running', done: true })
     return
   }
   changeTask(draft, task, { desired: 'shutdown' })
   if (whose === 'ours') restart(draft, task, spec, verdict)
+}
+
+/** Step 2a: what runs from before its service was exclusive makes way, as for an update, for a task that waits for a lease. */
+export function replaceUnleased(draft: Draft): void {
+  const { input } = draft
+  if (!input.synced || !input.leases.isReady || leasedServices(input.view.services).size === 0) return
+  for (const { id } of draft.own.tasks.values()) {
+    const task = draft.tasks.get(id)
+    if (task === undefined || !isUnleased(draft, task) || slotBelongs(draft, task) !== 'ours') continue
+    const spec = specOfTask(draft, task)
+    if (spec === undefined) continue
+    changeTask(draft, task, { desired: 'shutdown' })
+    restart(draft, task, spec, withoutPenalty(task))
+  }
 }
 
 /** Whose turn is it in the ended task's slot? `open`: nobody's yet, and the placement prefers another node. */
@@ -132,15 +163,11 @@ function slotBelongs(draft: Draft, task: TaskEntry): 'ours' | 'another' | 'open'
   }
 }
 
-function restart(
-  draft: Draft,
-  task: TaskEntry,
-  spec: ServiceSpec,
-  verdict: RestartVerdict & { readonly kind: 'restart' },
-): void {
+function restart(draft: Draft, task: TaskEntry, spec: ServiceSpec, verdict: Again): void {
   const service = draft.input.view.services.get(task.service)
   if (service === undefined) return
-  const attempt = nextAttempt(draft, task)
+  // Who lost its lease leaves an attempt out: of a side that had the majority, and took the slot over, the lower one stands.
+  const attempt = nextAttempt(draft, task) + (task.lostLease === true ? 1 : 0)
   const { nowMs } = draft.input
   const id = newTaskId(draft, slotOf(task), attempt)
   putTask(draft, {
@@ -155,7 +182,9 @@ function restart(
     state: 'assigned',
     createdAtMs: nowMs,
     stateAtMs: nowMs,
-    restart: isAfterIllness(task) ? { ...verdict.restart, afterIllness: true } : verdict.restart,
+    ...(verdict.restart !== undefined && {
+      restart: isAfterIllness(task) ? { ...verdict.restart, afterIllness: true } : verdict.restart,
+    }),
     ...(task.constraints !== undefined && { constraints: task.constraints }),
   })
 }

@@ -11,11 +11,14 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
+import { slotKey } from '../lease/contract.ts'
+import type { SlotKey } from '../lease/messages.ts'
 import { constraintsOf } from '../placement/misfit.ts'
 import type { View } from '../view.ts'
 import type { TaskSetup } from './actions.ts'
 import type { Draft } from './draft.ts'
 import type { ReconcileInput } from './input.ts'
+import { needOf } from './lease-need.ts'
 
 /**
  * A hash, so that the core draws nothing. The record's sequence is in it because the same slot may be claimed twice
@@ -63,7 +66,18 @@ export function setupOf(
       return { kind: 'missing', what: `network ${Target} is not known on this node yet` }
     }
   }
-  return { kind: 'ready', setup: { task, service, spec, networks } }
+  const lease = setupLease(draft, task, service)
+  return { kind: 'ready', setup: { task, service, spec, networks, ...(lease !== undefined && { lease }) } }
+}
+
+function setupLease(
+  draft: Draft,
+  { service: id, slot, fence, leased }: TaskEntry,
+  service: Resource<ServiceSpec>,
+): TaskSetup['lease'] {
+  if (leased !== undefined) return { slot: leased as SlotKey, fence }
+  if (needOf(draft, id, slot) === undefined) return undefined
+  return { slot: slotKey(service.name, slot), fence: undefined }
 }
 
 function networkOf(view: View, target: string): Resource<NetworkSpec> | undefined {

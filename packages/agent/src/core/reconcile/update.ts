@@ -16,7 +16,7 @@ import {
 import type { Claim } from '../placement/placement.ts'
 import { concludeUpdate } from './conclude.ts'
 import { isLeaving, leaves, stay, whyHomeless } from './leave.ts'
-import { isDue, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
+import { isDue, isMade, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
 import { want } from './desire.ts'
 import {
   beginStep,
@@ -28,6 +28,7 @@ import {
   updateConfigOf,
   type Progress,
 } from './progress.ts'
+import { isExclusiveSlot } from './lease-need.ts'
 import { nextAttempt } from './restart.ts'
 import { asksFor, newTaskId, placedBy, slotIdOf, toMs } from './spec.ts'
 
@@ -116,7 +117,9 @@ function settled(
   // Claimed twice, and the other one keeps it: this node's task may never start, and the step is the other's.
   if (isLost(draft, slot, tasks)) return undefined
   if (tasks.some((task) => isLeaving(task, service))) return 'begun'
-  if (newest === undefined || newest.state === 'shutdown' || isEnding(newest)) {
+  // It is no failure of the spec; what comes after it goes on with the step.
+  if (newest?.lostLease === true && isOurs(draft, slot)) return 'begun'
+  if (newest === undefined || newest.lostLease === true || newest.state === 'shutdown' || isEnding(newest)) {
     // Not made yet, or taken away while it began (drained): then it is down until it runs where it moves to.
     return tasks.some((task) => isClaim(task)) || isOnItsWay(draft, service, slot) ? 'begun' : undefined
   }
@@ -172,7 +175,7 @@ function endsByDesign(spec: ServiceSpec): boolean {
 /** Did it end or fall ill in this very call, within Monitor of running? What is ill may wait for long before it ends. */
 function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntry): boolean {
   const before = draft.own.tasks.get(task.id)
-  if (before?.state !== 'running' || before.illness !== undefined) return false
+  if (before?.state !== 'running' || before.illness !== undefined || task.lostLease === true) return false
   if (task.state !== 'failed' && task.illness === undefined) return false
   const ranMs = draft.input.nowMs - before.stateAtMs
   // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
@@ -259,7 +262,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   else if (leaves(draft, service, live)) return
   const next = live.find((task) => task.digest === digest)
   const olds = live.filter((task) => task.digest !== digest)
-  const startFirst = updateConfigOf(service)?.Order === 'start-first'
+  const startFirst = isStartFirst(draft, service, slot)
   if (next === undefined) {
     if (olds.length === 0 || !isOurs(draft, slot)) return
     if (fact.state === 'begun' || beginsAgain(draft, service, slot, fact))
@@ -278,6 +281,15 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   }
 }
 
+/** Of an exclusive slot there is one task at a time. */
+function isStartFirst(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId): boolean {
+  const { slot: number } = parseSlotId(slot)
+  return (
+    updateConfigOf(service)?.Order === 'start-first' &&
+    !isExclusiveSlot(draft, service.id as ServiceId, number)
+  )
+}
+
 /**
  * `continue` means that every slot is to get there: one whose step failed while its older task lives on is tried
  * again from time to time, as a step like any other, once no slot waits for its first.
@@ -288,10 +300,6 @@ function beginsAgain(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId,
   if (!mayBeginAgain(ownProgress(draft, service))) return false
   beginStep(draft, service, slot)
   return true
-}
-
-function isMade(task: TaskEntry): boolean {
-  return task.state === 'ready' || task.state === 'starting' || task.state === 'running'
 }
 
 function makeNext(
