@@ -296,6 +296,8 @@ test('a container that an earlier, lost call made is found by its task', async (
     Labels: ['zone=b', 'bare'],
     GenericResources: null,
     Plugins: { Log: ['json-file'], Volume: null },
+    CgroupDriver: 'systemd',
+    SecurityOptions: ['name=seccomp,profile=builtin', 'name=rootless'],
   })
   docker.json(/c1\/json/, inspected('created'))
   // The first listing is too early: the lost call lands between it and ours.
@@ -314,5 +316,6 @@ test('a container that an earlier, lost call made is found by its task', async (
     labels: { zone: 'b', bare: '' },
     plugins: [{ type: 'Log', name: 'json-file' }],
     nanoCpus: 2e9,
+    cgroups: { driver: 'systemd', isRootless: true },
   })
 })

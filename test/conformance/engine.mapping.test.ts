@@ -7,15 +7,23 @@ import {
   type CreateBody,
 } from '../../packages/agent/src/adapters/docker/container.ts'
 import { assignResources } from '../../packages/agent/src/adapters/docker/generic.ts'
+import { readOwner } from '../../packages/agent/src/adapters/docker/labels.ts'
 import { networkBody } from '../../packages/agent/src/adapters/docker/networks.ts'
 import { refuseWhatIsIgnored } from '../../packages/agent/src/adapters/docker/requirements.ts'
+import type { SlotKey } from '../../packages/agent/src/core/lease/messages.ts'
 import type { TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import { TaskRejectedError } from '../../packages/agent/src/ports/engine.errors.ts'
 import { containerFragments, fieldRows, refusedRows } from './engine.fields.ts'
 import { taskSetup, testCluster, testNetwork, testNode, testService } from './engine.setup.ts'
 
 const own = { cluster: testCluster, node: testNode }
-const node = { own, hostname: 'host-1', os: 'linux', architecture: 'x86_64' }
+const node = {
+  own,
+  hostname: 'host-1',
+  os: 'linux',
+  architecture: 'x86_64',
+  cgroups: { driver: 'cgroupfs', isRootless: false },
+}
 const newest = '1.50'
 
 /** As the adapter does it, without an engine. */
@@ -60,6 +68,41 @@ describe('each field of a spec becomes', () => {
     const inRows = new Set(containerFragments.flatMap((fragment) => leaves(fragment)))
     const missing = schemaLeaves(taskTemplateSchema.shape.ContainerSpec).filter((path) => !inRows.has(path))
     expect(missing).toEqual([])
+  })
+})
+
+describe('a container under a lease', () => {
+  const under = (fence: number | undefined): TaskSetup => ({
+    ...taskSetup({ name: 'db', container: { Env: ['A=1'] } }),
+    lease: { slot: 'db.1' as SlotKey, fence },
+  })
+  const on = (setup: TaskSetup, driver: string, isRootless = false): CreateBody =>
+    createBody(setup, { ...node, cgroups: { driver, isRootless } }, [], {})
+
+  test.each([
+    ['cgroupfs', /^\/moot\/exclusive\/db\.1_[0-9a-f]{16}$/],
+    ['systemd', /^moot-db\.1_[0-9a-f]{16}\.slice$/],
+  ])('knows its fence, and is in its slot’s cgroup (%s)', (driver, parent) => {
+    const made = on(under(7), driver)
+    expect(made['Env']).toEqual(['A=1', 'MOOT_FENCE=7'])
+    expect(made.HostConfig['CgroupParent']).toMatch(parent)
+    expect(made.HostConfig['RestartPolicy']).toEqual({ Name: 'no' })
+    expect(readOwner(made.Labels, own)).toMatchObject({ lease: { slot: 'db.1', fence: 7 } })
+  })
+
+  test.each([
+    ['none', false, /has the cgroup driver none/],
+    ['systemd', true, /is rootless/],
+  ])('is refused where the watchdog cannot work (%s, rootless: %s)', (driver, isRootless, why) => {
+    expect(() => on(under(7), driver, isRootless)).toThrow(TaskRejectedError)
+    expect(() => on(under(7), driver, isRootless)).toThrow(why)
+  })
+
+  test('is told from one that needs none', () => {
+    const claims = { 'moot.lease': 'db.1', 'moot.fence': '9' }
+    const made = on(taskSetup({ container: { Labels: claims } }), 'none', true)
+    expect(made.HostConfig['CgroupParent']).toBeUndefined()
+    expect(readOwner(made.Labels, own)).not.toHaveProperty('lease')
   })
 })
 

@@ -4,6 +4,7 @@ import { defaults } from '../../packages/agent/src/defaults.ts'
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { EngineCallError, EngineUnavailableError } from '../../packages/agent/src/ports/engine.errors.ts'
 import { MemoryEngine, type MemoryEngineOptions } from '../../packages/agent/src/ports/engine.memory.ts'
+import type { SlotKey } from '../../packages/agent/src/core/lease/messages.ts'
 import { EventRecorder } from './engine.events.ts'
 import { taskSetup, testNode } from './engine.setup.ts'
 import { engineSuite } from './engine.suite.ts'
@@ -134,6 +135,30 @@ describe('the engine in memory, as a simulator uses it', () => {
     expect(told.seen.map(({ kind }) => kind)).toEqual(['connected', 'disconnected', 'connected'])
     expect(await engine.list(signal)).toMatchObject([{ state: 'exited', exitCode: 3 }])
     await told.stop()
+  })
+
+  test('a slot is killed as a watchdog does it: what was made under its lease, also while the engine is down', async () => {
+    const engine = new MemoryEngine({ clock: new ManualClock(), node: testNode })
+    const slot = 'db.1' as SlotKey
+    const leased = { ...taskSetup(), lease: { slot, fence: 7 } }
+    const made = await engine.create(leased, signal)
+    expect(made.lease).toEqual({ slot, fence: 7 })
+    expect(engine.isOccupied(slot)).toBe(false)
+    const others = await engine.create(
+      { ...taskSetup(), lease: { slot: 'db.2' as SlotKey, fence: 8 } },
+      signal,
+    )
+    await engine.start(made.container, signal)
+    await engine.start(others.container, signal)
+    expect(engine.isOccupied(slot)).toBe(true)
+    engine.down()
+    engine.killSlot(slot)
+    expect(engine.isOccupied(slot)).toBe(false)
+    engine.up()
+    expect(await engine.list(signal)).toMatchObject([
+      { state: 'exited', exitCode: 137, lease: { slot, fence: 7 } },
+      { state: 'running' },
+    ])
   })
 
   test('a call under way when the engine dies is lost', async () => {

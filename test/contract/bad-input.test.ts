@@ -115,6 +115,33 @@ const refused: [string, Body, number, RegExp][] = [
     400,
     /moot\.health\.ready is no label/,
   ],
+  [
+    'a partition contract that nobody knows',
+    spec({ Labels: { 'moot.partition': 'exclusiv' } }),
+    400,
+    /invalid label moot\.partition=exclusiv: give available .* or exclusive/,
+  ],
+  [
+    'a partition contract of a container',
+    container({ Labels: { 'moot.partition': 'exclusive' } }),
+    400,
+    /moot\.partition is a label of the service/,
+  ],
+  [
+    'a global service that is exclusive',
+    spec({ Labels: { 'moot.partition': 'exclusive' }, Mode: { Global: {} } }),
+    400,
+    /no sense for a global service/,
+  ],
+  [
+    'a fence of one’s own',
+    {
+      ...container({ Env: ['MOOT_FENCE=1'] }),
+      Labels: { 'moot.partition': 'exclusive' },
+    },
+    400,
+    /MOOT_FENCE is set by Moot/,
+  ],
   ['a ratio above one', spec({ UpdateConfig: { MaxFailureRatio: 2 } }), 400, /MaxFailureRatio/],
   ['a restart condition nobody knows', template({ RestartPolicy: { Condition: 'maybe' } }), 400, /Condition/],
   ['a negative delay', template({ RestartPolicy: { Delay: -1 } }), 400, /RestartPolicy\.Delay/],

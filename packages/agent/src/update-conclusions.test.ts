@@ -98,3 +98,10 @@ describe('what became of a release', () => {
     expect([image(web), web.service().failure?.releases]).toEqual(['web:1', ['2-b']])
   })
 })
+
+test('that a slot is exclusive no more is written for each slot, and once', async () => {
+  const web = await bed(webSpec(2, 'web:1'))
+  for (const slot of [1, 2, 1]) await web.conclude({ kind: 'loosened', slot, term: 9 })
+  expect([...web.service().facts.keys()].sort()).toEqual(['loosened/1/9', 'loosened/2/9'])
+  expect(web.specs.history('service', web.service().id).length).toBe(3)
+})

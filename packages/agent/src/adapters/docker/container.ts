@@ -1,8 +1,10 @@
 import type { ContainerSpec, ServiceSpec } from '@moot/crdt-state'
 import type { TaskSetup } from '../../core/reconcile/actions.ts'
 import { TaskRejectedError } from '../../ports/engine.errors.ts'
+import type { EngineFacts } from '../../ports/engine.ts'
 import { resourceEnv, type AssignedResources } from './generic.ts'
 import { containerLabels, label, taskName, type Ownership } from './labels.ts'
+import { leaseParts } from './lease.ts'
 import { createMounts } from './mounts.ts'
 import { securityOptions } from './security.ts'
 import { expandTemplate, type TemplateContext } from './template.ts'
@@ -33,6 +35,7 @@ export interface NodeContext {
   readonly hostname: string
   readonly os: string
   readonly architecture: string
+  readonly cgroups: EngineFacts['cgroups']
 }
 
 export function templateContext(setup: TaskSetup, node: NodeContext): TemplateContext {
@@ -62,15 +65,19 @@ export function createBody(
   const context = templateContext(setup, node)
   const main = attachments[0]
   const ports = hostPorts(setup.spec)
+  const lease = leaseParts(setup, node.own, node.cgroups)
   return {
     Image: container.Image,
     Labels: {
       ...containerLabels(setup, node.own),
       ...(Object.keys(assigned).length > 0 && { [label.generic]: JSON.stringify(assigned) }),
     },
-    ...processConfig(container, context, assigned),
+    ...processConfig(container, context, [...resourceEnv(assigned), ...lease.env]),
     ...(ports !== undefined && { ExposedPorts: ports.exposed }),
-    HostConfig: hostConfig(setup, node, context, main?.name, ports?.bindings),
+    HostConfig: {
+      ...hostConfig(setup, node, context, main?.name, ports?.bindings),
+      ...(lease.cgroupParent !== undefined && { CgroupParent: lease.cgroupParent }),
+    },
     ...(main !== undefined &&
       !predefinedNetworks.has(main.name) && {
         NetworkingConfig: { EndpointsConfig: { [main.name]: main.endpoint } },
@@ -84,9 +91,9 @@ export const predefinedNetworks: ReadonlySet<string> = new Set(['bridge', 'host'
 function processConfig(
   container: ContainerSpec,
   context: TemplateContext,
-  assigned: AssignedResources,
+  given: readonly string[],
 ): Record<string, unknown> {
-  const env = [...(container.Env ?? []).map((entry) => expandEnv(entry, context)), ...resourceEnv(assigned)]
+  const env = [...(container.Env ?? []).map((entry) => expandEnv(entry, context)), ...given]
   return defined({
     Entrypoint: nonEmpty(container.Command),
     Cmd: nonEmpty(container.Args),

@@ -11,6 +11,7 @@ import { isNetworkMissing, isStatus } from './failure.ts'
 import { assignResources, type AssignedResources } from './generic.ts'
 import { Images } from './images.ts'
 import { label, ownFilter, taskName, type Ownership } from './labels.ts'
+import { leaseDriver } from './lease.ts'
 import { LocalNetworks } from './networks.ts'
 import { agrees, fromListing, observe, type Inspected, type Listed } from './observation.ts'
 import { ContainerProcesses } from './processes.ts'
@@ -111,6 +112,7 @@ class DockerEngine implements Engine {
   }
 
   async prepare(setup: TaskSetup, signal: AbortSignal): Promise<void> {
+    if (setup.lease !== undefined) leaseDriver(setup, (this.#facts ?? (await this.facts(signal))).cgroups)
     await this.#images.have(setup.spec.TaskTemplate.ContainerSpec.Image, signal)
   }
 
@@ -220,6 +222,7 @@ class DockerEngine implements Engine {
       hostname: facts.hostname,
       os: facts.os,
       architecture: facts.architecture,
+      cgroups: facts.cgroups,
     }
     const create = async (assigned: AssignedResources): Promise<ContainerId> => {
       const answer = await this.#connection.request<{ Id: string; Warnings: readonly string[] | null }>({

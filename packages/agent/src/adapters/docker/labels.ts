@@ -1,5 +1,6 @@
 import type { NodeId, ServiceId, TaskId } from '@moot/crdt-state'
-import type { TaskSetup } from '../../core/reconcile/actions.ts'
+import type { SlotKey } from '../../core/lease/messages.ts'
+import type { ContainerLease, TaskSetup } from '../../core/reconcile/actions.ts'
 
 /** Labels by which the engine is the truth about what runs (DESIGN section 8). Never renamed: adoption reads them. */
 export const label = {
@@ -12,6 +13,9 @@ export const label = {
   digest: 'moot.digest',
   /** Named generic resources that this container holds: JSON, kind → values. */
   generic: 'moot.generic',
+  /** What an exclusive task's lease is of, and its fence. */
+  lease: 'moot.lease',
+  fence: 'moot.fence',
   network: 'moot.network',
 } as const
 
@@ -27,9 +31,11 @@ export function taskName(setup: TaskSetup): string {
 }
 
 export function containerLabels(setup: TaskSetup, own: Ownership): Record<string, string> {
-  const { task, spec } = setup
+  const { task, spec, lease } = setup
+  // Nobody gives himself a lease.
+  const { [label.lease]: _, [label.fence]: __, ...given } = spec.TaskTemplate.ContainerSpec.Labels ?? {}
   return {
-    ...spec.TaskTemplate.ContainerSpec.Labels,
+    ...given,
     // Swarm's own (moby daemon/cluster/executor/container/container.go labels()): tools find a service's containers by them.
     'com.docker.swarm.node.id': own.node,
     'com.docker.swarm.service.id': task.service,
@@ -44,18 +50,28 @@ export function containerLabels(setup: TaskSetup, own: Ownership): Record<string
     [label.task]: task.id,
     [label.attempt]: String(task.attempt),
     [label.digest]: task.digest,
+    ...(lease?.fence !== undefined && { [label.lease]: lease.slot, [label.fence]: String(lease.fence) }),
   }
 }
 
+interface Owner {
+  readonly task: TaskId
+  readonly service: ServiceId
+  readonly lease?: ContainerLease
+}
+
 /** Undefined where the container is not ours. */
-export function readOwner(
-  labels: Readonly<Record<string, string>>,
-  own: Ownership,
-): { readonly task: TaskId; readonly service: ServiceId } | undefined {
+export function readOwner(labels: Readonly<Record<string, string>>, own: Ownership): Owner | undefined {
   const { [label.task]: task, [label.service]: service } = labels
   if (labels[label.cluster] !== own.cluster || labels[label.node] !== own.node) return undefined
   if (task === undefined || service === undefined) return undefined
-  return { task: task as TaskId, service: service as ServiceId }
+  const { [label.lease]: slot, [label.fence]: fence } = labels
+  return {
+    task: task as TaskId,
+    service: service as ServiceId,
+    ...(slot !== undefined &&
+      fence !== undefined && { lease: { slot: slot as SlotKey, fence: Number(fence) } }),
+  }
 }
 
 /** Docker's `filters` parameter: containers, volumes or networks of ours. */

@@ -5,6 +5,7 @@ import { ApiError, badRequest } from '../errors.ts'
 import { resolve } from '../resolve.ts'
 import { isObject, parseWith, unknownFields, unknownFieldsWarning } from '../schema-errors.ts'
 import { checkServiceSpec } from './checks.ts'
+import { partitionWarnings } from './partition.ts'
 import { refuseWhatIsNotThereYet } from './not-yet.ts'
 
 export interface ServiceBody {
@@ -30,7 +31,11 @@ export function readServiceSpec(
   const spec = { ...resolveNetworks(parsed, view), Mode: normalMode(parsed) }
   return {
     spec,
-    warnings: [...unknownFieldsWarning(unknownFields(body, parsed)), ...networkWarnings(spec, view)],
+    warnings: [
+      ...unknownFieldsWarning(unknownFields(body, parsed)),
+      ...networkWarnings(spec, view),
+      ...partitionWarnings(spec),
+    ],
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ContainerSpec, Mount, ServiceSpec, TaskTemplate } from '@moot/crdt-state'
+import { checkPartition } from './partition.ts'
 import { readHealthLabels } from '../../core/health/labels.ts'
 import { parseConstraint } from '../../core/placement/constraint.ts'
 import { badRequest } from '../errors.ts'
@@ -14,6 +15,7 @@ export function checkServiceSpec(spec: ServiceSpec, limits: { readonly maxReplic
   checkTemplate(spec.TaskTemplate)
   checkPorts(spec)
   checkHealthLabels(spec)
+  checkPartition(spec)
 }
 
 /** Whole: all that is wrong is said at once. */

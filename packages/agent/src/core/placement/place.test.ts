@@ -175,6 +175,20 @@ describe('a slot with several claims', () => {
     })
   })
 
+  test('goes to who got the last lease of it, where it is exclusive: the others only wait for that', () => {
+    const waiting = task(web, 1, { attempt: 1, state: 'ready' })
+    const leased = task(web, 1, { attempt: 2, state: 'running', fence: 7 })
+    const later = task(web, 1, { attempt: 3, state: 'starting', fence: 9 })
+    const holderOf = (...tasks: (typeof waiting)[]): string | undefined => {
+      const nodes = tasks.map((each, index) => node('abc'.charAt(index), { tasks: [each] }))
+      const where = place(input([web], nodes)).slots.get(slot)
+      return where?.kind === 'held' ? where.holder.node : undefined
+    }
+    expect(holderOf(waiting, leased)).toBe(nodeId('b'))
+    expect(holderOf(waiting, leased, later)).toBe(nodeId('c'))
+    expect(holderOf(waiting, { ...leased, fence: 0 })).toBe(nodeId('a'))
+  })
+
   test('goes to a later attempt that runs before one of a node on probation, and to the lowest where all are', () => {
     const holderOf = (isSteady: boolean, state: 'starting' | 'running'): string | undefined => {
       const nodes = [

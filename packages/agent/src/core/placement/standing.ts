@@ -23,6 +23,8 @@ interface Holding {
   readonly refusal: Refusal | undefined
   readonly isOnProbation: boolean
   readonly runs: boolean
+  /** The highest of its leases of an exclusive slot; 0: it has none. */
+  readonly fence: number
 }
 
 interface Judge {
@@ -35,7 +37,7 @@ const none: readonly never[] = []
 
 /**
  * Who of the claims' nodes keeps the slot: those that pass before those that do not, then the lowest attempt, then the
- * task id. Once a node runs the slot that is not on probation, those that are come last. A holder that must go and a later claim that may stay are a move under way.
+ * task id. Of an exclusive slot who got the last lease comes first: the others only wait for it. Once a node runs the slot that is not on probation, those that are come last. A holder that must go and a later claim that may stay are a move under way.
  */
 export function standingOf(claims: readonly Claim[], judge: Judge): Standing {
   const [only] = claims
@@ -84,8 +86,10 @@ function holdingsOf(claims: readonly Claim[], judge: Judge): readonly Holding[] 
       refusal: judge.refusal(newest),
       isOnProbation: judge.isOnProbation(newest.node),
       runs: newestFirst.some(({ task }) => task.state === 'running'),
+      fence: Math.max(...newestFirst.map(({ task }) => task.fence ?? 0)),
     })
   }
+  holdings.sort((a, b) => b.fence - a.fence)
   const isReplaced = holdings.some(
     ({ isOnProbation, refusal, runs }) => !isOnProbation && refusal === undefined && runs,
   )

@@ -166,8 +166,7 @@ function slotBelongs(draft: Draft, task: TaskEntry): 'ours' | 'another' | 'open'
 function restart(draft: Draft, task: TaskEntry, spec: ServiceSpec, verdict: Again): void {
   const service = draft.input.view.services.get(task.service)
   if (service === undefined) return
-  // Who lost its lease leaves an attempt out: of a side that had the majority, and took the slot over, the lower one stands.
-  const attempt = nextAttempt(draft, task) + (task.lostLease === true ? 1 : 0)
+  const attempt = nextAttempt(draft, task)
   const { nowMs } = draft.input
   const id = newTaskId(draft, slotOf(task), attempt)
   putTask(draft, {
