@@ -32,6 +32,7 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
     world.network.stall(node)
     return () => {
       life.resume()
+      host.resumedAtMs = world.nowMs
       if (life.alive) world.network.resume(node)
     }
   },

@@ -6,27 +6,22 @@ import {
   type MemoryStorage,
   nodeIdOf,
   type NodeId,
-  type TaskId,
 } from '@moot/crdt-state'
 import { inject } from 'light-my-request'
 import { pino } from 'pino'
 import { type Agent, createAgent } from '../../packages/agent/src/agent.ts'
 import { type ApiServer, createApiServer } from '../../packages/agent/src/api/server.ts'
-import type { HealthCheck } from '../../packages/agent/src/core/health/probe.ts'
 import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
-import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
-import type { Defaults } from '../../packages/agent/src/defaults.ts'
 import type { Home } from '../../packages/agent/src/home.ts'
 import { memoryBootMemory, type MemoryBootMemory } from '../../packages/agent/src/ports/boot-memory.memory.ts'
-import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
-import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
+import { MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
-import { type Listener, memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
+import { memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
-import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import { cheapIdentity } from './cheap-identity.ts'
 import { HostClock } from './host-clock.ts'
+import type { HostOptions } from './host-options.ts'
 import {
   type Drift,
   Life,
@@ -38,43 +33,8 @@ import {
   processStorage,
   processWitness,
 } from './process.ts'
-import { type Random, randomFrom } from './random.ts'
-import type { Sabotage } from './sabotage.ts'
+import { randomFrom } from './random.ts'
 import { WatchdogProcess } from './watchdog.ts'
-
-export interface HostOptions {
-  readonly name: string
-  readonly clock: MemoryClock
-  /** How fast its own clock runs, and what it says at the beginning: for how long the host has been up. */
-  readonly clockRate: number
-  readonly upForMs: number
-  readonly network: MemoryNetwork
-  /** Its own stream of chance. */
-  readonly random: Random
-  readonly settings: Defaults
-  readonly behaviour: (setup: TaskSetup) => MemoryBehaviour
-  /** The decision rules that its agent can follow; default: all. */
-  readonly rules?: readonly Rules[]
-  readonly sabotage?: Sabotage | undefined
-  /** It is another node from now on. */
-  readonly onNewKey: (host: Host, before: NodeId) => void
-  /** The agent could not start; it is tried again. */
-  readonly onFailedStart: (host: Host, error: unknown) => void
-  readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
-  /** Is there a way from its cable to the gateway? */
-  readonly reachesGateway: (host: Host) => boolean
-  /** What answers a probe of a container of this host. */
-  readonly listenerAt: (host: Host, address: string, check: HealthCheck) => Listener
-  /** The power fails in the middle of a write. */
-  readonly onTear: (host: Host) => void
-  /** The agent ends itself for good. */
-  readonly onHalt: (host: Host) => void
-  /** The agent stops or removes a container that runs. */
-  readonly onStop: (host: Host, task: TaskId) => void
-  readonly onCreate: (host: Host, setup: TaskSetup) => void
-  /** Its watchdog has killed a task whose lease is over. */
-  readonly onKill: (host: Host, setup: TaskSetup) => void
-}
 
 export interface Answer {
   readonly status: number
@@ -111,6 +71,8 @@ export class Host {
   readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
   isFull = false
+  /** When its agent last went on after it had stood still. */
+  resumedAtMs = -Infinity
   rules: readonly Rules[]
   readonly #options: HostOptions
   #identity: Identity

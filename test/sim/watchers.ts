@@ -35,7 +35,7 @@ const servesAfterMs = 1_000
 const islandLookMs = 200
 const carriedOutWithinMs = 2_000
 
-/** From when the next task is made to when the one before it is told to stop, ms. */
+/** From when the next task is made, or an agent goes on, to when what is to stop is told to, ms. */
 const stopsWithinMs = 500
 
 /** What has ended on another host is known by then: it is given up, or says so itself, ms. */
@@ -127,6 +127,8 @@ export class Watchers {
       (this.#world.rotten.has(host) && view.records.get(host.node)?.tasks.has(task) !== true) ||
       // What was decided before, a disk that was slow or full has only now let happen.
       this.#world.isImpaired ||
+      // Or the agent itself, which stood still in between.
+      this.#world.nowMs - host.resumedAtMs < stopsWithinMs ||
       this.#health.isIll(task, found.observation) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
