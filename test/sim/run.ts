@@ -5,7 +5,7 @@ import type { Sabotage } from './sabotage.ts'
 import { People } from './people.ts'
 import { Promises } from './promises.ts'
 import { randomFrom } from './random.ts'
-import type { ServiceRow } from './rows.ts'
+import type { ServiceRow, VotersAnswer } from './rows.ts'
 import type { Verdict } from './seeds.ts'
 import { Watchers } from './watchers.ts'
 import { World } from './world.ts'
@@ -108,6 +108,7 @@ async function lastWord(world: World, people: People): Promise<void> {
     )
   }
   await removeGhosts(world)
+  await replaceLostVoters(world)
   for (const { Spec, UpdateStatus } of await servicesOf(world)) {
     const base = { atMs: 0, via: 0, service: Spec.Name }
     if (world.members().length < 2)
@@ -122,6 +123,18 @@ async function lastWord(world: World, people: People): Promise<void> {
 async function servicesOf(world: World): Promise<readonly ServiceRow[]> {
   const answer = await world.during(world.members()[0]?.ask('GET', '/services') ?? Promise.resolve(undefined))
   return answer?.status === 200 ? (answer.body as readonly ServiceRow[]) : []
+}
+
+/** Voters that have left or lost what they had promised, and most of them, cannot be replaced but by the person who reads so. */
+async function replaceLostVoters(world: World): Promise<void> {
+  const members = world.members()
+  const answer = await world.during(members[0]!.ask('GET', '/moot/v1/voters'))
+  const { voters, health } = answer?.body as VotersAnswer
+  const gone = voters.filter(({ problem }) => problem !== undefined && problem !== 'does not answer')
+  if (health !== 'lost' || gone.length * 2 <= voters.length) return
+  const nodes = members.slice(0, members.length < 3 ? 1 : 3).map(({ node }) => node)
+  world.tell('nobody gives leases any more: others are named')
+  await world.during(members[0]!.ask('POST', '/moot/v1/voters/force', { nodes }))
 }
 
 /** A node that left while nobody heard it is dead to the others. The person who reads so in the list removes it. */

@@ -15,7 +15,7 @@ import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
 import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
-import { wantedSlots } from './promises.ts'
+import { mayRunOn, wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
 
 interface Island {
@@ -50,7 +50,14 @@ export class Watchers {
   /** The newest container's task and spec. */
   readonly #lastMade = new Map<
     SlotId,
-    { readonly task: TaskId; readonly digest: SpecDigest; readonly host: Host; readonly atMs: number }
+    {
+      readonly task: TaskId
+      readonly digest: SpecDigest
+      /** The one made before it has another spec: what ran before that has the same again. */
+      readonly goesBack: boolean
+      readonly host: Host
+      readonly atMs: number
+    }
   >()
   /** Tasks that were asked to stop for a cause: that goes on, also where the cause is gone again. */
   readonly #stopping = new Set<TaskId>()
@@ -138,6 +145,8 @@ export class Watchers {
       // One whose next task has just been made ends likewise: the stop is on its way.
       this.#hasJustMadeNext(host, found.setup) ||
       this.#mayLackLease(service.name) ||
+      // What is exclusive ends before the next one begins, also where it moves.
+      (this.#world.contracts.isOrWasExclusive(service.name) && !mayRunOn(host, service.spec)) ||
       // It moves: the other one is there first.
       (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
@@ -167,7 +176,7 @@ export class Watchers {
 
   #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {
     const last = this.#lastMade.get(slotId(task.service, task.slot))
-    if (last === undefined || last.host !== host || last.digest === specDigest(spec)) return false
+    if (last?.host !== host || (last.digest === specDigest(spec) && !last.goesBack)) return false
     return this.#world.nowMs - last.atMs < stopsWithinMs
   }
 
@@ -320,9 +329,11 @@ export class Watchers {
   #isRetry(host: Host, { task, spec }: TaskSetup, { state }: ContainerObservation): boolean {
     if (state !== 'created') return false
     const slot = slotId(task.service, task.slot)
+    const digest = specDigest(spec)
     const before = this.#lastMade.get(slot)
-    this.#lastMade.set(slot, { task: task.id, digest: specDigest(spec), host, atMs: this.#world.nowMs })
-    return before?.digest === specDigest(spec) && before.task !== task.id
+    const goesBack = before !== undefined && before.digest !== digest
+    this.#lastMade.set(slot, { task: task.id, digest, goesBack, host, atMs: this.#world.nowMs })
+    return before?.digest === digest && before.task !== task.id
   }
 
   /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
