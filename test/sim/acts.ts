@@ -1,4 +1,5 @@
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
+import { exclusiveActs, exclusiveShare } from './exclusive-acts.ts'
 import type { Part } from './listeners.ts'
 import type { Random } from './random.ts'
 
@@ -15,7 +16,11 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
   /** The process does nothing, like one that collects garbage or is swapped out. */
   | { readonly kind: 'pause agent'; readonly host: number }
   | { readonly kind: 'clock runs at'; readonly host: number; readonly rate: number }
+  /** The host's own clock, within what leases allow for. */
+  | { readonly kind: 'clock error'; readonly host: number; readonly rate: number }
   | { readonly kind: 'clock jumps'; readonly host: number; readonly byMs: number }
+  /** Another process of it goes on with what was kept. */
+  | { readonly kind: 'watchdog dies'; readonly host: number }
   | { readonly kind: 'engine down'; readonly host: number }
   | { readonly kind: 'engine hangs'; readonly host: number; readonly call: MemoryCall }
   | { readonly kind: 'engine slow'; readonly host: number; readonly factor: number }
@@ -57,6 +62,8 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
 /** What a person does, at any host that answers. */
 export type Deed = { readonly atMs: number; readonly via: number } & (
   | { readonly kind: 'deploy'; readonly service: string; readonly shape: Shape }
+  /** Exclusive from now on, or not any more. */
+  | { readonly kind: 'contract'; readonly service: string; readonly exclusive: boolean }
   /** The same again, as it is tried after a pause. */
   | { readonly kind: 'force'; readonly service: string }
   | { readonly kind: 'scale'; readonly service: string; readonly replicas: number }
@@ -108,6 +115,10 @@ export interface Plan {
   readonly wholeNetwork: boolean
   /** No fault is under way after this. */
   readonly calmAtMs: number
+  /** How fast each host's own clock runs; default: as fast as time. */
+  readonly clockRates?: readonly number[]
+  /** Who votes on leases has been settled before it begins. */
+  readonly isSettled?: boolean
 }
 
 const serviceNames = ['api', 'db', 'web'] as const
@@ -165,10 +176,15 @@ export function planOf(random: Random, faultsForMs: number): Plan {
   const act = acts[evened]
   if (act?.kind === 'deploy' && random.chance(0.4))
     acts[evened] = { ...act, shape: { ...act.shape, evensOut: true } }
+  const exclusive = random.chance(exclusiveShare)
+    ? exclusiveActs(random, { hosts, faultsForMs, wholeNetwork })
+    : undefined
+  acts.push(...(exclusive?.acts ?? []))
   return {
     hosts,
     founders,
     wholeNetwork,
+    ...(exclusive && { clockRates: exclusive.clockRates, isSettled: exclusive.isSettled }),
     acts: acts.toSorted((a, b) => a.atMs - b.atMs),
     calmAtMs: faultsForMs,
   }
@@ -271,6 +287,8 @@ const harmless: ReadonlySet<Fault['kind']> = new Set([
   'probe fails',
   'service ill',
   'clock jumps',
+  'clock error',
+  'watchdog dies',
   'engine slow',
   'disk slow',
   'duplication',

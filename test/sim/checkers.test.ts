@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Act, Plan } from './acts.ts'
-import type { Sabotage } from './host.ts'
+import type { Sabotage } from './sabotage.ts'
 import { Life, processEngine, processMesh, processStorage } from './process.ts'
 import { run } from './run.ts'
 

@@ -32,6 +32,7 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
     world.network.stall(node)
     return () => {
       life.resume()
+      host.resumedAtMs = world.nowMs
       if (life.alive) world.network.resume(node)
     }
   },
@@ -41,6 +42,15 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
     return () => {
       drift.rate = 1
     }
+  },
+  'clock error'(world, { host: index, rate }) {
+    const { clock } = world.host(index)
+    clock.setRate(rate)
+    return () => clock.setRate()
+  },
+  'watchdog dies'(world, { host }) {
+    world.host(host).watchdog.crash()
+    return undefined
   },
   'clock jumps'(world, { host, byMs }) {
     world.host(host).drift.wallOffsetMs += byMs

@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import {
   digestId,
   type Identity,
@@ -6,32 +6,26 @@ import {
   type MemoryStorage,
   nodeIdOf,
   type NodeId,
-  type Storage,
-  type TaskId,
 } from '@moot/crdt-state'
 import { inject } from 'light-my-request'
 import { pino } from 'pino'
 import { type Agent, createAgent } from '../../packages/agent/src/agent.ts'
 import { type ApiServer, createApiServer } from '../../packages/agent/src/api/server.ts'
-import type { HealthCheck } from '../../packages/agent/src/core/health/probe.ts'
 import { knownRules, type Rules } from '../../packages/agent/src/core/rules.ts'
-import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
-import type { Defaults } from '../../packages/agent/src/defaults.ts'
 import type { Home } from '../../packages/agent/src/home.ts'
-import type { Clock } from '../../packages/agent/src/ports/clock.ts'
-import type { Engine } from '../../packages/agent/src/ports/engine.ts'
-import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
-import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
+import { memoryBootMemory, type MemoryBootMemory } from '../../packages/agent/src/ports/boot-memory.memory.ts'
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
-import { type MemoryBehaviour, MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
-import { type Listener, memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
-import { memoryBootMemory } from '../../packages/agent/src/ports/boot-memory.memory.ts'
-import { memoryWatchdog } from '../../packages/agent/src/ports/watchdog.memory.ts'
+import { MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
+import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
+import { memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
-import type { MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
+import { cheapIdentity } from './cheap-identity.ts'
+import { HostClock } from './host-clock.ts'
+import type { HostOptions } from './host-options.ts'
 import {
   type Drift,
   Life,
+  processBootMemory,
   processClock,
   processEngine,
   processMesh,
@@ -39,44 +33,8 @@ import {
   processStorage,
   processWitness,
 } from './process.ts'
-import type { Random } from './random.ts'
-
-export interface HostOptions {
-  readonly name: string
-  readonly clock: MemoryClock
-  readonly network: MemoryNetwork
-  /** Its own stream of chance. */
-  readonly random: Random
-  readonly settings: Defaults
-  readonly behaviour: (setup: TaskSetup) => MemoryBehaviour
-  /** The decision rules that its agent can follow; default: all. */
-  readonly rules?: readonly Rules[]
-  readonly sabotage?: Sabotage | undefined
-  /** It is another node from now on. */
-  readonly onNewKey: (host: Host, before: NodeId) => void
-  /** The agent could not start; it is tried again. */
-  readonly onFailedStart: (host: Host, error: unknown) => void
-  readonly onContainer: (host: Host, setup: TaskSetup, observation: ContainerObservation) => void
-  /** Is there a way from its cable to the gateway? */
-  readonly reachesGateway: (host: Host) => boolean
-  /** What answers a probe of a container of this host. */
-  readonly listenerAt: (host: Host, address: string, check: HealthCheck) => Listener
-  /** The power fails in the middle of a write. */
-  readonly onTear: (host: Host) => void
-  /** The agent ends itself for good. */
-  readonly onHalt: (host: Host) => void
-  /** The agent stops or removes a container that runs. */
-  readonly onStop: (host: Host, task: TaskId) => void
-  readonly onCreate: (host: Host, setup: TaskSetup) => void
-}
-
-/** What is broken on purpose in every agent, to see that somebody tells. */
-export interface Sabotage {
-  readonly engine?: (engine: Engine) => Engine
-  readonly storage?: (storage: Storage) => Storage
-  readonly mesh?: (mesh: Mesh) => Mesh
-  readonly clock?: (clock: Clock) => Clock
-}
+import { randomFrom } from './random.ts'
+import { WatchdogProcess } from './watchdog.ts'
 
 export interface Answer {
   readonly status: number
@@ -108,8 +66,13 @@ interface Running {
 export class Host {
   readonly name: string
   readonly engine: MemoryEngine
+  readonly clock: HostClock
+  readonly watchdog: WatchdogProcess
+  readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
   isFull = false
+  /** When its agent last went on after it had stood still. */
+  resumedAtMs = -Infinity
   rules: readonly Rules[]
   readonly #options: HostOptions
   #identity: Identity
@@ -121,9 +84,9 @@ export class Host {
   /** What holds its disk up. */
   readonly #holds = new Set<Promise<void>>()
   #note: string | undefined
-  readonly #memory = memoryBootMemory()
   #on = true
   #running: Running | undefined
+  #lastAgent: Agent | undefined
 
   constructor(options: HostOptions) {
     this.name = options.name
@@ -137,6 +100,16 @@ export class Host {
       latencyMs: this.#latencyMs,
       behaviour: options.behaviour,
       observed: (setup, observation) => options.onContainer(this, setup, observation),
+      isBlocked: (setup) => this.watchdog.isBlocked(setup),
+    })
+    this.clock = new HostClock(options.clock, options.clockRate, options.upForMs)
+    this.watchdog = new WatchdogProcess({
+      world: options.clock,
+      clock: this.clock,
+      engine: this.engine,
+      random: randomFrom(options.upForMs),
+      settings: options.settings,
+      onKill: (setup) => options.onKill(this, setup),
     })
   }
 
@@ -151,6 +124,11 @@ export class Host {
   /** Undefined while no agent runs. */
   get agent(): Agent | undefined {
     return this.#running?.agent
+  }
+
+  /** The one that runs, or else the one that ran last. */
+  get lastAgent(): Agent | undefined {
+    return this.#lastAgent
   }
 
   get life(): Life | undefined {
@@ -206,6 +184,7 @@ export class Host {
     if (!this.#on || this.#running !== undefined) return
     const running = this.#boot()
     this.#running = running
+    this.#lastAgent = running.agent
     // A killed agent's start never ends, and nobody waits for it.
     await running.life
       .effect(() => running.agent.start())
@@ -241,8 +220,9 @@ export class Host {
     this.#on = false
     this.#options.network.cut(this.node)
     this.killAgent()
+    this.watchdog.powerOff()
+    this.#bootMemory.powerOff()
     this.engine.powerOff()
-    this.#memory.powerOff()
   }
 
   powerOn(): void {
@@ -250,6 +230,7 @@ export class Host {
     if (this.#on) return
     this.#on = true
     this.#options.network.uncut(this.node)
+    this.clock.restart()
     this.engine.powerOn()
     this.startAgentSoon()
   }
@@ -314,6 +295,18 @@ export class Host {
     }
   }
 
+  #exclusive(life: Life): ExclusiveHost {
+    const { sabotage } = this.#options
+    return {
+      memory: processBootMemory(this.#bootMemory, life),
+      watchdog: () => {
+        const watchdog = this.watchdog.client(life)
+        return sabotage?.watchdog?.(watchdog) ?? watchdog
+      },
+      cgroup: ({ slot }) => `/moot/exclusive/${slot}`,
+    }
+  }
+
   #boot(): Running {
     const { clock: world, network, random, settings, sabotage } = this.#options
     const life = new Life()
@@ -326,7 +319,7 @@ export class Host {
       network.vanish(this.node)
     })
     const logger = pino({ level: process.env['MOOT_LOG_LEVEL'] ?? 'silent', base: { host: this.name } })
-    const clock = processClock(sabotage?.clock?.(world) ?? world, this.drift, life)
+    const clock = processClock(sabotage?.clock?.(this.clock) ?? this.clock, this.drift, life)
     const agent = createAgent({
       home: this.#home(life),
       engine: () =>
@@ -352,11 +345,7 @@ export class Host {
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),
         life,
       ),
-      exclusive: {
-        memory: this.#memory,
-        watchdog: () => memoryWatchdog(world, idleCgroups),
-        cgroup: ({ slot }) => `/moot/exclusive/${slot}`,
-      },
+      exclusive: this.#exclusive(life),
       clock,
       logger,
       settings,
@@ -380,25 +369,5 @@ export class Host {
       clock,
     })
     return { life, agent, api }
-  }
-}
-
-const idleCgroups = {
-  open: () => undefined,
-  block: () => undefined,
-  kill: () => undefined,
-  isOccupied: () => false,
-  remove: () => undefined,
-}
-
-/** A key whose signatures hold for its bytes alone, at a hundredth of ed25519's cost: nobody forges anything here. */
-function cheapIdentity(publicKey: Uint8Array): Identity {
-  const tag = (key: Uint8Array, bytes: Uint8Array): Buffer =>
-    hash('sha512', Buffer.concat([key, bytes]), 'buffer')
-  return {
-    publicKey,
-    sign: (bytes) => tag(publicKey, bytes),
-    verify: (key, bytes, signature) => tag(key, bytes).equals(signature),
-    agree: () => undefined,
   }
 }

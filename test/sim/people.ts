@@ -36,6 +36,7 @@ export class People {
     const world = this.#world
     const host = answering(world, deed.via)
     if (host === undefined) return undefined
+    world.contracts.say(deed)
     const answer = await this.#say(host, deed)
     world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)
     if (answer !== undefined && answer.status < 300) world.met.add(deed.kind)
@@ -84,6 +85,11 @@ export class People {
             ...spec.TaskTemplate,
             ForceUpdate: (spec.TaskTemplate.ForceUpdate ?? 0) + 1,
           },
+        }))
+      case 'contract':
+        return this.#change(host, deed.service, (spec) => ({
+          ...spec,
+          Labels: { ...spec.Labels, 'moot.partition': deed.exclusive ? 'exclusive' : 'available' },
         }))
       case 'constrain':
         return this.#change(host, deed.service, (spec) =>

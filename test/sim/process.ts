@@ -1,5 +1,6 @@
 import type { ContainerId, Storage } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { BootMemory } from '../../packages/agent/src/ports/boot-memory.ts'
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
@@ -79,20 +80,20 @@ export class Life {
   }
 }
 
-/** How a host's clock differs from true time. */
+/** How a process's clock differs from its host's own, which the boot clock is. */
 export interface Drift {
-  /** 1.1 = a tenth fast. Holds for timers that are set from now on. */
+  /** Of what is monotonic for it: 1.1 = a tenth fast. Holds for timers that are set from now on. */
   rate: number
   wallOffsetMs: number
 }
 
-export function processClock(world: Clock, drift: Drift, life: Life): Clock {
-  let lastMs = world.monotonicMs()
+export function processClock(host: Clock, drift: Drift, life: Life): Clock {
+  let lastMs = host.monotonicMs()
   let ownMs = 0
   const after: Clock['after'] = (ms, callback) => {
     // A timer that fell due while the process stood still can be cancelled before it runs.
     let isCancelled = false
-    const cancel = world.after(ms / drift.rate, () => {
+    const cancel = host.after(ms / drift.rate, () => {
       life.run(() => {
         if (!isCancelled) callback()
       })
@@ -104,13 +105,13 @@ export function processClock(world: Clock, drift: Drift, life: Life): Clock {
   }
   return {
     monotonicMs() {
-      const nowMs = world.monotonicMs()
+      const nowMs = host.monotonicMs()
       ownMs += (nowMs - lastMs) * drift.rate
       lastMs = nowMs
       return ownMs
     },
-    bootMs: () => world.bootMs(),
-    wallMs: () => Math.floor(world.wallMs() + drift.wallOffsetMs),
+    bootMs: () => host.bootMs(),
+    wallMs: () => Math.floor(host.wallMs() + drift.wallOffsetMs),
     after,
     sleep: sleepBy(after),
   }
@@ -175,6 +176,17 @@ export function processEngine(engine: Engine, life: Life, { now, onCreate, onSto
       }),
     sweep: (wanted, signal) => life.effect(() => engine.sweep(wanted, signal)),
     logs: (container, query, signal) => life.effect(() => engine.logs(container, query, signal)),
+  }
+}
+
+/** What it keeps outlives the process, and not the host's power. */
+export function processBootMemory(memory: BootMemory, life: Life): BootMemory {
+  return {
+    read: () => memory.read(),
+    write: (text) => life.effect(() => memory.write(text)),
+    forget() {
+      if (life.alive) memory.forget()
+    },
   }
 }
 

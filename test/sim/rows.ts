@@ -21,3 +21,8 @@ export interface TaskRow {
   readonly Slot?: number
   readonly Status: { readonly State: string; readonly Err?: string; readonly Message?: string }
 }
+
+export interface VotersAnswer {
+  readonly health: 'well' | 'weak' | 'lost'
+  readonly voters: readonly { readonly id: string; readonly problem?: string }[]
+}

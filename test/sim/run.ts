@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
 import { describeAct, type Plan, planOf } from './acts.ts'
 import { fault } from './faults.ts'
-import type { Sabotage } from './host.ts'
+import type { Sabotage } from './sabotage.ts'
 import { People } from './people.ts'
 import { Promises } from './promises.ts'
 import { randomFrom } from './random.ts'
-import type { ServiceRow } from './rows.ts'
+import type { ServiceRow, VotersAnswer } from './rows.ts'
 import type { Verdict } from './seeds.ts'
 import { Watchers } from './watchers.ts'
 import { World } from './world.ts'
@@ -28,6 +28,8 @@ const calmForMs = 120_000
 const restMs = 5_000
 /** A run is short: it has no five quiet minutes. */
 const settings = { rebalanceQuietMs: 15_000, rebalanceMoveMaxMs: 30_000 }
+/** Who has been up for a minute may vote, and is voted in within this. */
+const settlesWithinMs = 75_000
 /** Restarts wait for 3 s. */
 const looksUntilRest = 4
 /** One host after the other is looked at, this often; and now and then asked about its tasks. */
@@ -38,7 +40,9 @@ const looksPerQuestion = 17
 export async function run(options: RunOptions): Promise<Outcome> {
   const { seed, sabotage } = options
   const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs)
-  const world = await World.of({ seed, hosts: plan.hosts, founders: plan.founders, sabotage, settings })
+  const { hosts, founders, clockRates } = plan
+  const world = await World.of({ seed, hosts, founders, clockRates, sabotage, settings })
+  if (plan.isSettled === true) await world.pass(settlesWithinMs)
   const people = new People(world)
   const watchers = new Watchers(world, { wholeNetwork: plan.wholeNetwork })
   const promises = new Promises(world, people)
@@ -120,6 +124,7 @@ async function lastWord(world: World, people: People): Promise<void> {
     )
   }
   await removeGhosts(world)
+  await replaceLostVoters(world)
   for (const { Spec, UpdateStatus } of await servicesOf(world)) {
     const base = { atMs: 0, via: 0, service: Spec.Name }
     if (world.members().length < 2)
@@ -134,6 +139,18 @@ async function lastWord(world: World, people: People): Promise<void> {
 async function servicesOf(world: World): Promise<readonly ServiceRow[]> {
   const answer = await world.during(world.members()[0]?.ask('GET', '/services') ?? Promise.resolve(undefined))
   return answer?.status === 200 ? (answer.body as readonly ServiceRow[]) : []
+}
+
+/** Voters that have left or lost what they had promised, and most of them, cannot be replaced but by the person who reads so. */
+async function replaceLostVoters(world: World): Promise<void> {
+  const members = world.members()
+  const answer = await world.during(members[0]!.ask('GET', '/moot/v1/voters'))
+  const { voters, health } = answer?.body as VotersAnswer
+  const gone = voters.filter(({ problem }) => problem !== undefined && problem !== 'does not answer')
+  if (health !== 'lost' || gone.length * 2 <= voters.length) return
+  const nodes = members.slice(0, members.length < 3 ? 1 : 3).map(({ node }) => node)
+  world.tell('nobody gives leases any more: others are named')
+  await world.during(members[0]!.ask('POST', '/moot/v1/voters/force', { nodes }))
 }
 
 /** A node that left while nobody heard it is dead to the others. The person who reads so in the list removes it. */

@@ -17,6 +17,7 @@ const deedKinds = Object.keys({
   deploy: true,
   scale: true,
   image: true,
+  contract: true,
   constrain: true,
   rebalance: true,
   force: true,

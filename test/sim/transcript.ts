@@ -132,6 +132,8 @@ class Stage {
       }
       case 'rebalances':
         return { ...base, kind: 'rebalance', ...(subject !== '' && { service: subject }) }
+      case 'makes':
+        return { ...base, kind: 'contract', service: subject, exclusive: rest.at(-1) === 'exclusive' }
       case 'removes':
         return { ...base, kind: 'remove', service: subject }
       case 'sets': {
@@ -193,7 +195,7 @@ class Stage {
 
 const onFailures = ['continue', 'pause', 'rollback'] as const
 
-/** `replicas=4 parallelism=2 order=start-first image=web:1 checked global` */
+/** `replicas=4 parallelism=2 order=start-first image=web:1 checked global exclusive` */
 function shapeOf(service: string, words: readonly string[]): Shape {
   const value = (name: string): string | undefined =>
     words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1)
@@ -202,6 +204,7 @@ function shapeOf(service: string, words: readonly string[]): Shape {
     global: words.includes('global'),
     replicas: Number(value('replicas') ?? 1),
     checked: words.includes('checked'),
+    exclusive: words.includes('exclusive'),
     probed: (['start', 'ready', 'live'] as const).filter((part) => words.includes(`probed=${part}`)),
     parallelism: Number(value('parallelism') ?? 1),
     order: value('order') === 'start-first' ? 'start-first' : 'stop-first',

@@ -11,10 +11,11 @@ import {
   type TaskId,
 } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
 import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
-import { wantedSlots } from './promises.ts'
+import { mayRunOn, wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
 
 interface Island {
@@ -34,7 +35,7 @@ const servesAfterMs = 1_000
 const islandLookMs = 200
 const carriedOutWithinMs = 2_000
 
-/** From when the next task is made to when the one before it is told to stop, ms. */
+/** From when the next task is made, or an agent goes on, to when what is to stop is told to, ms. */
 const stopsWithinMs = 500
 
 /** What has ended on another host is known by then: it is given up, or says so itself, ms. */
@@ -49,7 +50,14 @@ export class Watchers {
   /** The newest container's task and spec. */
   readonly #lastMade = new Map<
     SlotId,
-    { readonly task: TaskId; readonly digest: SpecDigest; readonly host: Host; readonly atMs: number }
+    {
+      readonly task: TaskId
+      readonly digest: SpecDigest
+      /** The one made before it has another spec: what ran before that has the same again. */
+      readonly goesBack: boolean
+      readonly host: Host
+      readonly atMs: number
+    }
   >()
   /** Tasks that were asked to stop for a cause: that goes on, also where the cause is gone again. */
   readonly #stopping = new Set<TaskId>()
@@ -77,13 +85,13 @@ export class Watchers {
       if (setup.service.spec.TaskTemplate.Placement?.Constraints?.length) this.#hasMoved.add(setup.service.id)
     })
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
+    watchExclusivity(world, (line) => this.#tell(line))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkDrained(host, task)
       this.#checkUpdate(host, task)
     })
     world.onContainer((host, setup, observation) => {
-      this.#checkExclusive(setup, observation)
       const isRetry = this.#isRetry(host, setup, observation)
       this.#checkTurn(host, setup, observation, isRetry)
       this.#follow(setup, observation, isRetry)
@@ -126,6 +134,8 @@ export class Watchers {
       (this.#world.rotten.has(host) && view.records.get(host.node)?.tasks.has(task) !== true) ||
       // What was decided before, a disk that was slow or full has only now let happen.
       this.#world.isImpaired ||
+      // Or the agent itself, which stood still in between.
+      this.#world.nowMs - host.resumedAtMs < stopsWithinMs ||
       this.#health.isIll(task, found.observation) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
@@ -134,6 +144,9 @@ export class Watchers {
       this.#others(found.setup.task, [host]).some(isRunning) ||
       // One whose next task has just been made ends likewise: the stop is on its way.
       this.#hasJustMadeNext(host, found.setup) ||
+      this.#mayLackLease(service.name) ||
+      // What is exclusive ends before the next one begins, also where it moves.
+      (this.#world.contracts.isOrWasExclusive(service.name) && !mayRunOn(host, service.spec)) ||
       // It moves: the other one is there first.
       (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
       (isAskedToMove(service.facts, found.setup, host) && this.#others(found.setup.task).some(isRunning)) ||
@@ -156,9 +169,15 @@ export class Watchers {
     }
   }
 
+  /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */
+  #mayLackLease(service: string): boolean {
+    const { contracts, isPeaceful } = this.#world
+    return contracts.isOrWasExclusive(service) && (!isPeaceful || contracts.mayHaveTightened(service))
+  }
+
   #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {
     const last = this.#lastMade.get(slotId(task.service, task.slot))
-    if (last === undefined || last.host !== host || last.digest === specDigest(spec)) return false
+    if (last?.host !== host || (last.digest === specDigest(spec) && !last.goesBack)) return false
     return this.#world.nowMs - last.atMs < stopsWithinMs
   }
 
@@ -311,9 +330,11 @@ export class Watchers {
   #isRetry(host: Host, { task, spec }: TaskSetup, { state }: ContainerObservation): boolean {
     if (state !== 'created') return false
     const slot = slotId(task.service, task.slot)
+    const digest = specDigest(spec)
     const before = this.#lastMade.get(slot)
-    this.#lastMade.set(slot, { task: task.id, digest: specDigest(spec), host, atMs: this.#world.nowMs })
-    return before?.digest === specDigest(spec) && before.task !== task.id
+    const goesBack = before !== undefined && before.digest !== digest
+    this.#lastMade.set(slot, { task: task.id, digest, goesBack, host, atMs: this.#world.nowMs })
+    return before?.digest === digest && before.task !== task.id
   }
 
   /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
@@ -322,13 +343,6 @@ export class Watchers {
     const slot = slotId(setup.task.service, setup.task.slot)
     const hasFailed = isRetry || health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
     if (isWell(observation) || hasFailed) this.#downByUpdate.delete(slot)
-  }
-
-  /** What must never run twice, anywhere, on any side of any partition. */
-  #checkExclusive(setup: TaskSetup, observation: ContainerObservation): void {
-    if (!isRunning(observation) || !isExclusive(setup.spec)) return
-    if (this.#others(setup.task).some(isRunning))
-      this.#tell(`${setup.service.name}.${setup.task.slot} is exclusive and runs twice`)
   }
 }
 
@@ -394,10 +408,6 @@ function parallelismOf(spec: ServiceSpec): number {
 /** By its labels: it is well once its server has said so, and not before. */
 function waitsForReadiness(spec: ServiceSpec): boolean {
   return spec.Labels['moot.health.http'] !== undefined
-}
-
-function isExclusive(spec: ServiceSpec): boolean {
-  return spec.Labels['moot.partition'] === 'exclusive'
 }
 
 /** For a person who reads the story: what the agent had read in everybody's record about the slot. */

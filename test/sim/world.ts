@@ -5,7 +5,9 @@ import { memoryClock, type MemoryClock } from '../../packages/agent/src/ports/cl
 import type { MemoryBehaviour } from '../../packages/agent/src/ports/engine.memory.ts'
 import { memoryNetwork, type MemoryNetwork } from '../../packages/agent/src/ports/mesh.memory.ts'
 import type { Act } from './acts.ts'
-import { Host, type Sabotage } from './host.ts'
+import { Contracts } from './contracts.ts'
+import { Host } from './host.ts'
+import type { Sabotage } from './sabotage.ts'
 import { Listeners } from './listeners.ts'
 import { randomFrom, type Random } from './random.ts'
 
@@ -24,6 +26,8 @@ export interface WorldOptions {
   /** How many of them are one cluster from the beginning; default all. */
   readonly founders?: number
   readonly settings?: Partial<Defaults>
+  /** How fast each host's own clock runs; default: as fast as time. */
+  readonly clockRates?: readonly number[] | undefined
   /** A rule that is broken on purpose, to see that its checker tells. */
   readonly sabotage?: Sabotage | undefined
 }
@@ -49,12 +53,15 @@ export class World {
   /** Hosts of which a stored object was damaged, or torn. */
   readonly rotten = new Set<Host>()
   readonly listeners = new Listeners(() => this.nowMs)
+  readonly contracts = new Contracts()
   /** Kinds of faults and deeds that came to something. */
   readonly met = new Set<Act['kind']>()
   /** Agents that took themselves for a clone of another: here none is. */
   readonly halted: string[] = []
   readonly events: { readonly atMs: number; readonly line: string }[] = []
   readonly #options: WorldOptions
+  /** Not the hosts' stream: so that what else a seed brings stays what it was. */
+  readonly #clockChance: Random
   readonly #weather = new Map<string, Weather>()
   /** What does not get from a host to others; as often as it is blocked. */
   readonly #blocks = new Map<Host, readonly (Host | Gateway)[]>()
@@ -72,6 +79,7 @@ export class World {
   private constructor(options: WorldOptions) {
     this.seed = options.seed
     this.#options = options
+    this.#clockChance = randomFrom(options.seed ^ 0xc10c)
     this.clock.settleRounds = 1
     this.settings = { ...defaults, ...options.settings }
     // Not the plan's stream: what is left out of a plan must not change what happens to hosts.
@@ -259,6 +267,8 @@ export class World {
     const host = new Host({
       name,
       clock: this.clock,
+      clockRate: this.#options.clockRates?.[this.hosts.length] ?? 1,
+      upForMs: this.#clockChance.between(0, 1_000_000),
       network: this.network,
       random: randomFrom(this.random.between(0, 2 ** 31)),
       settings: this.settings,
@@ -291,6 +301,9 @@ export class World {
       },
       onCreate: (at, setup) => {
         for (const listener of this.#createListeners) listener(at, setup)
+      },
+      onKill: (at, setup) => {
+        this.tell(`  the watchdog of ${at.name} kills ${setup.service.name}.${setup.task.slot}`)
       },
       onStop: (at, task) => {
         for (const listener of this.#stopListeners) listener(at, task)

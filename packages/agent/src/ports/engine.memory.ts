@@ -34,6 +34,8 @@ export interface MemoryEngineOptions {
   readonly observed?: (setup: TaskSetup, observation: ContainerObservation) => void
   /** Is this image here, or to be had from a registry? Default: all but names with `missing` in them. */
   readonly imageExists?: (image: string) => boolean
+  /** The kernel lets no process start below this container's cgroup. Default: it does. */
+  readonly isBlocked?: (setup: TaskSetup) => boolean
   /** Default: all but paths under `/nonexistent`. */
   readonly pathExists?: (path: string) => boolean
 }
@@ -358,6 +360,11 @@ export class MemoryEngine implements Engine {
   }
 
   #run(box: Box): void {
+    if (this.#options.isBlocked?.(box.setup) === true)
+      throw new EngineCallError(
+        500,
+        'OCI runtime create failed: unable to start container process: fork: EAGAIN',
+      )
     const ports = (box.setup.spec.EndpointSpec?.Ports ?? [])
       .filter((port) => port.PublishMode === 'host')
       .map((port) => ({
