@@ -145,7 +145,8 @@ async function servicesOf(world: World): Promise<readonly ServiceRow[]> {
 async function replaceLostVoters(world: World): Promise<void> {
   const members = world.members()
   const answer = await world.during(members[0]!.ask('GET', '/moot/v1/voters'))
-  const { voters, health } = answer?.body as VotersAnswer
+  if (answer?.status !== 200) return
+  const { voters, health } = answer.body as VotersAnswer
   const gone = voters.filter(({ problem }) => problem !== undefined && problem !== 'does not answer')
   if (health !== 'lost' || gone.length * 2 <= voters.length) return
   const nodes = members.slice(0, members.length < 3 ? 1 : 3).map(({ node }) => node)
