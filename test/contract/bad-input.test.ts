@@ -116,6 +116,12 @@ const refused: [string, Body, number, RegExp][] = [
     /moot\.health\.ready is no label/,
   ],
   [
+    'a rebalancing nobody knows',
+    spec({ Labels: { 'moot.rebalance': 'yes' } }),
+    400,
+    /invalid label moot\.rebalance=yes: give auto or off/,
+  ],
+  [
     'a partition contract that nobody knows',
     spec({ Labels: { 'moot.partition': 'exclusiv' } }),
     400,

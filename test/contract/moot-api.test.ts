@@ -160,6 +160,77 @@ test('conflicts are shown with the values that lost', async () => {
   ])
 })
 
+/** All four tasks of a service are on one node. */
+async function uneven(): Promise<string> {
+  const { body } = await bed.call('POST', '/services/create', {
+    ...spec,
+    Mode: { Replicated: { Replicas: 4 } },
+  })
+  for (const { task } of bed.cluster.tasks()) bed.cluster.moveTask(task.id, bed.cluster.self)
+  return (body as Any).ID
+}
+
+test('a rebalancing is shown, asked for once, and followed', async () => {
+  const service = await uneven()
+  const facts = () => [...bed.cluster.view().services.values()][0]!.facts
+  const shown = await ok('POST', '/rebalance', { dryRun: true })
+  expect(shown).toMatchObject({
+    dryRun: true,
+    moves: [
+      {
+        task: 'web.4',
+        service,
+        from: { name: 'host-1' },
+        why: expect.stringMatching(/^host-1 has 4 of web, host-/),
+      },
+      { task: 'web.3', from: { name: 'host-1' } },
+    ],
+    underWay: [],
+  })
+  expect(facts().size).toBe(0)
+  expect((await ok('POST', '/rebalance', { subject: 'web' })).moves).toEqual(shown.moves)
+  expect([...facts().keys()].length).toBe(2)
+  expect(await ok('GET', '/rebalance')).toMatchObject([
+    { task: 'web.3', state: 'waiting' },
+    { task: 'web.4', state: 'waiting' },
+  ])
+  expect(await ok('POST', '/rebalance')).toMatchObject({ moves: [], underWay: [{}, {}] })
+  expect(facts().size).toBe(2)
+  expect(await ok('GET', '/changes/web')).toMatchObject([
+    { action: 'fact', what: ['rebalanced: slots 3, 4'] },
+    { action: 'create' },
+  ])
+  for (const { slot, attempt, to } of shown.moves) {
+    const found = bed.cluster.tasks().find(({ task }) => task.slot === slot && task.attempt === attempt)
+    bed.cluster.moveTask(found!.task.id, to.id)
+  }
+  expect(await ok('GET', '/rebalance')).toEqual([])
+  expect((await ok('POST', '/rebalance')).moves).toEqual([])
+})
+
+test('a task that no node took is told of, and asked for anew', async () => {
+  await uneven()
+  const { moves } = await ok('POST', '/rebalance')
+  const balance = { kind: 'staying', asked: 1, sinceMs: 1, shares: [4] } as const
+  for (const { slot, attempt } of moves) {
+    const found = bed.cluster.tasks().find(({ task }) => task.slot === slot && task.attempt === attempt)
+    bed.cluster.changeTask(found!.task.id, { balance })
+  }
+  expect(await ok('GET', '/rebalance')).toMatchObject([{ state: 'stays' }, { state: 'stays' }])
+  expect((await ok('POST', '/rebalance')).moves).toEqual(moves)
+  expect(await ok('GET', '/rebalance')).toMatchObject([{ state: 'waiting' }, { state: 'waiting' }])
+})
+
+test('of what cannot be evened out it is told why; of what is not there, that it is not', async () => {
+  await bed.call('POST', '/services/create', { ...spec, Name: 'agent', Mode: { Global: {} } })
+  expect(await ok('POST', '/rebalance', { subject: 'agent', dryRun: true })).toMatchObject({
+    moves: [],
+    left: [{ name: 'agent', why: 'a global service has a task on each node' }],
+  })
+  expect((await bed.call('POST', '/moot/v1/rebalance', { subject: 'nothing' })).status).toBe(404)
+  expect((await bed.call('POST', '/moot/v1/rebalance', { dry: true })).status).toBe(400)
+})
+
 test('voters are told, and others can be named by force: an odd number of members', async () => {
   const before = await ok('GET', '/voters')
   expect(before).toMatchObject({
@@ -191,6 +262,7 @@ test('the OpenAPI document describes every operation, with its schemas', async (
     '/moot/v1/nodes',
     '/moot/v1/openapi.json',
     '/moot/v1/outcome/{ref}',
+    '/moot/v1/rebalance',
     '/moot/v1/restore/{kind}/{name}',
     '/moot/v1/rollback/{ref}',
     '/moot/v1/status',

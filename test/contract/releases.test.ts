@@ -95,6 +95,26 @@ describe('a deploy', () => {
     ])
   })
 
+  test('judges anew what was well once, and does not undo --force', async () => {
+    const force = async (): Promise<unknown> => (await inspect('web')).Spec.TaskTemplate.ForceUpdate
+    const completed = (): void => {
+      const found = [...bed.cluster.view().services.values()].find((each) => each.name === 'shop_web')!
+      bed.cluster.complete(found.id)
+    }
+    await deploy('aaaa', service('web', 'web:1'))
+    await deploy('bbbb', service('web', 'web:2'))
+    completed()
+    await deploy('cccc', service('web', 'web:3'))
+    // Of an update that is not over some slots may run web:2 yet: they stay as they are.
+    await deploy('dddd', service('web', 'web:2'))
+    expect(await force()).toBeUndefined()
+    await deploy('eeee', service('web', 'web:3'))
+    completed()
+    await deploy('ffff', service('web', 'web:2'))
+    expect(await force()).toBe(1)
+    expect(await changesOf(deploy('gggg', service('web', 'web:2')))).toEqual(['unchanged'])
+  })
+
   test('a scale of what went back with its release restarts nothing', async () => {
     await deploy('aaaa', service('web', 'web:1', { Mode: { Replicated: { Replicas: 1 } } }))
     await deploy('bbbb', service('web', 'web:1', { Mode: { Replicated: { Replicas: 4 } } }))

@@ -93,6 +93,48 @@ describe('tasks', () => {
     expect((await service(hosts.host(5), 'web')).ServiceStatus).toMatchObject({ RunningTasks: 8 })
   })
 
+  it('a label has the agent ask a container whether it is ready, and whether it is well', async () => {
+    const often = ['--replicas', '1', '--restart-delay', '0s']
+    const probe = (what: string): string[] => ['--label', `moot.health.${what}`]
+    await createService(
+      hosts.host(1),
+      'web',
+      ...often,
+      ...probe('http=80/index.html'),
+      ...probe('interval=1s'),
+      ...probe('retries=1'),
+    )
+    await createService(
+      hosts.host(2),
+      'api',
+      ...often,
+      ...probe('live.http=80/index.html'),
+      ...probe('live.interval=1s'),
+      ...probe('live.retries=1'),
+    )
+    const first = await Promise.all(['web', 'api'].map(running))
+    const toBreak = 'mv /www/index.html /www/away'
+    for (const { host, Id } of first) await hosts.host(host).engine('exec', Id, 'sh', '-c', toBreak)
+    const errorOf = async (): Promise<string | undefined> => {
+      const now = (await tasks(hosts.host(3), 'web')).find(({ DesiredState }) => DesiredState === 'running')
+      return now?.Status.State === 'running' ? (now.Status.Err ?? '') : undefined
+    }
+    await hosts.waitFor('the one is told as not ready', async () =>
+      /readiness.*404/.test((await errorOf()) ?? ''),
+    )
+    await hosts.waitFor('the other is replaced', async () => (await running('api')).Id !== first[1]?.Id)
+    await hosts.host(first[0]!.host).engine('exec', first[0]!.Id, 'mv', '/www/away', '/www/index.html')
+    await hosts.waitFor('the first is ready again', async () => (await errorOf()) === '')
+    expect((await running('web')).Id).toBe(first[0]?.Id)
+  })
+
+  async function running(name: string): Promise<Awaited<ReturnType<typeof containersOf>>[number]> {
+    await untilRuns(hosts, name, 1)
+    const [container] = await containersOf(hosts, name)
+    if (container === undefined) throw new Error(`nothing of ${name} runs`)
+    return container
+  }
+
   // Done when, line 9.
   it('a service that fits nowhere stays pending with an explanation for each node', async () => {
     await createService(hosts.host(1), 'huge', '--reserve-memory', '900g')

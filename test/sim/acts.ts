@@ -71,6 +71,7 @@ export type Deed = { readonly atMs: number; readonly via: number } & (
   /** Its replicas are to keep away from `host`, and from no other; undefined: they may run anywhere. */
   | { readonly kind: 'constrain'; readonly service: string; readonly host: number | undefined }
   | { readonly kind: 'rollback'; readonly service: string }
+  | { readonly kind: 'rebalance'; readonly service?: string }
   /** All services of the stack `shop` at once, which have an outcome together; image by service. */
   | {
       readonly kind: 'release'
@@ -99,6 +100,8 @@ export interface Shape {
   readonly onFailure: 'continue' | 'pause' | 'rollback'
   /** On a network, where others find it by its name. */
   readonly networked?: boolean
+  /** By itself, where nothing has changed for a while. */
+  readonly evensOut?: boolean
   /** Never to run twice, whatever it costs. */
   readonly exclusive?: boolean
 }
@@ -157,6 +160,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
     if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }
+  // What came to the simulator later is drawn later: so that what else a seed brings stays what it was.
   if (random.chance(0.3)) acts.push(...releasesOf(random, hosts, faultsForMs))
   if (random.chance(0.5)) {
     for (const [index, act] of acts.entries())
@@ -167,6 +171,11 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     if (act.kind === 'deploy' && random.chance(0.4))
       acts[index] = { ...act, shape: { ...act.shape, networked: true } }
   }
+  if (random.chance(0.5)) acts.push(...rebalances(random, hosts, faultsForMs))
+  const evened = acts.findIndex((act) => act.kind === 'deploy' && !act.shape.global)
+  const act = acts[evened]
+  if (act?.kind === 'deploy' && random.chance(0.4))
+    acts[evened] = { ...act, shape: { ...act.shape, evensOut: true } }
   const exclusive = random.chance(exclusiveShare)
     ? exclusiveActs(random, { hosts, faultsForMs, wholeNetwork })
     : undefined
@@ -222,7 +231,14 @@ function probedOf(random: Random): readonly Part[] {
   return random.pick(kinds) ?? []
 }
 
-/** Drawn last of all: so that what else a seed brings stays what it was. */
+function rebalances(random: Random, hosts: number, faultsForMs: number): readonly Deed[] {
+  return Array.from({ length: random.between(1, 6) }, () => ({
+    kind: 'rebalance',
+    atMs: random.between(8_000, faultsForMs),
+    via: random.between(0, hosts - 1),
+  }))
+}
+
 function illnesses(random: Random, hosts: number, faultsForMs: number): readonly Fault[] {
   return Array.from({ length: random.between(1, 8) }, () => {
     const atMs = random.between(5_000, faultsForMs - 5_000)

@@ -46,6 +46,16 @@ export class People {
     return host
   }
 
+  /** It is not to be evened out any more. */
+  async letRest(service: string): Promise<void> {
+    const host = answering(this.#world, 0)
+    if (host === undefined) return
+    await this.#change(host, service, (spec) => ({
+      ...spec,
+      Labels: { ...spec.Labels, 'moot.rebalance': 'off' },
+    }))
+  }
+
   async #say(host: Host, deed: Deed): Promise<Answer | undefined> {
     switch (deed.kind) {
       case 'deploy':
@@ -101,6 +111,10 @@ export class People {
         }))
         return host.ask('POST', '/moot/v1/deploy/shop', { release: `sim${this.#released}`, services })
       }
+      case 'rebalance':
+        return host.ask('POST', '/moot/v1/rebalance', {
+          ...(deed.service !== undefined && { subject: deed.service }),
+        })
       case 'remove':
         return this.#undo(deed.service, () => host.ask('DELETE', `/services/${deed.service}`))
       case 'restore':
@@ -258,6 +272,7 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
     Labels: {
       [label]: '1',
       ...probeLabels(shape),
+      ...(shape.evensOut === true && { 'moot.rebalance': 'auto' }),
       ...(shape.exclusive === true && { 'moot.partition': 'exclusive' }),
     },
     TaskTemplate: {

@@ -19,6 +19,10 @@ const messagesPerSecondMax = 40
 /** Timers of one agent at rest: one for each thing that it waits for, never one for each thing that happened. */
 const timersMax = 60
 
+interface MoveRow {
+  readonly task: string
+}
+
 /**
  * What users were promised, checked from the outside: through any agent's API, and by what runs on the engines. Knows
  * nothing of what the workload meant, only what agents answered; of their insides, that the same view leads to the same
@@ -123,6 +127,7 @@ export class Promises {
       ...this.#lost(wanted, members),
       ...this.#running(wanted),
       ...this.#outcomes(),
+      ...(await this.#uneven(first, wanted)),
       ...(await this.#unready(first)),
     ]
   }
@@ -241,6 +246,27 @@ export class Promises {
       if (!services.some(({ ID }) => ID === setup.task.service)) {
         wrong.push(`${host.name} runs a task of a removed service`)
       }
+    }
+    return wrong
+  }
+
+  /** What is evened out by itself is even, where nobody is on probation: or no node took what was to move. */
+  async #uneven(host: Host, services: readonly ServiceRow[]): Promise<readonly string[]> {
+    const isOpen = [...(host.agent?.liveness().values() ?? [])].every(
+      (life) => life.kind === 'alive' && life.isOnProbation !== true,
+    )
+    const evened = services.filter(({ Spec }) => Spec.Labels['moot.rebalance'] === 'auto')
+    if (!isOpen || evened.length === 0) return []
+    const ask = async (method: 'GET' | 'POST', body?: object): Promise<unknown> =>
+      (await this.#world.during(host.ask(method, '/moot/v1/rebalance', body)))?.body
+    const stays = (await ask('GET')) as readonly MoveRow[] | undefined
+    const wrong: string[] = []
+    for (const { Spec } of evened) {
+      const plan = await ask('POST', { subject: Spec.Name, dryRun: true })
+      const { moves = [] } = (plan ?? {}) as { readonly moves?: readonly MoveRow[] }
+      for (const { task } of moves)
+        if (stays?.every((other) => other.task !== task))
+          wrong.push(`${task} would make it more even elsewhere`)
     }
     return wrong
   }

@@ -83,6 +83,27 @@ async function whenKnown(world: World, knowing: number): Promise<void> {
 }
 
 describe.each(seeds)('with seed %i', (seed) => {
+  test('what is evened out by itself waits for five quiet minutes, and then has never one less', async () => {
+    const { world, say, wrong } = await running(seed, 3, { evensOut: true })
+    const host = 1
+    const change = async (state: 'drain' | 'active', forMs: number): Promise<void> => {
+      await say({ kind: 'availability', via: 0, host, state })
+      await world.pass(forMs)
+    }
+    await change('drain', 20_000)
+    await change('active', 200_000)
+    // Anything that changes begins the wait anew.
+    await change('drain', 1_000)
+    await change('active', 295_000)
+    const counts = (): readonly number[] => world.hosts.map((each) => containers(each).length)
+    expect(counts()).toEqual([3, 0, 3])
+    const fewest = lowest(world)
+    await world.pass(25_000)
+    expect(counts()).toEqual([2, 2, 2])
+    expect(fewest()).toBe(shape.replicas)
+    expect(await wrong()).toEqual([])
+  })
+
   test('a host that comes back takes nothing from those that stood in for it', async () => {
     const { world, wrong } = await running(seed, 5, { replicas: 10 })
     const victim = world.host(seed)

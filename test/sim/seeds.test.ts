@@ -19,6 +19,7 @@ const deedKinds = Object.keys({
   image: true,
   contract: true,
   constrain: true,
+  rebalance: true,
   force: true,
   rollback: true,
   release: true,

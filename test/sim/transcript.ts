@@ -1,3 +1,4 @@
+import type { NodeId } from '@moot/crdt-state'
 import type { Availability, Deed, Shape } from './acts.ts'
 import type { Host } from './host.ts'
 import type { ServiceRow } from './rows.ts'
@@ -66,6 +67,7 @@ class Stage {
     const [first = '', second = '', third = '', ...rest] = command.split(' ')
     if (/^[\d.]+$/.test(first) && second === 's') await this.world.pass(Number(first) * 1_000)
     else if (command === 'where') return this.#where()
+    else if (second === 'asks' && third === 'what') return this.#moves(this.#host(first))
     else if (second === 'asks') return this.#status(this.#host(first), rest.at(-1) ?? '')
     else if (command === 'heal') for (const undo of this.#undo.splice(0)) undo()
     else if (first === 'partition') this.#part(command.slice('partition '.length))
@@ -128,6 +130,8 @@ class Stage {
         const host = away === 'anywhere' ? undefined : this.world.hosts.indexOf(this.#host(away))
         return { ...base, kind: 'constrain', service: subject, host }
       }
+      case 'rebalances':
+        return { ...base, kind: 'rebalance', ...(subject !== '' && { service: subject }) }
       case 'makes':
         return { ...base, kind: 'contract', service: subject, exclusive: rest.at(-1) === 'exclusive' }
       case 'removes':
@@ -146,6 +150,22 @@ class Stage {
       default:
         throw new Error(`nobody knows how to "${command}"`)
     }
+  }
+
+  /** `host1 asks what would move` */
+  async #moves(host: Host): Promise<readonly string[]> {
+    const answer = await this.world.during(host.ask('POST', '/moot/v1/rebalance', { dryRun: true }))
+    if (answer?.status !== 200) throw new Error(`${host.name} does not say what would move`)
+    const { moves } = answer.body as {
+      readonly moves: readonly {
+        readonly task: string
+        readonly from: { readonly id: NodeId }
+        readonly to: { readonly id: NodeId }
+      }[]
+    }
+    if (moves.length === 0) return ['  nothing']
+    const { world } = this
+    return moves.map(({ task, from, to }) => `  ${task} ${world.nameOf(from.id)} → ${world.nameOf(to.id)}`)
   }
 
   /** `host1 asks how far web` */

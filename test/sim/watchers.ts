@@ -149,6 +149,7 @@ export class Watchers {
       (this.#world.contracts.isOrWasExclusive(service.name) && !mayRunOn(host, service.spec)) ||
       // It moves: the other one is there first.
       (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
+      (isAskedToMove(service.facts, found.setup, host) && this.#others(found.setup.task).some(isRunning)) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
         (this.#others(found.setup.task).some(isRunning) ||
@@ -384,6 +385,11 @@ function isWanted(
 
 function placeOf(host: Host, { task }: TaskSetup): string {
   return `${host.name}/${slotId(task.service, task.slot)}`
+}
+
+/** Somebody wants it more even, and named this very task. */
+function isAskedToMove(facts: ReadonlyMap<string, unknown>, { task }: TaskSetup, { node }: Host): boolean {
+  return [...facts.keys()].some((key) => key.startsWith(`move/${task.slot}/${task.attempt}/${node}/`))
 }
 
 function isRunning({ state }: ContainerObservation): boolean {

@@ -1,6 +1,6 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [rapid] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [exclusive] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
@@ -10,6 +10,7 @@ import { agentKills } from './agent-kills.ts'
 import { busy } from './busy.ts'
 import { cable } from './cable.ts'
 import { engines } from './engines.ts'
+import { exclusive } from './exclusive.ts'
 import { failovers } from './failovers.ts'
 import { partitions } from './partitions.ts'
 import { isWell, type Row, table } from './row.ts'
@@ -32,6 +33,7 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Ro
   'agent-kills': (hosts) => agentKills(hosts, rounds || 10, random, say),
   'bad-updates': (hosts) => badUpdatesOf(hosts, rounds || 2, say),
   updates: (hosts) => interruptedUpdates(hosts, rounds || 50, random, say),
+  exclusive: (hosts) => exclusive(hosts, rounds || 20, random, say),
   rapid: () => Promise.resolve(rapid(seed, say)),
   simulator: () => simulator(number('SEEDS', 500), say),
 }

@@ -384,6 +384,8 @@ export function createAgent(options: AgentOptions): Agent {
     create: async (kind, name, spec, author) => commit(await active().specs.create(kind, name, spec, author)),
     update: async (kind, id, versionIndex, spec, author, action) =>
       commit(await active().specs.update(kind, id, versionIndex, spec, author, action)),
+    addFacts: async (kind, id, facts, author) =>
+      spreadOrLost(await active().specs.addFacts(kind, id, facts, author)),
     remove: async (kind: SpecKind, id: ResourceId, author: Author) =>
       spreadOrLost(await active().specs.remove(kind, id, author)),
     restore: async (kind, name, author) => commit(await active().specs.restore(kind, name, author)),

@@ -103,6 +103,13 @@ export interface Cluster {
     author: Author,
     action?: 'update' | 'rollback',
   ): Promise<Committed<SpecOf[K]>>
+  /** Facts beside a spec, which only grow: what is there already is left as it is. */
+  addFacts(
+    kind: SpecKind,
+    id: ResourceId,
+    facts: ReadonlyMap<string, unknown>,
+    author: Author,
+  ): Promise<{ readonly confirmedBy: NodeId | undefined; readonly warnings: readonly string[] }>
   remove(
     kind: SpecKind,
     id: ResourceId,

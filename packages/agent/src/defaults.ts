@@ -164,6 +164,14 @@ export const defaults = {
   stopGraceMs: 10_000,
   /** Swarm's default monitor time of an update. */
   updateMonitorMs: 5_000,
+  /** A slot whose successor does not run by then stays where it is: longer than a large image takes to come. */
+  rebalanceMoveMaxMs: 10 * 60_000,
+  /** `moot.rebalance=auto`: nothing may have changed for so long. Longer than a host takes to reboot, and than most probations. */
+  rebalanceQuietMs: 5 * 60_000,
+  /** How often it is looked whether anything has. */
+  rebalanceLookMs: 5_000,
+  /** At once of one service: what is asked for is written down, about 100 bytes a move. What is left is asked for the next time. */
+  rebalanceMovesMax: 1_000,
   /** Ended tasks kept per slot where the cluster spec does not say (Docker's default). */
   taskHistoryLimit: 5,
   /** Beyond this a service's further replicas are not placed: a typing mistake must not fill every agent's memory. */

@@ -20,6 +20,7 @@ import type { Placement } from './core/placement/placement.ts'
 import { commonRules, type Rules } from './core/rules.ts'
 import { nodeDisplayName, type View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
+import { createAutoBalance } from './auto-balance.ts'
 import { createConcluder } from './update-conclusions.ts'
 import type { Defaults } from './defaults.ts'
 import { type NodeLeases, openLeases } from './leases/leases.ts'
@@ -296,6 +297,17 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     settings,
     retryMs: settings.engineRetryMs,
   })
+  const autoBalance = createAutoBalance({
+    self,
+    services: () => [...specs.all('service').values()],
+    decide: () => decisions.now(),
+    mayDecide: () => synced() && rulesAgree(),
+    write: async (service, facts, author) =>
+      replication.commit(await specs.addFacts('service', service, facts, author)),
+    clock,
+    settings,
+    logger: logger.child({ part: 'rebalance' }),
+  })
   const executor: Executor = createExecutor({
     engine,
     drain: (signal) => replication.tellAll(signal),
@@ -437,6 +449,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     }
     if (change.kind === 'service' && change.after !== undefined) {
       history.remember(change.after as Resource<ServiceSpec>)
+      autoBalance.wake()
     }
     if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
       const gone = change.before.name as NodeId
@@ -522,6 +535,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       updateMembers()
       for (const service of specs.all('service').values()) history.remember(service)
       watch.start()
+      autoBalance.wake()
       speak()
       changed()
       tellRemoval()
@@ -536,6 +550,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       for (const off of unsubscribe) off()
       await driver.stop()
       await health.stop()
+      await autoBalance.stop()
       await reconciler.stop()
       await executor.stop()
       await leases.stop()

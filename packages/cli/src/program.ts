@@ -12,6 +12,7 @@ import { joinCommand } from './commands/join.ts'
 import { leaveCommand } from './commands/leave.ts'
 import { logsCommand } from './commands/logs.ts'
 import { nodeCommand } from './commands/node.ts'
+import { rebalanceCommand } from './commands/rebalance.ts'
 import { rollbackCommand } from './commands/rollback.ts'
 import { serviceCommand } from './commands/service.ts'
 import { statusCommand } from './commands/status.ts'
@@ -40,6 +41,7 @@ export function createProgram(): Command {
     .addCommand(deployCommand())
     .addCommand(historyCommand())
     .addCommand(rollbackCommand())
+    .addCommand(rebalanceCommand())
     .addCommand(serviceCommand())
     .addCommand(nodeCommand())
     .addCommand(votersCommand())

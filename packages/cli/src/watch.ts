@@ -1,5 +1,6 @@
 import type { Context } from './context.ts'
 import type { TaskAnswer } from './docker-types.ts'
+import { pollMs, showRows } from './follow.ts'
 import {
   type Fate,
   fateOf,
@@ -11,7 +12,6 @@ import {
   type Written,
 } from './verdict.ts'
 
-const pollMs = 250
 /** So long after the failed service has gone back the others of its release must have begun to: it takes milliseconds. */
 const followMs = 5_000
 
@@ -31,29 +31,12 @@ export interface Seen {
 }
 
 /** Shows how far each service has come until all have an outcome, or the time is over. */
-export async function watchServices(context: Context, watched: Watched): Promise<readonly Seen[]> {
-  const { Listr } = await import('listr2')
-  const titles = new Map<string, (text: string) => void>()
-  const ended = untilSettled(context, watched, (id, text) => titles.get(id)?.(text))
-  // Whoever awaits the list sees what went wrong; until then nobody does.
-  ended.catch(() => undefined)
-  const list = new Listr(
-    watched.services.map(({ id, name }) => ({
-      title: name,
-      task: async (_: unknown, task: { title: string }) => {
-        titles.set(id, (text) => (task.title = `${name} ${text}`))
-        const word = (await ended).find(({ written }) => written.id === id)?.word
-        if (word !== undefined) throw new Error(word)
-      },
-    })),
-    {
-      concurrent: true,
-      exitOnError: false,
-      renderer: context.json ? 'silent' : process.stdout.isTTY ? 'default' : 'simple',
-    },
-  )
-  await list.run()
-  return ended
+export function watchServices(context: Context, watched: Watched): Promise<readonly Seen[]> {
+  return showRows(context, {
+    rows: watched.services,
+    work: (say) => untilSettled(context, watched, say),
+    wordOf: (ended, id) => ended.find(({ written }) => written.id === id)?.word,
+  })
 }
 
 async function untilSettled(

@@ -10,6 +10,7 @@
 export * from './canonical-json.ts'
 export { changedFields, sameJson } from './document/diff.ts'
 export { failureOf, type UpdateFailure, updateFact } from './document/effective.ts'
+export { type AskedMove, askedMoves, moveFact } from './document/move-fact.ts'
 export { type WayBack, wayBack, wayBackWithRelease } from './document/way-back.ts'
 export * from './defaults.ts'
 export * from './ids.ts'

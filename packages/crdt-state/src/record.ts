@@ -79,6 +79,8 @@ export interface TaskEntry {
   readonly constraints?: readonly string[]
   /** Its slot is to go to another node, which takes it over first: this update does not fit here. */
   readonly leaves?: { readonly update: UpdateKey; readonly reason: string }
+  /** It was asked to move for the sake of evenness (`moveFact`). */
+  readonly balance?: Balance
   /** Carried from task to task of a slot on this node: what the restart policy counts. */
   readonly restart?: {
     /** Restarts since the slot last ran for long: what the back-off doubles by. */
@@ -104,6 +106,21 @@ export interface TaskEntry {
    * here and stays held by this node until the service changes. It reserves nothing: no CPU, memory or port.
    */
   readonly done?: true
+}
+
+/**
+ * `leaving`: another node takes the slot over that would have less than `shares` of the service, counted as the placement does.
+ * `staying`: none did, and that was that for this asking.
+ *
+ * Beside `leaves`, and not a kind of it: to an agent that knows only that one it is a task like any other.
+ */
+export interface Balance {
+  readonly kind: 'leaving' | 'staying'
+  /** How often this task had been asked to move by then. */
+  readonly asked: number
+  readonly sinceMs: number
+  /** What each branch of the spread preferences that the node stands in had of the service, level by level; last the node itself. */
+  readonly shares: readonly number[]
 }
 
 /** A task that was ended for good (`done`) claims its slot too: else the slot would look vacant and run again. */

@@ -170,6 +170,13 @@ export interface SpecStore {
     value: unknown,
     author: Author,
   ): Promise<readonly SpecMessage[]>
+  /** Several in one change. Those that stand there already are left as they are. */
+  addFacts(
+    kind: SpecKind,
+    id: ResourceId,
+    facts: ReadonlyMap<string, unknown>,
+    author: Author,
+  ): Promise<readonly SpecMessage[]>
   remove(kind: SpecKind, id: ResourceId, author: Author): Promise<readonly SpecMessage[]>
   /** Brings a removed resource back as its next incarnation, with the spec it had (including edits that lost). */
   restore<K extends SpecKind>(kind: K, name: string, author: Author): Promise<Written<SpecOf[K]>>

@@ -1,24 +1,10 @@
 import { Command } from 'commander'
-import { type Context, contextOf, withCommon } from '../context.ts'
+import { contextOf, withCommon } from '../context.ts'
 import type { NodeAnswer, ServiceAnswer, TaskAnswer } from '../docker-types.ts'
+import { drainCommand } from './node-drain.ts'
+import { findNode, updateNode } from './node-update.ts'
 import type { VotersAnswer } from './voters.ts'
 import { showTasks } from './service-ps.ts'
-
-async function findNode(context: Context, reference: string): Promise<NodeAnswer> {
-  return context.client.json<NodeAnswer>('GET', `/nodes/${encodeURIComponent(reference)}`)
-}
-
-async function updateNode(
-  context: Context,
-  reference: string,
-  change: Partial<NodeAnswer['Spec']>,
-): Promise<void> {
-  const node = await findNode(context, reference)
-  await context.client.json('POST', `/nodes/${node.ID}/update`, {
-    query: { version: String(node.Version.Index) },
-    body: { ...node.Spec, ...change },
-  })
-}
 
 function availabilityCommand(name: string, availability: string, summary: string): Command {
   return withCommon(new Command(name))
@@ -88,11 +74,14 @@ export function nodeCommand(): Command {
     })
   return withCommon(new Command('node'))
     .summary('list and manage nodes')
-    .addHelpText('after', '\nExamples:\n  moot node ls\n  moot node drain node3\n  moot node activate node3')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  moot node ls\n  moot node drain node3 --wait\n  moot node activate node3',
+    )
     .addCommand(list)
     .addCommand(inspect)
     .addCommand(tasks)
-    .addCommand(availabilityCommand('drain', 'drain', 'move all tasks away, replacement first'))
+    .addCommand(drainCommand())
     .addCommand(availabilityCommand('pause', 'pause', 'keep its tasks, give it no new ones'))
     .addCommand(availabilityCommand('activate', 'active', 'give it tasks again'))
     .addCommand(remove)

@@ -72,6 +72,14 @@ const taskSchema = z.looseObject({
   assumed: z.array(z.string()).optional(),
   constraints: z.array(z.string()).optional(),
   leaves: z.looseObject({ update: z.string(), reason: z.string() }).optional(),
+  balance: z
+    .looseObject({
+      kind: z.enum(['leaving', 'staying']),
+      asked: count,
+      sinceMs: count,
+      shares: z.array(count),
+    })
+    .optional(),
   restart: z
     .looseObject({
       count,

@@ -146,11 +146,21 @@ class DocumentSpecStore implements SpecStore {
     value: unknown,
     author: Author,
   ): Promise<readonly SpecMessage[]> {
+    return this.addFacts(kind, id, new Map([[key, value]]), author)
+  }
+
+  addFacts(
+    kind: SpecKind,
+    id: ResourceId,
+    facts: ReadonlyMap<string, unknown>,
+    author: Author,
+  ): Promise<readonly SpecMessage[]> {
     return this.#exclusively(async () => {
       const current = this.#shown(kind, id)
       // Facts only grow: what is said once stays.
-      if (current.resource.facts.has(key)) return []
-      const edit = { facts: new Map([[key, value]]), action: 'fact', author, actor: this.#actor } as const
+      const fields = new Map([...facts].filter(([key]) => !current.resource.facts.has(key)))
+      if (fields.size === 0) return []
+      const edit = { facts: fields, action: 'fact', author, actor: this.#actor } as const
       const { document, message } = edited(current, current.bytes, edit)
       await this.#commitDocument(document)
       return [message]

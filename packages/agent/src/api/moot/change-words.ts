@@ -1,4 +1,4 @@
-import { changedFields, releaseLabel, sameJson, type ServiceSpec } from '@moot/crdt-state'
+import { askedMoves, changedFields, releaseLabel, sameJson, type ServiceSpec } from '@moot/crdt-state'
 
 /** `/A/B` → what people call it, and in what it is counted. The longest beginning counts. */
 const nouns: readonly (readonly [string, string])[] = [
@@ -58,8 +58,21 @@ export function wordsOfCreation(spec: ServiceSpec): readonly string[] {
   return [`created: image ${spec.TaskTemplate.ContainerSpec.Image}, ${count}`]
 }
 
-/** Of a fact, by its key (`updateFact`). */
-export function wordsOfFact(key: string, value: unknown): string {
+/** Of slots that are asked to move at once so many are named. */
+const namedMax = 10
+
+/** Of facts that were written at once, by their keys (`updateFact`, `moveFact`). */
+export function wordsOfFacts(keys: readonly string[], facts: ReadonlyMap<string, unknown>): string[] {
+  const moves = askedMoves(new Map(keys.map((key) => [key, facts.get(key)])))
+  const slots = [...new Set(moves.map(({ slot }) => slot))].toSorted((a, b) => a - b)
+  const others = slots.length > namedMax ? ` and ${slots.length - namedMax} more` : ''
+  return [
+    ...keys.filter((key) => !key.startsWith('move/')).map((key) => wordsOfFact(key, facts.get(key))),
+    ...(slots.length > 0 ? [`rebalanced: slots ${slots.slice(0, namedMax).join(', ')}${others}`] : []),
+  ]
+}
+
+function wordsOfFact(key: string, value: unknown): string {
   const [kind, , release] = key.split('/')
   if (kind === 'completed') return 'update completed'
   const { task, release: because } = (value ?? {}) as {

@@ -9,7 +9,7 @@ import {
 import * as z from 'zod'
 import { type Api, param } from '../call.ts'
 import { nodeDisplayName } from '../../core/view.ts'
-import { wordsOfChange, wordsOfCreation, wordsOfFact } from './change-words.ts'
+import { wordsOfChange, wordsOfCreation, wordsOfFacts } from './change-words.ts'
 import { operation, type Operation } from './operation.ts'
 import { releaseWrites } from './release-history.ts'
 import { authorSchema, authorShape } from './shapes.ts'
@@ -80,7 +80,7 @@ function whatOf(
   entry: Entry,
   before: Entry | undefined,
 ): readonly string[] {
-  if (entry.action === 'fact') return entry.facts.map((key) => wordsOfFact(key, facts.get(key)))
+  if (entry.action === 'fact') return wordsOfFacts(entry.facts, facts)
   if (before === undefined) return wordsOfCreation(entry.spec)
   const words = wordsOfChange(before.spec, entry.spec, new Set(entry.paths))
   return words.length === 0 ? ['as it was'] : words

@@ -84,6 +84,12 @@ async function deploy(
   return { ...(release !== undefined && isAny && { release }), services }
 }
 
+/** As `docker stack deploy` has it: a file says nothing of `--force`, and does not undo it. */
+function forcedAs(service: Resource<ServiceSpec>, spec: ServiceSpec): ServiceSpec {
+  const { ForceUpdate } = service.spec.TaskTemplate
+  return ForceUpdate === undefined ? spec : { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } }
+}
+
 function planOf(api: Api, stack: string, body: { readonly Name: string }): Planned {
   const view = api.cluster.view()
   try {
@@ -92,12 +98,12 @@ function planOf(api: Api, stack: string, body: { readonly Name: string }): Plann
       maxReplicas: api.settings.maxReplicasPerService,
     })
     const { [releaseLabel]: _, ...labels } = spec.Labels
-    const asked = { ...spec, Labels: { ...labels, [stackLabel]: stack } }
+    const fresh = { ...spec, Labels: { ...labels, [stackLabel]: stack } }
     const service = [...view.services.values()].find(({ name }) => name === spec.Name)
-    if (service === undefined) return { service, spec: asked, warnings }
+    if (service === undefined) return { service, spec: fresh, warnings }
     if (stackOf(service.spec) !== stack) throw new NameTakenError('service', spec.Name)
     if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')
-    return { service, spec: triedAgain(service, asked), warnings }
+    return { service, spec: triedAgain(service, forcedAs(service, fresh)), warnings }
   } catch (error) {
     throw withName(error, body.Name, [])
   }

@@ -7,6 +7,7 @@ import { explainOperation } from './explain.ts'
 import { membershipOperations } from './membership.ts'
 import { openApiDocument, operation, type Operation, routeOf } from './operation.ts'
 import { outcomeOperation } from './outcome.ts'
+import { rebalanceOperations } from './rebalance.ts'
 import { rollbackOperation } from './rollback.ts'
 import { specOperations } from './specs.ts'
 import { statusOperations } from './status.ts'
@@ -20,6 +21,7 @@ const operations: readonly Operation[] = [
   outcomeOperation,
   changesOperation,
   rollbackOperation,
+  ...rebalanceOperations,
   ...specOperations,
   ...voterOperations,
 ]

@@ -2,6 +2,7 @@ import type { ContainerSpec, Mount, ServiceSpec, TaskTemplate } from '@moot/crdt
 import { checkPartition } from './partition.ts'
 import { readHealthLabels } from '../../core/health/labels.ts'
 import { parseConstraint } from '../../core/placement/constraint.ts'
+import { rebalanceLabel } from '../../core/rebalance/auto.ts'
 import { badRequest } from '../errors.ts'
 import { isImageReference } from '../image-reference.ts'
 
@@ -15,7 +16,14 @@ export function checkServiceSpec(spec: ServiceSpec, limits: { readonly maxReplic
   checkTemplate(spec.TaskTemplate)
   checkPorts(spec)
   checkHealthLabels(spec)
+  checkRebalanceLabel(spec)
   checkPartition(spec)
+}
+
+function checkRebalanceLabel({ Labels }: ServiceSpec): void {
+  const value = Labels[rebalanceLabel]
+  if (value === undefined || value === 'auto' || value === 'off') return
+  throw badRequest(`invalid label ${rebalanceLabel}=${value.slice(0, 80)}: give auto or off`)
 }
 
 /** Whole: all that is wrong is said at once. */

@@ -1,13 +1,14 @@
-import { type Resource, type ServiceSpec, specDigest, updateFact } from '@moot/crdt-state'
+import { type Resource, type ServiceSpec, specDigest, type SpecDigest, updateFact } from '@moot/crdt-state'
 
 /**
- * What was gone back from, by itself or with its release, stands in the service's facts for good. Whoever asks for it
- * again wants it tried again, as by `--force`: so it gets a digest of its own. What runs already is not tried.
+ * What became of an update stands in the service's facts for good. Whoever asks again for what was gone back from, by
+ * itself or with its release, wants it tried again, as by `--force`; and what was well once may not be so this time (a
+ * tag that was moved): each gets a digest of its own, and is judged anew. What runs already is not tried.
  */
 export function triedAgain(service: Resource<ServiceSpec>, spec: ServiceSpec): ServiceSpec {
   const current = specDigest(service.spec)
   let asked = spec
-  for (let digest = specDigest(asked); digest !== current && isGoneBackFrom(service, digest);) {
+  for (let digest = specDigest(asked); digest !== current && isJudged(service, current, digest);) {
     const { TaskTemplate: template } = asked
     asked = { ...asked, TaskTemplate: { ...template, ForceUpdate: (template.ForceUpdate ?? 0) + 1 } }
     digest = specDigest(asked)
@@ -15,7 +16,9 @@ export function triedAgain(service: Resource<ServiceSpec>, spec: ServiceSpec): S
   return asked
 }
 
-function isGoneBackFrom({ facts }: Resource<ServiceSpec>, digest: ReturnType<typeof specDigest>): boolean {
+function isJudged({ facts }: Resource<ServiceSpec>, current: SpecDigest, digest: SpecDigest): boolean {
   const failed = updateFact.failed(digest)
-  return [...facts.keys()].some((key) => key === failed || key.startsWith(`${failed}/`))
+  if ([...facts.keys()].some((key) => key === failed || key.startsWith(`${failed}/`))) return true
+  // Where the update away from it is not over yet, slots may still run it: they stay as they are.
+  return facts.has(updateFact.completed(digest)) && facts.has(updateFact.completed(current))
 }

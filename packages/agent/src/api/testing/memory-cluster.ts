@@ -25,6 +25,7 @@ import {
   StaleVersionError,
   type TaskEntry,
   type TaskId,
+  updateFact,
   type UpdateFailure,
 } from '@moot/crdt-state'
 import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../cluster.ts'
@@ -46,10 +47,14 @@ export interface MemoryCluster extends Cluster {
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
   setLogs(logs: Cluster['logs']): void
+  /** As after a successor's start: the slot runs there, and its task here has ended. */
+  moveTask(task: TaskId, to: NodeId): void
   tasks(): readonly { readonly node: NodeId; readonly task: TaskEntry }[]
   setConflicts(id: ResourceId, conflicts: AnyResource['conflicts']): void
   /** Its last update has failed, and it is what it was before: as a steward writes it. */
   goBack(id: ResourceId, key: string, failure: UpdateFailure): void
+  /** The steward writes that the update of a service to its present spec has ended well. */
+  complete(id: ResourceId): void
   confirm: boolean
 }
 
@@ -87,6 +92,13 @@ export function memoryCluster(
   const changed = (): void => {
     view = undefined
     placement = undefined
+  }
+
+  function recordFacts({ id, spec }: AnyResource, facts: readonly string[], author: Author): void {
+    const history = histories.get(id) ?? []
+    const heads = [`f${version}`]
+    const number = history.length
+    histories.set(id, [...history, { number, heads, author, action: 'fact', paths: [], facts, spec }])
   }
 
   function store<K extends SpecKind>(
@@ -347,6 +359,16 @@ export function memoryCluster(
       } as unknown as AnyResource
       return committed(cluster, store(kind, before, after, author, action))
     },
+    async addFacts(kind, id, facts, author) {
+      active()
+      const before = resources.get(key(kind, id))
+      if (before === undefined) throw new NotFoundError(kind, id)
+      const after = { ...before, facts: new Map([...facts, ...before.facts]) }
+      resources.set(key(kind, id), after)
+      recordFacts(after, [...facts.keys()], author)
+      changed()
+      return { confirmedBy: self, warnings: [] }
+    },
     async remove(kind, id, author) {
       active()
       const before = resources.get(key(kind, id))
@@ -399,10 +421,28 @@ export function memoryCluster(
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })
     },
+    moveTask(id, to) {
+      const found = allTasks().find(({ task }) => task.id === id)
+      if (found === undefined) throw new NotFoundError('task', id)
+      const { node, task } = found
+      serial += 1
+      putTask(node, { ...task, desired: 'shutdown', state: 'shutdown' })
+      putTask(to, { ...task, id: digestId('task', String(serial)) as TaskId, attempt: task.attempt + 1 })
+    },
     setLogs(value) {
       logs = value
     },
     tasks: allTasks,
+    complete(id) {
+      const before = resources.get(key('service', id))
+      if (before === undefined) throw new NotFoundError('service', id)
+      const completed = updateFact.completed(specDigest(before.spec as ServiceSpec))
+      resources.set(key('service', id), {
+        ...before,
+        facts: new Map(before.facts).set(completed, { atMs: 1 }),
+      })
+      changed()
+    },
     goBack(id, name, failure) {
       const before = resources.get(key('service', id))
       if (before?.previous === undefined) throw new NotFoundError('service', id)
@@ -418,14 +458,7 @@ export function memoryCluster(
         versionIndex: version,
       } as AnyResource
       resources.set(key('service', id), after)
-      const history = histories.get(id) ?? []
-      const author = { node: self, client: 'moot-agent', atMs: failure.atMs }
-      const number = history.length
-      const { spec } = after
-      histories.set(id, [
-        ...history,
-        { number, heads: [`f${version}`], author, action: 'fact', paths: [], facts: [name], spec },
-      ])
+      recordFacts(after, [name], { node: self, client: 'moot-agent', atMs: failure.atMs })
       runService(after as unknown as Resource<ServiceSpec>)
       changed()
     },

@@ -72,7 +72,7 @@ function read(labels: Labels, { checks, settings, problems }: Drawn): void {
     const [, word, field] = name.exec(label.slice(prefix.length)) ?? []
     if (field === undefined) {
       problems.push(
-        `${label} is no label of Moot's: write moot.health.http or .tcp (readiness), moot.health.startup.http, moot.health.live.http, or .interval, .timeout, .retries and .start_period of these`,
+        `${label} is no label of Moot's: write moot.health.http, moot.health.live.http or moot.health.startup.http, or .tcp instead of .http; and moot.health.interval, .timeout, .retries and .start_period for all, moot.health.live.interval and so on for one`,
       )
       continue
     }

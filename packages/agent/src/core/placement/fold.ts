@@ -94,7 +94,7 @@ export class Fold {
 
   #choose(open: OpenSlot, ask: Ask, state: ServiceFold): NodeState | undefined {
     if (typeof open.slot === 'string') return this.#own(open.slot, ask)
-    return state.choose({ slot: open.slot, attempt: open.attempt }, ask, open.leaving?.holder.node)
+    return state.choose({ slot: open.slot, attempt: open.attempt }, ask, open.leaving)
   }
 
   /** A global service's slot is of one node, or waits for it. */
@@ -113,11 +113,11 @@ export class Fold {
     let isKeptFrom = false
     const refusals = this.#nodes.flatMap((node) => {
       const refusal = firstRefusal(placeFilters, node, ask)
-      if (refusal !== undefined || node.id !== because?.node) return refusal ?? []
-      isKeptFrom = true
-      return because
+      const other = refusal === undefined ? keptFrom(node, ask, because) : undefined
+      if (other !== undefined) isKeptFrom = true
+      return refusal ?? other ?? []
     })
-    // It may still take another one.
+    // They may still take another one.
     if (isKeptFrom) return refusals
     // Loads only grow within a fold, so the service's later slots fit nowhere either, unless a volume ties them.
     if (state.homes === undefined) state.refusals = refusals
@@ -164,20 +164,22 @@ class ServiceFold {
   }
 
   /** Spread first, then the fewest of this service (half as many where a node is on probation), then the weighted hash. */
-  choose(vacancy: Assumption, ask: Ask, leaving: NodeId | undefined): NodeState | undefined {
+  choose(vacancy: Assumption, ask: Ask, leaving: OpenSlot['leaving']): NodeState | undefined {
     if (this.refusals !== undefined) return undefined
     const { workload, candidates } = this.#service
     const counts = (this.#counts ??= this.#countSlots())
     this.#tally?.lookFrom(vacancy)
     const hash = hashText(slotId(workload.id, vacancy.slot))
+    const makesMoreEven = this.#evenness(leaving)
     const scoreOf = this.#rules.score
     let best: NodeState | undefined
     let bestCount = 0
     // Worked out only when another node is as good in all else.
     let bestScore = -1
     for (const node of candidates) {
-      if (node.id === leaving) continue
+      if (node.id === leaving?.holder.node) continue
       const count = counts[node.position] ?? 0
+      if (makesMoreEven?.(node, count) === false) continue
       const order =
         best === undefined
           ? -1
@@ -199,6 +201,24 @@ class ServiceFold {
       bestScore = score
     }
     return best
+  }
+
+  /**
+   * May a slot that moves for the sake of evenness go there? Its holder wrote down what it had, so that a claim that is made
+   * meanwhile only closes (rule 3): what a slot that nobody takes looks at is in no list of assumptions (rule 4).
+   */
+  #evenness(leaving: OpenSlot['leaving']): ((node: NodeState, count: number) => boolean) | undefined {
+    const { balance } = leaving?.holder.task ?? {}
+    const from = leaving && this.#nodeOf(leaving.holder.node)
+    if (leaving?.because.filter !== 'balance' || balance === undefined || from === undefined) return undefined
+    const { spread } = this.#service.workload
+    // They have become other ones since.
+    if (balance.shares.length !== spread.length + 1) return () => false
+    return (node, count) => {
+      const { level, slots } = this.#tally?.parting(node, from) ?? { level: spread.length, slots: undefined }
+      const share = slots === undefined ? shareWith(node, count) : slots + 1
+      return share < (balance.shares[level] ?? 0)
+    }
   }
 
   /** As `NodeLoad.slotsOf`: two tasks in one slot, of a start-first update, are one. */
@@ -234,8 +254,15 @@ class ServiceFold {
 }
 
 /** Of a service, if it took one more: what is to be as even as it can be. */
-function shareWith({ isOnProbation }: NodeState, count: number): number {
+export function shareWith({ isOnProbation }: NodeState, count: number): number {
   return (count + 1) * (isOnProbation ? 2 : 1)
+}
+
+/** Why a node that passes the filters does not take a slot that somebody gives up. */
+function keptFrom({ id }: NodeState, { workload }: Ask, because: Refusal | undefined): Refusal | undefined {
+  if (id === because?.node) return because
+  if (because?.filter !== 'balance') return undefined
+  return { node: id, filter: 'balance', reason: `it would not make ${workload.name} more even` }
 }
 
 function refused({ leaving }: OpenSlot, refusals: readonly Refusal[]): SlotPlacement {

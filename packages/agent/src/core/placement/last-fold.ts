@@ -71,6 +71,8 @@ export function claimsAlike(before: TaskEntry, after: TaskEntry): boolean {
     before.digest === after.digest &&
     before.leaves?.update === after.leaves?.update &&
     isSameList(before.constraints, after.constraints) &&
+    before.balance?.kind === after.balance?.kind &&
+    isSameList(before.balance?.shares, after.balance?.shares) &&
     isSameList(before.ports, after.ports) &&
     isSameList(before.assumed, after.assumed)
   )

@@ -175,7 +175,7 @@ function randomTasks(dice: Dice, of: Resource<ServiceSpec>, name: string): reado
   const slot = of.spec.Mode.Global === undefined ? 1 + dice.roll(5) : nodeId(name)
   const attempt = 1 + dice.roll(3)
   const first = task(of, slot, { attempt })
-  switch (dice.roll(7)) {
+  switch (dice.roll(8)) {
     case 0:
       return [first, task(of, slot, { attempt: attempt + 1 })]
     case 1:
@@ -186,9 +186,19 @@ function randomTasks(dice: Dice, of: Resource<ServiceSpec>, name: string): reado
       return [{ ...first, state: 'starting', assumed: [`${of.id}.1-2@1` as never] }]
     case 4:
       return [{ ...first, leaves: { update: updateKey(of.spec), reason: 'asks for more than is left' } }]
+    case 5:
+      return [
+        { ...first, balance: { kind: 'leaving', asked: 1, sinceMs: 0, shares: randomShares(dice, of) } },
+      ]
     default:
       return [first]
   }
+}
+
+/** Of each branch of the spread preferences, and of the node. */
+function randomShares(dice: Dice, { spec }: Resource<ServiceSpec>): readonly number[] {
+  const levels = 1 + (spec.TaskTemplate.Placement?.Preferences?.length ?? 0)
+  return Array.from({ length: levels }, () => 1 + dice.roll(4))
 }
 
 function changedNode(dice: Dice, state: PlacementInput, id: NodeId): PlacementNode {

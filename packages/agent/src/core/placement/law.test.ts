@@ -321,7 +321,17 @@ function forgetting(dice: Dice, node: PlacementNode): PlacementNode {
 }
 
 test('the law’s clusters are worth it: vacancies, moves, waits, duplicates and lists of assumptions all occur', () => {
-  const seen = { vacant: 0, moving: 0, pending: 0, held: 0, losers: 0, assumed: 0, successors: 0, surplus: 0 }
+  const seen = {
+    vacant: 0,
+    moving: 0,
+    pending: 0,
+    held: 0,
+    losers: 0,
+    assumed: 0,
+    successors: 0,
+    surplus: 0,
+    evened: 0,
+  }
   for (let seed = 0; seed < 300; seed += 1) {
     const [dice, start] = clusterOf(seed, 5, 5)
     const placement = place(executeSome(dice, start, 1))
@@ -330,6 +340,7 @@ test('the law’s clusters are worth it: vacancies, moves, waits, duplicates and
       seen[where.kind] += 1
       if (where.kind === 'held' && where.losers.length > 0) seen.losers += 1
       if (where.kind === 'moving' && where.successor !== undefined) seen.successors += 1
+      if (where.kind === 'moving' && where.because.filter === 'balance') seen.evened += 1
       if (where.kind === 'vacant' && where.assumed.length > 0) seen.assumed += 1
     }
   }

@@ -285,8 +285,11 @@ export class Placer {
     const { spec } = workload
     const filters = misfit(spec, state.node, task) === undefined ? keepFilters : keepFiltersOfMisfit
     const refusal = firstRefusal(filters, state, { workload, slot: task.slot, tie: undefined })
-    if (refusal !== undefined || task.leaves?.update !== updateKey(spec)) return refusal
-    return { node, filter: 'update', reason: task.leaves.reason }
+    if (refusal !== undefined) return refusal
+    if (task.leaves?.update === updateKey(spec)) return { node, filter: 'update', reason: task.leaves.reason }
+    // A slot with a local volume stays: where another one may start depends on which have taken a home before it.
+    if (task.balance?.kind !== 'leaving' || workload.volumes.length > 0) return undefined
+    return { node, filter: 'balance', reason: `has more tasks of ${workload.name} than others` }
   }
 
   /** In canonical order. */

@@ -1,6 +1,6 @@
 import type { NodeId } from '@moot/crdt-state'
 import { assumes, type Assumption } from './assumed.ts'
-import type { AttributeReader } from './constraint.ts'
+import type { AttributeReader, DescribedNode } from './constraint.ts'
 import type { NodeState } from './node-state.ts'
 import type { Claim } from './placement.ts'
 import type { Workload } from './workload.ts'
@@ -54,6 +54,14 @@ export class SpreadTally {
     return 0
   }
 
+  /** Where `a` parts from `b`, and how many slots its branch has there; undefined: they stand in the same one. */
+  parting(a: NodeState, b: NodeState): { readonly level: number; readonly slots: number } | undefined {
+    const branchesOfA = this.#branchesOf(a)
+    const branchesOfB = this.#branchesOf(b)
+    const level = branchesOfA.findIndex((branch, index) => branch !== branchesOfB[index])
+    return level < 0 ? undefined : { level, slots: this.#at(branchesOfA[level]) }
+  }
+
   #at(branch: string | undefined): number {
     return branch === undefined ? 0 : (this.#slots.get(branch) ?? 0)
   }
@@ -62,13 +70,17 @@ export class SpreadTally {
     for (const branch of this.#branchesOf(node)) this.#slots.set(branch, this.#at(branch) + by)
   }
 
-  /** Nodes without the label are a branch of their own, as in Swarm. */
   #branchesOf(node: NodeState): readonly string[] {
     const known = this.#branches.get(node.id)
     if (known !== undefined) return known
-    const values = this.#attributes.map((attribute) => attribute(node.node) ?? '')
-    const branches = values.map((_, level) => JSON.stringify(values.slice(0, level + 1)))
+    const branches = branchesOf(this.#attributes, node.node)
     this.#branches.set(node.id, branches)
     return branches
   }
+}
+
+/** Level by level. Nodes without the label are a branch of their own, as in Swarm. */
+export function branchesOf(attributes: readonly AttributeReader[], node: DescribedNode): readonly string[] {
+  const values = attributes.map((attribute) => attribute(node) ?? '')
+  return values.map((_, level) => JSON.stringify(values.slice(0, level + 1)))
 }

@@ -48,8 +48,11 @@ export function standingOf(claims: readonly Claim[], judge: Judge): Standing {
     return { kind: 'leaving', holder: only, successor: undefined, losers: none, because }
   }
   const holdings = holdingsOf(claims, judge)
-  const staying = holdings.find((holding) => holding.refusal === undefined)
   const going = holdings.find((holding) => holding.refusal !== undefined)
+  const staying =
+    holdings.find((holding) => holding.refusal === undefined) ??
+    // Placed anew the slot could come to who has it already: it takes it over, and moves on when it is the only one.
+    holdings.find((holding) => holding !== going && isByOwnWord(holding.refusal))
   const losers = (...kept: readonly (Holding | undefined)[]): readonly Claim[] =>
     holdings.filter((holding) => !kept.includes(holding)).flatMap((holding) => holding.claims)
   if (going?.refusal === undefined || (staying && holdings.indexOf(staying) < holdings.indexOf(going))) {
@@ -64,6 +67,11 @@ export function standingOf(claims: readonly Claim[], judge: Judge): Standing {
     losers: losers(staying, going),
     because: going.refusal,
   }
+}
+
+/** It says so itself: it could take the slot. */
+function isByOwnWord(refusal: Refusal | undefined): boolean {
+  return refusal?.filter === 'update' || refusal?.filter === 'balance'
 }
 
 /** In the order in which they have a right to the slot. */

@@ -53,9 +53,12 @@ function claimSlot(
   if (tasksOfSlot(draft, slotId).some((task) => isClaim(task))) return false
   // It moves because its turn in the update has come.
   const isStep = where.kind === 'moving' && where.because.filter === 'update'
+  const isBalance = where.kind === 'moving' && where.because.filter === 'balance'
   const past = pastOf(draft, service, memory)
-  const spec = isStep ? service.spec : specToClaim(draft, service, slot, past)
-  const digest = specDigest(spec)
+  // What the holder runs, also where it is not known here yet what that is: a slot is never skipped.
+  const digest = isBalance
+    ? where.holder.task.digest
+    : specDigest(isStep ? service.spec : specToClaim(draft, service, slot, past))
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
   const attempt = where.kind === 'vacant' ? where.attempt : 0
   const number = Math.max(attempt, nextAttempt(draft, { service: serviceId, slot, attempt: attempt - 1 }))
@@ -75,7 +78,7 @@ function claimSlot(
     ...(where.assumed.length > 0 ? { assumed: where.assumed } : {}),
   })
   // What has proven itself nowhere yet is watched as any step is, wherever it runs first.
-  if (isStep || (past.isUpdate && !past.proven && digest === specDigest(service.spec)))
+  if (isStep || (!isBalance && past.isUpdate && !past.proven && digest === specDigest(service.spec)))
     beginStep(draft, service, slotId)
   return true
 }

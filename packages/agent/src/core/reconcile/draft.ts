@@ -109,7 +109,12 @@ function applyPatch(task: TaskEntry, patch: TaskPatch, nowMs: number): TaskEntry
 }
 
 export function sameJson(a: unknown, b: unknown): boolean {
-  return a === b || (a !== undefined && b !== undefined && canonicalJson(a) === canonicalJson(b))
+  if (a === b) return true
+  return isObject(a) && isObject(b) && canonicalJson(a) === canonicalJson(b)
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null
 }
 
 export function dropTask(draft: Draft, task: TaskEntry): void {

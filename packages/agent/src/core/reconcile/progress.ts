@@ -1,4 +1,5 @@
 import {
+  digestOfUpdate,
   isClaim,
   parseSlotId,
   specDigest,
@@ -168,12 +169,12 @@ function collect(
     slots.set(id, fresh)
     return fresh
   }
-  const held = new Set<SlotId>()
+  const held = new Map<SlotId, readonly TaskEntry[]>()
   for (const task of tasks) {
     if (!isClaim(task) || !asksFor(spec, task.slot)) continue
     const slot = slotIdOf(service as ServiceId, task.slot)
     const seen = seenAt(slot)
-    held.add(slot)
+    held.set(slot, [...(held.get(slot) ?? []), task])
     if (isOutdated(node, task)) seen.old = true
     else seen.updated = true
   }
@@ -181,14 +182,31 @@ function collect(
   for (const [id, fact] of Object.entries(facts.slots)) {
     if (!asksFor(spec, parseSlotId(id as SlotId).slot)) continue
     // A step of another update that is under way is under way: its slot is down, whatever it leads to.
-    if (facts.update !== updateKey(spec) && fact.state !== 'begun') continue
+    const isOther = facts.update !== updateKey(spec)
+    const live = held.get(id as SlotId) ?? []
+    const state = isOther && isComingBack(fact, live, digestOfUpdate(facts.update)) ? 'begun' : fact.state
+    if (isOther && state !== 'begun') continue
     const seen = seenAt(id as SlotId)
-    if (seen.fact === undefined || weight[fact.state] > weight[seen.fact]) {
-      seen.fact = fact.state
+    if (seen.fact === undefined || weight[state] > weight[seen.fact]) {
+      seen.fact = state
       seen.holds = held.has(id as SlotId)
       seen.atMs = fact.atMs
     }
   }
+}
+
+/**
+ * The step of an update that something newer has overtaken failed, and what ran before it does not run again yet: the slot is
+ * down for the update's sake.
+ */
+export function isComingBack({ state }: UpdateFact, live: readonly TaskEntry[], failed: SpecDigest): boolean {
+  return (
+    state === 'failed' && live.length > 0 && !live.some((task) => isServing(task) || task.digest === failed)
+  )
+}
+
+export function isServing(task: TaskEntry): boolean {
+  return task.state === 'running' && task.desired === 'running'
 }
 
 /** Where two nodes speak of one slot, the more careful word counts. */

@@ -5,6 +5,7 @@ import { closeDraft, openDraft } from './draft.ts'
 import type { ReconcileInput, ReconcileOutput } from './input.ts'
 import { observe } from './observe.ts'
 import { giveUp } from './give-up.ts'
+import { rebalance } from './rebalance.ts'
 import { concludeLoosened } from './lease.ts'
 import { leaseOrders } from './lease-orders.ts'
 import { decideEnded, replaceUnleased } from './restart.ts'
@@ -46,6 +47,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   latchFacts(draft)
   decideEnded(draft)
   stepUpdates(draft)
+  rebalance(draft)
   claimVacant(draft)
   advanceTasks(draft)
   trimHistory(draft)

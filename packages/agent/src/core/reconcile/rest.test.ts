@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { partitionLabel, taskStates, type TaskEntry } from '@moot/crdt-state'
+import { moveFact, partitionLabel, taskStates, type TaskEntry } from '@moot/crdt-state'
 import type { HealthStanding } from '../health/standing.ts'
 import { labelTerm } from '../lease/contract.ts'
 import type { LeaseStatus } from '../lease/lease-status.ts'
@@ -47,12 +47,15 @@ const anyTask = fc.record({
   standing: fc.constantFrom(undefined, 'starting', 'well', 'unready', 'ill'),
   illness: fc.constantFrom(undefined, undefined, 'waiting', 'held', 'stopping'),
   isUnready: fc.boolean(),
+  balance: fc.constantFrom(undefined, undefined, 'leaving', 'staying'),
   fence: fc.constantFrom(undefined, 6, 7),
 } as const)
 const anyScene = fc.record({
   tasks: fc.array(anyTask, { maxLength: 6 }),
   synced: fc.boolean(),
   start: fc.boolean(),
+  /** Attempts that are to move for the sake of evenness, in each slot and on both nodes. */
+  asked: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 }),
   label: fc.constantFrom(undefined, undefined, 'exclusive', 'available'),
   isReady: fc.boolean(),
   lease: fc.constantFrom<LeaseStatus>(
@@ -65,9 +68,15 @@ const anyScene = fc.record({
 
 function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : never): Scene {
   const order = drawn.start ? 'start-first' : 'stop-first'
+  const moves = drawn.asked.flatMap((attempt) =>
+    [1, 2, 3].flatMap((slot) =>
+      [self, other].map((from) => moveFact({ slot, attempt, from, asked: 1 + (attempt % 2) })),
+    ),
+  )
   const Labels: Record<string, string> = drawn.label === undefined ? {} : { [partitionLabel]: drawn.label }
   const service = {
     ...newer,
+    facts: new Map(moves),
     spec: { ...newer.spec, Labels, UpdateConfig: { Parallelism: 1, Order: order } as const },
     ...(drawn.label !== undefined && { partition: { changes: 2, wasExclusive: true } }),
   }
@@ -87,6 +96,9 @@ function sceneOf(drawn: typeof anyScene extends fc.Arbitrary<infer T> ? T : neve
       desired,
       seenEpoch,
       ...(task.illness !== undefined && { illness: { kind: task.illness, ...told } }),
+      ...(task.balance !== undefined && {
+        balance: { kind: task.balance, asked: 1, sinceMs: 999_500, shares: [slot] },
+      }),
       ...(task.isUnready && { unready: told }),
       ...(task.fence !== undefined && { fence: task.fence, leased: `web.${slot}` }),
     })

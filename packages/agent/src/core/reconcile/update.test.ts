@@ -16,6 +16,7 @@ import {
   after,
   changedTasks,
   containerFor,
+  containerIdOf,
   factsOf,
   inputOf,
   other,
@@ -130,20 +131,54 @@ describe('stop-first', () => {
   })
 })
 
-test('start-first stops the old task only when the new one runs', () => {
-  const service = to({ Order: 'start-first' })
-  const task = runningTask(old)
-  const next = taskOf(service, { attempt: 2, state: 'starting' })
-  const at = (health: 'starting' | 'healthy') =>
-    run({
+describe('start-first stops the old task', () => {
+  const plain = to({ Order: 'start-first', Monitor: 5e9 })
+  const service = { ...plain, spec: { ...plain.spec, Labels: { 'moot.health.http': '80/ready' } } }
+  const why = 'readiness: GET :80/ready → 503'
+  const at = (next: Partial<TaskEntry>, fact: 'begun' | 'failed' = 'begun') => {
+    const task = runningTask(old)
+    const newest = runningTask(service, { attempt: 2, stateAtMs: 1_000_000, ...next })
+    return run({
       services: [service],
       history: [old],
-      tasks: [task, next],
-      facts: [factsOf(service, { 1: 'begun' })],
-      containers: [...up([task]), containerFor(next, 'running', { health })],
-    }).actions
-  expect(at('starting')).toEqual([])
-  expect(at('healthy')).toMatchObject([{ kind: 'stop', task: task.id }])
+      tasks: [task, newest],
+      facts: [factsOf(service, { 1: fact })],
+      containers: up([task, newest]),
+      health: { [containerIdOf(newest.id)]: next.unready ? { kind: 'unready', why } : { kind: 'well' } },
+      nowMs: 1_004_000,
+    })
+  }
+  const retired = (output: ReturnType<typeof run>): readonly string[] =>
+    changedTasks(output.changes).flatMap((task) => (task?.desired === 'shutdown' ? [task.id] : []))
+
+  test('only once the new one of a watched slot has run for Monitor', () => {
+    expect(at({})).toMatchObject({ actions: [], wakeAtMs: 1_005_000 })
+    expect(retired(at({ stateAtMs: 999_000 }))).toEqual(['web.1.1'])
+  })
+
+  test('at once where the slots before it have stood the test', () => {
+    const proven = to({ Order: 'start-first', Monitor: 5e9, Parallelism: 1 })
+    const ok = runningTask(proven, { slot: 1, attempt: 2 })
+    const before = runningTask(old, { slot: 2 })
+    const newest = runningTask(proven, { slot: 2, attempt: 2, stateAtMs: 1_003_900 })
+    const waits = runningTask(old, { slot: 3 })
+    const tasks = [ok, before, newest, waits]
+    const output = run({
+      services: [proven],
+      history: [old],
+      tasks,
+      facts: [factsOf(proven, { 1: 'ok', 2: 'begun' })],
+      containers: up(tasks),
+      nowMs: 1_004_000,
+    })
+    expect(retired(output)).toEqual([before.id])
+  })
+
+  test('never for one that is not ready; that one goes when its step has failed', () => {
+    const unready = { stateAtMs: 900_000, unready: { sinceMs: 1_000_000, why } }
+    expect(at(unready)).toMatchObject({ actions: [], wakeAtMs: 1_005_000 })
+    expect(retired(at(unready, 'failed'))).toEqual(['web.1.2'])
+  })
 })
 
 describe('settling', () => {
@@ -352,6 +387,53 @@ describe('a newer spec finds a step begun', () => {
   ] as const)('where %s, it goes on', (_, before, next) => {
     expect(begunIn(find(before, next))).toEqual([slot(1)])
   })
+})
+
+describe('a newer spec finds a step failed', () => {
+  const newest = withImage(old, 'web:3')
+  const find = (before: Partial<TaskEntry>) => {
+    const failed = { attempt: 2, state: 'rejected', desired: 'shutdown' } as const
+    const tasks = [runningTask(old, before), runningTask(old, { slot: 2 }), taskOf(to(), failed)]
+    return {
+      services: [{ ...newest, spec: { ...newest.spec, UpdateConfig: { Parallelism: 1 } } }],
+      history: [old, to()],
+      tasks,
+      facts: [factsOf(to(), { 1: 'failed' })],
+      containers: up(tasks.slice(0, 2)),
+    } satisfies Scene
+  }
+
+  test('where what ran before runs again, the slot waits for its turn like any other', () => {
+    expect(begunIn(run({ ...find({}), others: [busyElsewhere(newest)] }))).toEqual([])
+  })
+
+  test('where it does not yet, the slot is down, and is the first to go on', () => {
+    const scene = find({ state: 'starting', desired: 'running' })
+    const coming = containerFor(scene.tasks[0]!, 'running', { health: 'starting' })
+    const containers = [coming, ...scene.containers.slice(1)]
+    expect(begunIn(run({ ...scene, containers }))).toEqual([slot(1)])
+  })
+
+  test('and that it is down is known to others, who have heard of the newer spec first', () => {
+    const later = (before: Partial<TaskEntry>): NodeRecord =>
+      recordOf(other, {
+        tasks: [
+          runningTask(old, { slot: 4, ...before }),
+          taskOf(to(), { slot: 4, attempt: 2, state: 'rejected', desired: 'shutdown' }),
+        ],
+        facts: [factsOf(to(), { 4: 'failed' })],
+      })
+    const scene = { ...find({}), tasks: [runningTask(old)], facts: [], containers: up([runningTask(old)]) }
+    expect(begunIn(run({ ...scene, others: [later({ state: 'starting' })] }))).toEqual([])
+    expect(begunIn(run({ ...scene, others: [later({})] }))).toEqual([slot(1)])
+  })
+
+  function busyElsewhere(service: Resource<ServiceSpec>): NodeRecord {
+    return recordOf(other, {
+      tasks: [runningTask(service, { slot: 3 })],
+      facts: [factsOf(service, { 3: 'begun' })],
+    })
+  }
 })
 
 describe('the update status', () => {

@@ -20,6 +20,8 @@ import { isDue, isMade, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type
 import { want } from './desire.ts'
 import {
   beginStep,
+  isComingBack,
+  isServing,
   isWatched,
   mayBegin,
   mayBeginAgain,
@@ -59,12 +61,13 @@ function carryOver(
 ): UpdateFacts | undefined {
   const id = service.id as ServiceId
   const slots: Record<string, UpdateFact> = {}
+  const overtaken = digestOfUpdate(facts.update)
   for (const [slot, fact] of Object.entries(facts.slots)) {
     const live = tasksOfSlot(draft, slot as SlotId).filter((task) => isClaim(task))
+    if (isComingBack(fact, live, overtaken)) slots[slot] = { ...fact, state: 'begun' }
     if (fact.state !== 'begun' || live.length === 0) continue
     const started = live.filter(wasStarted)
-    const isAsBefore =
-      started.some(isServing) && started.every((task) => task.digest !== digestOfUpdate(facts.update))
+    const isAsBefore = started.some(isServing) && started.every((task) => task.digest !== overtaken)
     if (!isAsBefore) slots[slot] = fact
     else for (const task of live) if (!wasStarted(task)) want(draft, task, 'remove')
   }
@@ -72,10 +75,6 @@ function carryOver(
     Object.keys(slots).length === 0 ? undefined : { service: id, update: updateKey(service.spec), slots }
   putFacts(draft, id, next)
   return next
-}
-
-function isServing(task: TaskEntry): boolean {
-  return task.state === 'running' && task.desired === 'running'
 }
 
 function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts): void {
@@ -238,11 +237,16 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
  */
 function endSurplus(draft: Draft, service: Resource<ServiceSpec>): void {
   const digest = specDigest(service.spec)
+  const facts = draft.facts.get(service.id as ServiceId)
+  const steps = facts?.update === updateKey(service.spec) ? facts.slots : {}
   const running = [...draft.tasks.values()].filter((task) => task.service === service.id && isServing(task))
-  for (const tasks of Map.groupBy(running, slotOf).values()) {
+  for (const [slot, tasks] of Map.groupBy(running, slotOf)) {
     if (tasks.length === 1) continue
     const newest = tasks.toSorted((a, b) => b.attempt - a.attempt)
-    const kept = newest.find((task) => task.digest === digest) ?? newest[0]
+    const next = newest.find((task) => task.digest === digest)
+    // The step itself sees to them (`carryOn`).
+    if (next !== undefined && steps[slot] !== undefined) continue
+    const kept = next ?? newest[0]
     for (const task of newest) if (task !== kept) want(draft, task, 'shutdown')
   }
 }
@@ -276,9 +280,25 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
       old.state === 'assigned' ||
       old.state === 'accepted' ||
       old.state === 'preparing'
-    const replaced = startFirst ? next.state === 'running' : isMade(next)
+    const replaced = startFirst ? hasProven(draft, service, slot, fact, next) : isMade(next)
     if (idle || replaced) want(draft, old, 'shutdown')
   }
+  if (startFirst && fact.state === 'failed' && next.unready !== undefined && olds.some(isServing))
+    want(draft, next, 'shutdown')
+}
+
+/** Only what has stood its test takes the place of what serves: one that ends in the first moments costs no replica. */
+function hasProven(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  slot: SlotId,
+  fact: UpdateFact,
+  next: TaskEntry,
+): boolean {
+  if (fact.state === 'ok') return true
+  if (next.state !== 'running' || next.unready !== undefined || next.illness !== undefined) return false
+  const watched = isWatched(ownProgress(draft, service), slot)
+  return !watched || isDue(draft, next.stateAtMs, monitorMs(draft, service))
 }
 
 /** Of an exclusive slot there is one task at a time. */
