@@ -55,6 +55,7 @@ afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/reconcile/tidy.ts')
   vi.doUnmock('../../packages/agent/src/core/placement/last-fold.ts')
   vi.doUnmock('../../packages/agent/src/core/membership/island.ts')
+  vi.doUnmock('../../packages/agent/src/core/lease/partition-label.ts')
 })
 
 describe('a world in which nothing is broken', () => {
@@ -182,8 +183,12 @@ describe('who watches over', () => {
   })
 
   test('exclusive services tells of one that runs on both sides of a partition', async () => {
-    const wrong = await runs(
-      planWith([{ ...deploy, service: 'db', shape: { ...shape, exclusive: true } }, partition]),
+    const plan = planWith([{ ...deploy, service: 'db', shape: { ...shape, exclusive: true } }, partition])
+    expect(await runs(plan)).toEqual([])
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/lease/partition-label.ts',
+      { leasedServices: () => new Map() },
+      plan,
     )
     expect(wrong).toContainEqual(expect.stringMatching(/^db\.\d is exclusive and runs twice/))
   })

@@ -33,7 +33,7 @@ class ExclusiveSlots {
         if (observation.state !== 'running' || observation.container === container) continue
         if (slotOf(its) !== slot) continue
         const areLeased = lease !== undefined && observation.lease !== undefined
-        if (areLeased || !this.#mayBoth(host, setup, other, its))
+        if (!this.#mayBoth([believes(host, setup), believes(other, its)], setup, areLeased))
           this.#tell(`${slot} is exclusive and runs twice: on ${host.name}, and still on ${other.name}`)
       }
     }
@@ -49,11 +49,11 @@ class ExclusiveSlots {
 
   /**
    * Whoever believes in exclusivity and another: never. But for copies of what was available until a moment ago: on hosts
-   * that have not heard they run until these have, and only leases are told apart.
+   * that have not heard they run until these have, and only those who have all heard are told apart, by their leases.
    */
-  #mayBoth(host: Host, setup: TaskSetup, other: Host, its: TaskSetup): boolean {
-    if (this.#world.contracts.mayHaveTightened(setup.service.name)) return true
-    return !believes(host, setup) && !believes(other, its)
+  #mayBoth(believing: readonly boolean[], { service }: TaskSetup, areLeased: boolean): boolean {
+    if (!this.#world.contracts.mayHaveTightened(service.name)) return !believing.includes(true)
+    return !areLeased || believing.includes(false)
   }
 }
 
