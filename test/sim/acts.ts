@@ -46,6 +46,13 @@ export type Fault = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: 'partition'; readonly sides: readonly number[] }
   /** `host` sees both sides, which do not see each other. */
   | { readonly kind: 'bridge'; readonly host: number; readonly sides: readonly number[] }
+  /** Whoever runs the service then sees so many others and no more, while its agent or its engine may do nothing. */
+  | {
+      readonly kind: 'holder apart'
+      readonly service: string
+      readonly company: number
+      readonly worse: 'agent killed' | 'agent paused' | 'engine hangs' | undefined
+    }
   | { readonly kind: 'one way'; readonly from: number; readonly to: number }
   | { readonly kind: 'loss'; readonly from: number; readonly to: number; readonly probability: number }
   | { readonly kind: 'duplication'; readonly from: number; readonly to: number; readonly probability: number }
@@ -304,6 +311,7 @@ const disturbing: ReadonlySet<Fault['kind']> = new Set([
   'clock runs at',
   'partition',
   'bridge',
+  'holder apart',
   'one way',
   'loss',
   'slow link',

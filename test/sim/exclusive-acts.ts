@@ -30,8 +30,10 @@ export function exclusiveActs(
       acts.push({ ...span(within), kind: 'clock error', host, rate: random.pick([0.95, 1.05]) ?? 1 })
     else acts.push({ ...span(within), kind: 'watchdog dies', host })
   }
-  if (!wholeNetwork)
+  if (!wholeNetwork) {
     for (let count = random.between(0, 3); count > 0; count -= 1) acts.push(longFault(within))
+    for (let count = random.between(1, 4); count > 0; count -= 1) acts.push(holderApart(within))
+  }
   const clockRates = Array.from(
     { length: hosts },
     () => random.pick([0.95, 1.05, 1, 0.95 + random.between(0, 100) / 1_000]) ?? 1,
@@ -142,4 +144,17 @@ function longFault(within: Within): Fault {
   if (draw < 0.65) return { ...base, kind: 'one way', from: host, to: other }
   if (draw < 0.8) return { ...base, kind: 'pause agent', host }
   return { ...base, kind: 'engine hangs', host, call: random.pick(['start', 'stop', 'remove']) ?? 'start' }
+}
+
+function holderApart(within: Within): Fault {
+  const { random, hosts, faultsForMs } = within
+  const atMs = random.between(8_000, faultsForMs - 15_000)
+  return {
+    atMs,
+    forMs: Math.min(random.between(5_000, 40_000), faultsForMs - atMs),
+    kind: 'holder apart',
+    service: random.chance(0.8) ? strict : changing,
+    company: random.pick([0, 0, 1, random.between(0, hosts - 2)]) ?? 0,
+    worse: random.pick(['agent killed', 'agent paused', 'engine hangs', undefined] as const),
+  }
 }

@@ -24,18 +24,7 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
       host.startAgentSoon()
     }
   },
-  'pause agent'(world, { host: index }) {
-    const host = world.host(index)
-    const { life, node } = host
-    if (life === undefined) return undefined
-    life.pause()
-    world.network.stall(node)
-    return () => {
-      life.resume()
-      host.resumedAtMs = world.nowMs
-      if (life.alive) world.network.resume(node)
-    }
-  },
+  'pause agent': (world, { host }) => pause(world, world.host(host)),
   'clock runs at'(world, { host, rate }) {
     const { drift } = world.host(host)
     drift.rate = rate
@@ -91,6 +80,7 @@ const doings: { readonly [Kind in Fault['kind']]: (world: World, act: Of<Kind>) 
   'container removed': (world, act) => onTask(world, act, (engine, task) => engine.removeBehindBack(task)),
   partition: (world, { sides }) => blocked(world, crossing(world, sides)),
   bridge: (world, { sides, host }) => blocked(world, crossing(world, sides, world.host(host))),
+  'holder apart': (world, act) => setApart(world, act),
   'one way': (world, { from, to }) => blocked(world, [[world.host(from), world.host(to)]]),
   loss(world, { from, to, probability }) {
     const weather = world.weather(world.host(from).node, world.host(to).node)
@@ -139,6 +129,7 @@ const tellsItself: ReadonlySet<Fault['kind']> = new Set([
   'container removed',
   'probe fails',
   'service ill',
+  'holder apart',
 ])
 
 export const faultKinds = Object.keys(doings) as readonly Fault['kind'][]
@@ -160,6 +151,7 @@ function placeOf(act: Fault): string | undefined {
     [
       'partition',
       'bridge',
+      'holder apart',
       'one way',
       'flapping',
       'disk slow',
@@ -179,6 +171,51 @@ function powerOff(host: Host): Fix | undefined {
   if (!host.isOn) return undefined
   host.powerOff()
   return () => host.powerOn()
+}
+
+function pause(world: World, host: Host): Fix | undefined {
+  const { life, node } = host
+  if (life === undefined) return undefined
+  life.pause()
+  world.network.stall(node)
+  return () => {
+    life.resume()
+    host.resumedAtMs = world.nowMs
+    if (life.alive) world.network.resume(node)
+  }
+}
+
+function setApart(world: World, { service, company, worse }: Of<'holder apart'>): Fix | undefined {
+  const holder = world.hosts.findIndex(({ engine }) =>
+    engine
+      .containers()
+      .some(({ setup, observation }) => setup.service.name === service && observation.state === 'running'),
+  )
+  if (holder < 0) return undefined
+  world.met.add('holder apart')
+  const host = world.host(holder)
+  const count = world.hosts.length
+  const fixes = [
+    blocked(
+      world,
+      crossing(world, [
+        ...world.hosts.map((_, index) => ((index - holder + count) % count <= company ? 1 : 0)),
+        0,
+      ]),
+    ),
+  ]
+  if (worse === 'agent paused') fixes.push(pause(world, host) ?? (() => undefined))
+  if (worse === 'engine hangs') {
+    host.engine.hang()
+    fixes.push(() => host.engine.release())
+  }
+  if (worse === 'agent killed') {
+    host.killAgent()
+    fixes.push(() => host.startAgentSoon())
+  }
+  return () => {
+    for (const fix of fixes) fix()
+  }
 }
 
 type Way = readonly [Host, Host | typeof gateway]
