@@ -27,7 +27,7 @@ async function until(world: World, holds: () => boolean, withinMs: number): Prom
   return world.nowMs - sinceMs
 }
 
-describe.each([1, 2, 3])('with seed %i', (seed) => {
+describe.each([1])('with seed %i', (seed) => {
   test.each([
     { what: 'and nothing else', worse: () => undefined },
     { what: 'and its agent is dead', worse: (holder: Host) => holder.killAgent() },

@@ -12,11 +12,13 @@ import {
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { Cluster, ClusterEvent, ClusterState, Committed, JoinToken } from './cluster.ts'
+import { leasedServices } from './core/lease/partition-label.ts'
 import type { Rules } from './core/rules.ts'
 import type { Defaults } from './defaults.ts'
 import {
   AlreadyInClusterError,
   CutOffError,
+  LastVoterError,
   LastNodeError,
   LeavingError,
   NotInClusterError,
@@ -243,11 +245,13 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   /** While it is a member still: who is none has no vote, and the only voter of a small cluster would take all with it. */
-  async function handOverVote(part: Member): Promise<void> {
+  async function handOverVote(part: Member, force: boolean): Promise<void> {
     try {
       await orStop(settings.voterHandOverMs, (signal) => part.leases.handOver(signal))
     } catch (error) {
       stopAbort.signal.throwIfAborted()
+      const isNeeded = leasedServices(part.view().services).size > 0
+      if (isNeeded && !force && part.leases.isLostWithoutSelf()) throw new LastVoterError()
       logger.warn(
         { err: error },
         'no other member could take over the vote of this node in time; see "moot voters" at another node',
@@ -368,7 +372,7 @@ export function createAgent(options: AgentOptions): Agent {
         const part = active()
         if (part.view().nodes.size <= 1 && !force) throw new LastNodeError()
         if (part.mesh.peers().size === 0 && !force) throw new CutOffError()
-        await handOverVote(part)
+        await handOverVote(part, force)
         const own = part.specs.byName('node', self)
         // `removed` is told as well; it finds nothing left to do once this transition is over.
         if (own !== undefined) await spread(await part.specs.remove('node', own.id, author))

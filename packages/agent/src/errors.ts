@@ -38,6 +38,16 @@ export class CutOffError extends Error {
   }
 }
 
+export class LastVoterError extends Error {
+  readonly code = 'ERR_LAST_VOTER'
+  override name = 'LastVoterError'
+  constructor() {
+    super(
+      'Without this node no majority of voters would be left, and no other could take over its vote in time: exclusive services would stop everywhere. Try again in a few seconds; look at "moot voters"; or use --force, and name voters by "moot voters force" at another node.',
+    )
+  }
+}
+
 export class LeavingError extends Error {
   readonly code = 'ERR_LEAVING'
   override name = 'LeavingError'

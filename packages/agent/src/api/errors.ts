@@ -36,6 +36,7 @@ const statusByCode: Readonly<Record<string, number>> = {
   ERR_ALREADY_IN_CLUSTER: 503,
   ERR_LAST_NODE: 503,
   ERR_CUT_OFF: 503,
+  ERR_LAST_VOTER: 503,
   ERR_LEAVING: 503,
   ERR_NO_VOTER: 400,
   ERR_NEWER_VOTERS: 503,

@@ -84,6 +84,21 @@ test('the founder of a cluster of two that leaves gives its vote to the other', 
   expect(voters()).toEqual([other.node])
 })
 
+test('the only voter does not leave while nobody can take over its vote, unless that is forced', async () => {
+  world = await World.of(2)
+  const founder = world.nth(0)
+  await world.during(founder.agent.create('service', 'web', exclusive, author))
+  await world.runs(1)
+  // After a power failure it is silent for longer than a lease, and so has no vote to give.
+  founder.exclusive.memory.powerOff()
+  await world.restart(founder)
+  const leave = (force: boolean): Promise<void> => world.during(founder.agent.leave({ force, author }))
+  await expect(leave(false)).rejects.toMatchObject({ code: 'ERR_LAST_VOTER' })
+  expect(world.nth(1).agent.view().nodes.size).toBe(2)
+  await leave(true)
+  await world.until('it has left', () => world.nth(1).agent.view().nodes.size === 1)
+})
+
 test('while nothing is exclusive no watchdog watches, and nobody asks for leases', async () => {
   world = await World.of(3)
   await world.during(world.nth(0).agent.create('service', 'web', webSpec(3), author))

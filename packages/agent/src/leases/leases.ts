@@ -50,6 +50,7 @@ export interface NodeLeases {
   voters(): Voters
   force(nodes: readonly NodeId[]): Promise<Epoch>
   handOver(signal: AbortSignal): Promise<void>
+  isLostWithoutSelf(): boolean
   counters(): { readonly lost: number; readonly refused: number }
   start(): void
   /** Leases are not given back: tasks run on, and the next agent adopts them. */
@@ -107,6 +108,7 @@ export async function openLeases(options: LeaseOptions): Promise<NodeLeases> {
     }),
     force: (nodes) => voting.force(nodes),
     handOver: (signal) => voting.handOver(signal),
+    isLostWithoutSelf: () => voting.isLostWithoutSelf(),
     counters: () => runner.counters(),
     start() {
       runner.start()

@@ -26,6 +26,8 @@ export interface VoterKeeper {
   force(nodes: readonly NodeId[]): Promise<Epoch>
   /** This node is about to leave: others vote from now on. Resolves when they do; rejects with the signal's reason. */
   handOver(signal: AbortSignal): Promise<void>
+  /** Would no majority of the present voters be left, were this node to go now? */
+  isLostWithoutSelf(): boolean
   /** The runner has changed. */
   follow(): void
   start(): void
@@ -167,6 +169,10 @@ export function createVoterKeeper(options: {
       if (voters.length === 0) return
       propose(voters)
       await decided(before.number, signal)
+    },
+    isLostWithoutSelf() {
+      const others = candidates().filter(({ node }) => node !== self)
+      return voterHealth(epoch(), others, String).kind === 'lost'
     },
     follow() {
       const now = epoch().number

@@ -158,6 +158,19 @@ describe('a service that may not run here any more', () => {
     expect(back.tasks.every(({ desired }) => desired === 'running')).toBe(true)
   })
 
+  test('is tried again after a while where nobody took it, if all are to get there', () => {
+    const going = changed(small, away.spec.TaskTemplate, { FailureAction: 'continue', Parallelism: 2 })
+    const stuck = rest({ ...rest(crowded(going, 1e9)), nowMs: 1_006_000 })
+    expect(factIn(stuck, 1)).toMatchObject({ state: 'failed' })
+    const later = { ...stuck, others: crowded(going).others!, nowMs: 1_040_000 }
+    const again = rest(later)
+    expect(factIn(again, 1)).toMatchObject({ state: 'begun' })
+    expect(again.tasks.map(({ leaves }) => leaves?.update)).toEqual([
+      updateKey(going.spec),
+      updateKey(going.spec),
+    ])
+  })
+
   test('leaves at once where it is the node that changed, as with Swarm', () => {
     const scene = crowded(away)
     const tasks = scene.tasks.map((task) => ({
