@@ -36,6 +36,20 @@ export function removeCgroupIfEmpty(cgroup: string): void {
   }
 }
 
+/** What agents made for exclusive slots (design/exclusive.md), once no bed stands any more whose it might be. */
+export function removeSlotCgroups(): void {
+  const trees = hierarchies().map((hierarchy) => join(hierarchy, 'moot'))
+  const beds = trees.flatMap((tree) => directoriesIn(tree)).filter((name) => name !== 'exclusive')
+  if (beds.length === 0) for (const tree of trees) removeTree(join(tree, 'exclusive'))
+}
+
+function directoriesIn(path: string): string[] {
+  if (!existsSync(path)) return []
+  return readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+}
+
 function removeTree(path: string): string[] {
   if (!existsSync(path)) return []
   const busy = readdirSync(path, { withFileTypes: true })

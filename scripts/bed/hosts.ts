@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rmdir } from 'node:fs/promises'
 import type { AgentOptions } from './agent.ts'
-import { removeCgroup, removeCgroupIfEmpty } from './cgroup.ts'
+import { removeCgroup, removeCgroupIfEmpty, removeSlotCgroups } from './cgroup.ts'
 import { formCluster, type Member } from './form-cluster.ts'
 import { Host } from './host.ts'
 import { ensureTestImages } from './images.ts'
@@ -111,6 +111,7 @@ export class Bed {
     await removeNetwork(this.place)
     await removeCgroup(`/moot/${this.place.name}`)
     // /moot is shared by all beds: it goes with the last.
+    removeSlotCgroups()
     removeCgroupIfEmpty('/moot')
     // Beds of other names live beside ours.
     await rmdir(this.place.directory).catch(() => {})
