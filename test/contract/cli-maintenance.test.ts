@@ -1,9 +1,6 @@
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type ApiBed, apiBed } from '../../packages/agent/src/api/testing/api-bed.ts'
-
-const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url))
+import { type Result, runMoot } from './run-moot.ts'
 
 let bed: ApiBed
 beforeEach(async () => {
@@ -17,20 +14,7 @@ beforeEach(async () => {
 })
 afterEach(async () => bed.stop())
 
-interface Result {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function moot(...words: readonly string[]): Promise<Result> {
-  const env = { PATH: process.env['PATH'], USER: 'alice', MOOT_HOST: `unix://${bed.socketPath}` }
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...words], { env, timeout: 25_000 }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code ?? -1), out, err }),
-    )
-  })
-}
+const moot = (...words: readonly string[]): Promise<Result> => runMoot(bed, ...words)
 
 const tasksOn = (node: string) =>
   bed.cluster.tasks().filter((each) => each.node === node && each.task.state === 'running')

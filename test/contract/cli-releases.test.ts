@@ -1,13 +1,10 @@
-import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { releaseOf, type Resource, type ServiceSpec, specDigest, updateFact } from '@moot/crdt-state'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type ApiBed, apiBed } from '../../packages/agent/src/api/testing/api-bed.ts'
-
-const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url))
+import { type Result, runMoot } from './run-moot.ts'
 
 let bed: ApiBed
 let directory: string
@@ -20,20 +17,7 @@ afterEach(async () => {
   await bed.stop()
 })
 
-interface Result {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function moot(...words: readonly string[]): Promise<Result> {
-  const env = { PATH: process.env['PATH'], USER: 'alice', MOOT_HOST: `unix://${bed.socketPath}` }
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...words], { env, timeout: 25_000 }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code ?? -1), out, err }),
-    )
-  })
-}
+const moot = (...words: readonly string[]): Promise<Result> => runMoot(bed, ...words)
 
 function deploy(services: Readonly<Record<string, string>>, ...options: readonly string[]): Promise<Result> {
   const file = join(directory, 'stack.yml')

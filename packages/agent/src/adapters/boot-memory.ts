@@ -1,15 +1,14 @@
-import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { checksum } from '../kept-file.ts'
 import type { BootMemory } from '../ports/boot-memory.ts'
-
-const bootIdPath = '/proc/sys/kernel/random/boot_id'
+import { systemBootId } from './watchdog/boot-clock.ts'
 
 /**
  * A file that names the host's boot, under /run. It is not synced: that it is lost with the host's power is the point, and
  * where /run is a disk the boot id tells.
  */
-export function bootMemory(path: string, bootId = readFileSync(bootIdPath, 'utf8').trim()): BootMemory {
+export function bootMemory(path: string, bootId = systemBootId()): BootMemory {
   return {
     read() {
       if (!existsSync(path)) return undefined
@@ -31,8 +30,4 @@ export function bootMemory(path: string, bootId = readFileSync(bootIdPath, 'utf8
     },
     forget: () => rmSync(path, { force: true }),
   }
-}
-
-function checksum(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 32)
 }

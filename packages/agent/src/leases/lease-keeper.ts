@@ -85,13 +85,16 @@ export function createLeaseKeeper(options: {
 
   function follow(): void {
     if (!guard.isReady || isStopped) return
-    const told = orders
-    if (told !== undefined) {
-      const { slots } = runner.member().holder
-      for (const slot of new Set([...told.keys(), ...slots.keys(), ...guard.slots()]))
-        followSlot(slot, told.get(slot), slots.get(slot))
-    }
+    const ordered = orders
+    const { slots } = runner.member().holder
+    if (ordered !== undefined)
+      for (const slot of known()) followSlot(slot, ordered.get(slot), slots.get(slot))
     tellIfChanged()
+  }
+
+  /** Ordered, held or watched. */
+  function known(): ReadonlySet<SlotKey> {
+    return new Set([...(orders?.keys() ?? []), ...runner.member().holder.slots.keys(), ...guard.slots()])
   }
 
   function followSlot(slot: SlotKey, order: LeaseOrder | undefined, state: SlotState | undefined): void {
@@ -150,12 +153,7 @@ export function createLeaseKeeper(options: {
   }
 
   function tellIfChanged(): void {
-    const slots = new Set([
-      ...(orders?.keys() ?? []),
-      ...runner.member().holder.slots.keys(),
-      ...guard.slots(),
-    ])
-    const now = [...slots].map((slot) => {
+    const now = [...known()].map((slot) => {
       const state = status(slot)
       return `${slot} ${state.kind} ${'fence' in state ? state.fence : ''}`
     })

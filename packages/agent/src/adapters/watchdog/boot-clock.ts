@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 
 /**
@@ -7,4 +8,9 @@ import { uptime } from 'node:os'
  */
 export function bootMs(): number {
   return Math.round(uptime() * 1_000)
+}
+
+/** Another one after each start of the kernel. */
+export function systemBootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 }

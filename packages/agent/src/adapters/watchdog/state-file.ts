@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Watched } from '../../core/lease/watch.ts'
+import { systemBootId } from './boot-clock.ts'
 import { readState, writeState } from './protocol.ts'
 
 export interface StateFile {
@@ -11,7 +12,7 @@ export interface StateFile {
 /** Lies in memory (/run), where a rename is whole or not at all; a power failure ends what it tells of. */
 export function stateFile(directory: string, log: (line: string) => void): StateFile {
   const path = join(directory, 'state.json')
-  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  const bootId = systemBootId()
   return {
     read() {
       if (!existsSync(path)) return []

@@ -8,13 +8,13 @@ import {
   slotId,
 } from '@moot/crdt-state'
 import type { Defaults } from '../../defaults.ts'
-import { hashText } from '../hash.ts'
 import { isOnProbation, type LivenessMap } from '../membership/liveness.ts'
 import { placementInput } from '../placement/placement-input.ts'
 import type { Placement } from '../placement/placement.ts'
-import { isOver, progressOf } from '../reconcile/progress.ts'
+import { isUnderWay, progressOf } from '../reconcile/progress.ts'
 import { isGlobal, replicasOf } from '../reconcile/spec.ts'
 import { commonRules } from '../rules.ts'
+import { isStewardOf } from '../steward.ts'
 import type { View } from '../view.ts'
 import { pendingMoves } from './pending.ts'
 import { planMoves } from './plan.ts'
@@ -59,7 +59,8 @@ export function autoMoves(input: AutoInput, before: QuietTimes): AutoOutput {
   const quiet = new Map<ServiceId, Quiet>()
   for (const service of services) {
     const id = service.id as ServiceId
-    if (!isSteward(input, id)) continue
+    // Two in a partition ask for the same, or for what each side has.
+    if (!isStewardOf(id, view.self, view.nodes.keys(), input.liveness)) continue
     const own = standingOf(input, service)
     if (own === undefined) continue
     const standing = `${members} ${own}`
@@ -91,15 +92,6 @@ function standingOfMembers({ view, liveness, unsettled }: AutoInput): string | u
   return told.sort().join(' ')
 }
 
-/** Two in a partition ask for the same, or for what each side has. */
-function isSteward({ view, liveness }: AutoInput, service: ServiceId): boolean {
-  const points = (node: NodeId): number => hashText(`${service}/${node}`)
-  const own = points(view.self)
-  return ![...view.nodes.keys()].some(
-    (node) => node !== view.self && liveness.get(node)?.kind === 'alive' && points(node) > own,
-  )
-}
-
 /** Undefined: it is being updated, moved, or not all of it runs. */
 function standingOf(
   { view, liveness, placement }: AutoInput,
@@ -114,8 +106,7 @@ function standingOf(
     if (!isClaim(task) || task.state !== 'running' || task.unready !== undefined) return undefined
     told.push(`${node}:${task.attempt}`)
   }
-  const progress = progressOf(view, liveness, service)
-  if (progress.positions.length > 0 && !isOver(progress)) return undefined
+  if (isUnderWay(progressOf(view, liveness, service))) return undefined
   return told.join(' ')
 }
 

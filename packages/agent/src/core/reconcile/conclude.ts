@@ -9,8 +9,8 @@ import {
   type ServiceSpec,
   type SpecDigest,
 } from '@moot/crdt-state'
-import { hashText } from '../hash.ts'
 import { serviceTasks } from '../service-tasks.ts'
+import { isStewardOf } from '../steward.ts'
 import type { Draft } from './draft.ts'
 import type { Conclusion } from './input.ts'
 import { culpritOf, isOver, ownProgress } from './progress.ts'
@@ -36,20 +36,18 @@ function outcomeOf(draft: Draft, service: Resource<ServiceSpec>): Conclusion['ou
   return { kind: 'failed', task: culpritOf(draft.input.view, service, progress) }
 }
 
-/** Of all that live and have a part in it, chosen by hashing: a dead one is followed by the next. */
+/** Of those that write records, and may write this. */
 export function isSteward(
-  draft: Draft,
+  { input: { view, liveness } }: Draft,
   service: ServiceId,
   mayWrite: (record: NodeRecord) => boolean,
 ): boolean {
-  const { view, liveness } = draft.input
-  const points = (node: NodeId): number => hashText(`${service}/${node}`)
-  const own = points(view.self)
-  for (const [node, record] of view.records) {
-    if (node === view.self || liveness.get(node)?.kind !== 'alive') continue
-    if (points(node) > own && mayWrite(record)) return false
+  const { records, self } = view
+  const may = (node: NodeId): boolean => {
+    const record = records.get(node)
+    return record !== undefined && mayWrite(record)
   }
-  return true
+  return isStewardOf(service, self, records.keys(), liveness, may)
 }
 
 /** As `servicesToStep` has it: it looks at the update whenever it decides anything. */

@@ -327,6 +327,11 @@ export function isOver({ positions }: Pick<Progress, 'positions'>): boolean {
   return positions.length > 0 && positions.every(({ state }) => state === 'ok' || state === 'failed')
 }
 
+/** Some slot that it changes has not settled yet. */
+export function isUnderWay(progress: Pick<Progress, 'positions'>): boolean {
+  return progress.positions.length > 0 && !isOver(progress)
+}
+
 function nounOf(service: Resource<ServiceSpec>): string {
   return service.rolledBack ? 'rollback' : 'update'
 }

@@ -13,7 +13,7 @@ import { branchesOf } from '../placement/spread.ts'
 import { workloadOf } from '../placement/workload.ts'
 import { pendingMoves } from '../rebalance/pending.ts'
 import { changeTask, isDue, slotOf, type Draft } from './draft.ts'
-import { isOver, ownProgress } from './progress.ts'
+import { isUnderWay, ownProgress } from './progress.ts'
 import { isGlobal, replicasOf, slotIdOf } from './spec.ts'
 
 /**
@@ -38,15 +38,10 @@ function begin(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntry): v
     slot === task.slot && attempt === task.attempt && from === draft.input.view.self
   const asked = Math.max(0, ...moves.filter(isOfIt).map((move) => move.asked))
   if (asked <= (task.balance?.asked ?? 0) || task.state !== 'running') return
-  if (isUpdating(draft, service) || !isItsTurn(draft, service, task)) return
+  // An update comes first: what it has not moved yet it would move with the older spec.
+  if (isUnderWay(ownProgress(draft, service)) || !isItsTurn(draft, service, task)) return
   const shares = sharesOf(draft, service)
   changeTask(draft, task, { balance: { kind: 'leaving', asked, sinceMs: draft.input.nowMs, shares } })
-}
-
-/** An update comes first: what it has not moved yet it would move with the older spec. */
-function isUpdating(draft: Draft, service: Resource<ServiceSpec>): boolean {
-  const progress = ownProgress(draft, service)
-  return progress.positions.length > 0 && !isOver(progress)
 }
 
 /**
@@ -101,7 +96,7 @@ function goOn(
   const where = placement.slots.get(slotOf(task))
   const isMoving = where?.kind === 'moving' && where.because.filter === 'balance'
   const isTaken = where?.kind === 'moving' && where.successor !== undefined
-  if (!isTaken && isUpdating(draft, service)) {
+  if (!isTaken && isUnderWay(ownProgress(draft, service))) {
     changeTask(draft, task, { balance: undefined })
     return
   }

@@ -275,7 +275,8 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   }
   // It runs what is wanted where it may not any more, and no node has taken it: it is to move, as soon as one does.
   const { view } = draft.input
-  if (outdatedBy(view, service)(view.self, next)) beginsAgain(draft, service, slot, fact)
+  if (fact.state === 'failed' && outdatedBy(view, service)(view.self, next))
+    beginsAgain(draft, service, slot, fact)
   for (const old of olds) {
     // The old one runs until the new one's container is made: an image that cannot be had costs no replica.
     const idle =
