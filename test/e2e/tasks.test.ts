@@ -113,12 +113,14 @@ describe('tasks', () => {
       ...probe('live.retries=1'),
     )
     const first = await Promise.all(['web', 'api'].map(running))
-    const toBreak = 'mv /www/index.html /www/away'
-    for (const { host, Id } of first) await hosts.host(host).engine('exec', Id, 'sh', '-c', toBreak)
     const errorOf = async (): Promise<string | undefined> => {
       const now = (await tasks(hosts.host(3), 'web')).find(({ DesiredState }) => DesiredState === 'running')
       return now?.Status.State === 'running' ? (now.Status.Err ?? '') : undefined
     }
+    // What breaks before it has been ready once is ill, and replaced.
+    await hosts.waitFor('the one has been ready', async () => (await errorOf()) === '')
+    const toBreak = 'mv /www/index.html /www/away'
+    for (const { host, Id } of first) await hosts.host(host).engine('exec', Id, 'sh', '-c', toBreak)
     await hosts.waitFor('the one is told as not ready', async () =>
       /readiness.*404/.test((await errorOf()) ?? ''),
     )

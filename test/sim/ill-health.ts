@@ -38,13 +38,23 @@ export class IllHealth {
     this.#down.delete(slotId(task.service, task.slot))
   }
 
+  /** Its agent says that it stops it for ill health, and not, say, because its turn in an update has come. */
+  static isReason({ agent, node }: Host, task: TaskId): boolean {
+    return agent?.view().records.get(node)?.tasks.get(task)?.illness?.kind === 'stopping'
+  }
+
   /** An agent stops a task that was well: for ill health, and for nothing else? */
   stopped(host: Host, { setup, observation }: { setup: TaskSetup; observation: ContainerObservation }): void {
     const service = host.agent?.view().services.get(setup.task.service)
     if (service === undefined || !this.#isStrict || !this.isIll(setup.task.id, observation)) return
     const isCurrent = specDigest(setup.spec) === specDigest(service.spec)
     const isActive = host.agent?.view().nodes.get(host.node)?.spec.Availability === 'active'
-    if (!isCurrent || !isActive || !this.#isWanted(service.spec, setup)) return
+    if (
+      !(isCurrent || IllHealth.isReason(host, setup.task.id)) ||
+      !isActive ||
+      !this.#isWanted(service.spec, setup)
+    )
+      return
     this.#down.set(slotId(setup.task.service, setup.task.slot), setup)
     const parallelism = service.spec.UpdateConfig?.Parallelism ?? 1
     const down = [...this.#down.values()].filter(

@@ -209,7 +209,7 @@ export class Watchers {
     }
   }
 
-  /** An update takes a replica down: never more of them at a time than its policy says. */
+  /** An update takes a replica down that was not ill: never more of them at a time than its policy says. */
   #checkUpdate(host: Host, task: TaskId): void {
     const found = host.engine.containers().find(({ observation }) => observation.task === task)
     const service = found && host.agent?.view().services.get(found.setup.task.service)
@@ -229,7 +229,7 @@ export class Watchers {
       service.spec.Mode.Global !== undefined
     )
       return
-    if (this.#others(setup.task).some(isWell)) return
+    if (this.#others(setup.task).some(isWell) || IllHealth.isReason(host, task)) return
     this.#downByUpdate.set(slot, host)
     const down = [...this.#downByUpdate.keys()].filter((each) => isWanted(this.#world, each, service))
     if (down.length > parallelism) {
@@ -417,7 +417,9 @@ function whatItKnew(world: World, host: Host, slot: SlotId): readonly string[] {
   const where = agent.placement().slots.get(slot)
   const lines = [`${host.name} places it: ${where?.kind ?? 'nowhere'}`]
   for (const [node, record] of agent.view().records) {
-    const name = world.hosts.find((other) => other.node === node)?.name ?? node
+    const name = world.nameOf(node)
+    for (const [target, { evidence, probation }] of record.alerts)
+      lines.push(`${name} says of ${world.nameOf(target)}: ${evidence}${probation ? ', on probation' : ''}`)
     for (const task of record.tasks.values()) {
       if (slotId(task.service, task.slot) !== slot) continue
       const seen = task.seenEpoch === record.epoch ? '' : ', not seen since its restart'

@@ -108,6 +108,11 @@ export const defaults = {
   cutWaitMs: 800,
   /** Who has been in doubt for longer than this (a bad link) holds up no verdict on others. */
   unstableMaxMs: 3_000,
+  /**
+   * Nobody yields a slot to whom some have doubted for less than this. An agent that has just started accuses nobody for `bootSyncTimeoutMs`, and
+   * so seems to vouch for the dead: this is longer, by the time in which it then finds out.
+   */
+  youngDoubtMs: 8_000,
   /** Probes under way at once: a node watches about `observersPerNode` others, and more only after a mass failure. */
   probeConcurrency: 32,
   /** How long an observer's "returned" mark stays, so that a view with the old record does not count it: many anti-entropy rounds. */

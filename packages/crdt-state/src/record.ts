@@ -81,7 +81,7 @@ export interface TaskEntry {
   readonly leaves?: { readonly update: UpdateKey; readonly reason: string }
   /** It was asked to move for the sake of evenness (`moveFact`). */
   readonly balance?: Balance
-  /** Carried from task to task of a slot on this node: what the restart policy counts. */
+  /** Carried from task to task of a slot on this node: what the restart policy counts. (`afterIllness`: from node to node.) */
   readonly restart?: {
     /** Restarts since the slot last ran for long: what the back-off doubles by. */
     readonly count: number

@@ -5,7 +5,7 @@ import type { Liveness, LivenessMap, Version } from './liveness.ts'
 import { node } from './testing.ts'
 
 const names = ['a', 'b', 'c', 'd', 'e'] as const
-const settings = { cutWaitMs: 800, unstableMaxMs: 3_000 }
+const settings = { cutWaitMs: 800, unstableMaxMs: 3_000, youngDoubtMs: 8_000 }
 
 /** `a down, b suspect, c unheard`, which is a suspect whom nobody hears; all others of a to e are alive. */
 function seen(words: string): LivenessMap {
@@ -104,7 +104,7 @@ describe('a cut', () => {
     const cuts = cutsOf([
       [0, 'a down, b suspect'],
       [800, 'a down, b suspect'],
-      [3_000, 'a down, b suspect'],
+      [8_000, 'a down, b suspect'],
     ])
     const told = cuts.map(({ unsettled, lookAtMs }) => [
       [...unsettled].map((name) => name[0]).join(''),
@@ -112,7 +112,7 @@ describe('a cut', () => {
     ])
     expect(told).toEqual([
       ['ba', 800],
-      ['b', 3_000],
+      ['b', 8_000],
       ['', undefined],
     ])
   })

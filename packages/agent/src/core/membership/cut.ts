@@ -11,6 +11,7 @@ import {
 export interface CutSettings {
   readonly cutWaitMs: number
   readonly unstableMaxMs: number
+  readonly youngDoubtMs: number
 }
 
 /** What an agent acts upon, and why it may be behind what it sees. Times are monotonic, ms. */
@@ -74,8 +75,12 @@ export function nextCut(
     else if (isFallen(kind) && before.liveness.get(node)?.kind !== kind)
       waiting.set(node, before.waiting.get(node) ?? nowMs)
   }
-  const young = [...unstable].filter(([, sinceMs]) => nowMs - sinceMs < settings.unstableMaxMs)
-  const settleAtMs = young.map(([, sinceMs]) => sinceMs + settings.unstableMaxMs)
+  const youngerThan = (ageMs: number) => [...unstable].filter(([, sinceMs]) => nowMs - sinceMs < ageMs)
+  const settleAtMs = youngerThan(settings.unstableMaxMs).map(
+    ([, sinceMs]) => sinceMs + settings.unstableMaxMs,
+  )
+  const young = youngerThan(settings.youngDoubtMs)
+  const oldAtMs = young.map(([, sinceMs]) => sinceMs + settings.youngDoubtMs)
   // A link that is broken for ever is somebody's own trouble; but where nobody hears it, it may be gone all along.
   const unheard = [...unstable.keys()].filter((node) => isUnheard(assessed.get(node)))
   const unsettled = new Set([...young.map(([node]) => node), ...unheard])
@@ -85,7 +90,7 @@ export function nextCut(
     waiting: new Map(),
     unstable,
     unsettled,
-    lookAtMs: earliest(settleAtMs),
+    lookAtMs: earliest(oldAtMs),
   }
   if (waiting.size === 0) return acted
   // All doubt is old by then, if nothing else becomes of it.
@@ -99,7 +104,7 @@ export function nextCut(
     waiting,
     unstable,
     unsettled: unsettled.union(waiting),
-    lookAtMs: isCutOff ? earliest(settleAtMs) : earliest([...settleAtMs, decideAtMs]),
+    lookAtMs: earliest(isCutOff ? oldAtMs : [...oldAtMs, decideAtMs]),
   }
 }
 

@@ -14,7 +14,7 @@ import { openSlots } from '../placement/place.ts'
 import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
-import { nextAttempt } from './restart.ts'
+import { isAfterIllness, nextAttempt } from './restart.ts'
 import { newTaskId, placedBy } from './spec.ts'
 import { beginStep, progressOf } from './progress.ts'
 
@@ -75,12 +75,18 @@ function claimSlot(
     createdAtMs: nowMs,
     stateAtMs: nowMs,
     ...placedBy(service.spec),
+    ...(isAfterIllness(past.last.get(slot)) && { restart: notWellYet(nowMs) }),
     ...(where.assumed.length > 0 ? { assumed: where.assumed } : {}),
   })
   // What has proven itself nowhere yet is watched as any step is, wherever it runs first.
   if (isStep || (!isBalance && past.isUpdate && !past.proven && digest === specDigest(service.spec)))
     beginStep(draft, service, slotId)
   return true
+}
+
+/** Its restarts are counted anew on this node; that the slot is down for ill health is not forgotten on the way. */
+function notWellYet(nowMs: number): NonNullable<TaskEntry['restart']> {
+  return { count: 0, windowStartMs: nowMs, notBeforeMs: nowMs, afterIllness: true }
 }
 
 /**

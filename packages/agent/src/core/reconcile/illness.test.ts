@@ -2,6 +2,7 @@ import type { TaskEntry } from '@moot/crdt-state'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HealthStanding } from '../health/standing.ts'
+import { slotOf } from './draft.ts'
 import { illSlotsOf, mayBeStopped, type IllSlot } from './illness.ts'
 import { reconcile } from './reconcile.ts'
 import {
@@ -15,6 +16,7 @@ import {
   other,
   recordOf,
   runningTask,
+  self,
   serviceOf,
   taskOf,
   type Scene,
@@ -24,6 +26,7 @@ const web = serviceOf('web', { Mode: { Replicated: { Replicas: 9 } } })
 const run = (scene: Scene) => reconcile(inputOf(scene))
 const waiting = (slot: number): IllSlot => ({ slot, state: 'waiting' })
 const down = (slot: number): IllSlot => ({ slot, state: 'down' })
+const restart = { count: 1, windowStartMs: 0, notBeforeMs: 0 }
 const illness = { kind: 'waiting', sinceMs: 990_000, why: 'unhealthy container' } as const
 
 describe('who may be stopped for ill health', () => {
@@ -84,7 +87,6 @@ describe('who is ill, as the records tell', () => {
     })
     return illSlotsOf(view, liveness, web, [])
   }
-  const restart = { count: 1, windowStartMs: 0, notBeforeMs: 0 }
 
   test('a task that waits, one that is being stopped, and one that came after such and is not well yet', () => {
     expect(
@@ -232,6 +234,18 @@ describe('a task that falls ill', () => {
     const started = run({ services: [web], tasks: [up], containers: [containerFor(up, 'running')] })
     expect(changedTasks(started.changes)[0]).toMatchObject({ state: 'running' })
     expect(changedTasks(started.changes)[0]?.restart).not.toHaveProperty('afterIllness')
+  })
+
+  test('and whoever takes its slot over from a drained node is known for the same', () => {
+    const before = taskOf(web, { slot: 4, desired: 'ready', restart: { ...restart, afterIllness: true } })
+    const slots = { [slotOf(before)]: { kind: 'vacant', to: self, attempt: 2, assumed: [] } as const }
+    const claimed = run({ services: [web], tasks: [], slots, ...elsewhere([before]), drained: [other] })
+    expect(changedTasks(claimed.changes)).toMatchObject([
+      { slot: 4, restart: { count: 0, afterIllness: true } },
+    ])
+    const well = elsewhere([runningTask(web, { slot: 4 })])
+    const anew = run({ services: [web], tasks: [], slots, ...well, drained: [other] })
+    expect(changedTasks(anew.changes)[0]).not.toHaveProperty('restart')
   })
 
   test('that ends by itself while it waits has crashed, and is nobody’s ill health', () => {

@@ -189,8 +189,8 @@ function restart(draft: Draft, task: TaskEntry, spec: ServiceSpec, verdict: Agai
 }
 
 /** It was stopped for ill health, or came after one that was and has not been well. */
-function isAfterIllness(task: TaskEntry): boolean {
-  return task.illness !== undefined || task.restart?.afterIllness === true
+export function isAfterIllness(task: TaskEntry | undefined): boolean {
+  return task?.illness?.kind === 'stopping' || task?.restart?.afterIllness === true
 }
 
 /** One more than any attempt of the slot that this node knows of. */
