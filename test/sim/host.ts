@@ -6,6 +6,8 @@ import {
   type MemoryStorage,
   nodeIdOf,
   type NodeId,
+  type TaskEntry,
+  type TaskId,
 } from '@moot/crdt-state'
 import { inject } from 'light-my-request'
 import { pino } from 'pino'
@@ -73,6 +75,8 @@ export class Host {
   isFull = false
   /** When its agent last went on after it had stood still. */
   resumedAtMs = -Infinity
+  /** What its last agent had decided to stop, in its record: the next one goes on with that, whatever is wanted meanwhile. */
+  wasEnding: ReadonlySet<TaskId> = new Set()
   rules: readonly Rules[]
   readonly #options: HostOptions
   #identity: Identity
@@ -182,6 +186,7 @@ export class Host {
   /** Resolves when it has begun; it may be killed before. */
   async startAgent(): Promise<void> {
     if (!this.#on || this.#running !== undefined) return
+    this.wasEnding = this.#endingTasks()
     const running = this.#boot()
     this.#running = running
     this.#lastAgent = running.agent
@@ -193,6 +198,13 @@ export class Host {
         running.life.kill()
         this.#options.clock.after(restartDelayMs, () => this.startAgentSoon())
       })
+  }
+
+  #endingTasks(): ReadonlySet<TaskId> {
+    const last = this.#lastAgent
+    const record = last?.state().kind === 'active' ? last.view().records.get(this.node) : undefined
+    const isEnding = ({ desired }: TaskEntry): boolean => desired === 'shutdown' || desired === 'remove'
+    return new Set([...(record?.tasks.values() ?? [])].filter(isEnding).map(({ id }) => id))
   }
 
   /** As the service manager of a real host does. */

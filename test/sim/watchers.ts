@@ -136,6 +136,7 @@ export class Watchers {
       this.#world.isImpaired ||
       // Or the agent itself, which stood still in between.
       this.#world.nowMs - host.resumedAtMs < stopsWithinMs ||
+      host.wasEnding.has(task) ||
       this.#health.isIll(task, found.observation) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
