@@ -124,7 +124,7 @@ export class Watchers {
     // What was decided before it was up is carried out after: it has served nobody.
     const wellSinceMs = this.#wellSinceMs.get(task)
     if (wellSinceMs === undefined || this.#world.nowMs - wellSinceMs < servesAfterMs) return
-    this.#health.stopped(host, found)
+    if (!this.#others(found.setup.task).some(isWell)) this.#health.stopped(host, found)
     const view = host.agent.view()
     const service = view.services.get(found.setup.task.service)
     const slot = String(found.setup.task.slot)

@@ -138,6 +138,14 @@ describe('a lost lease', () => {
     expect(run({ ...stopped, leases: leasesOf(waiting, { isReady: false }) }).changes.size).toBe(0)
   })
 
+  test('makes nobody wait for what an older task had to wait for, by a clock that was set back since', () => {
+    const late = { count: 1, windowStartMs: 2_000_000, notBeforeMs: 2_000_000 }
+    const task = runningTask(db, { ...leased(7), restart: late })
+    const lost = { services: [db], tasks: [task], containers: [upWith(task, 'exited', { exitCode: 137 })] }
+    const [, next] = changedTasks(run({ ...lost, leases: leasesOf(waiting) }).changes)
+    expect(next).toMatchObject({ attempt: 2, restart: { notBeforeMs: 1_000_000 } })
+  })
+
   test('does not excuse what ended by itself', () => {
     const crashed = { ...scene, containers: [upWith(mine, 'exited', { exitCode: 1 })] }
     const [ended] = changedTasks(run({ ...crashed, leases: leasesOf(waiting) }).changes)

@@ -216,7 +216,8 @@ function stateOf(seen: Seen): Position['state'] | undefined {
   if (seen.fact === 'begun') return 'begun'
   // A failure stands for as long as its node has the slot; where the slot went back to, it is still to be updated.
   if (seen.fact === 'failed' && (seen.holds || !seen.old || seen.updated)) return 'failed'
-  if (seen.old && !seen.updated) return 'waiting'
+  // Also where its next task is made, and nobody says any more that its turn has come (another seemed to have the slot for a moment).
+  if (seen.old && (!seen.updated || seen.fact === undefined)) return 'waiting'
   return seen.fact
 }
 

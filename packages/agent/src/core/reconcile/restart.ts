@@ -77,8 +77,9 @@ function backoffMs(
  * As if its node had died: the slot runs again, whatever the policy, and nothing is counted. There is no loop to slow down, since
  * the next one waits for a lease.
  */
-function withoutPenalty({ restart }: TaskEntry): Again {
-  return { kind: 'restart', delayMs: 0, restart }
+function withoutPenalty({ restart }: TaskEntry, nowMs: number): Again {
+  // What the one before it had to wait for is over, or was by a clock that has been set back since.
+  return { kind: 'restart', delayMs: 0, restart: restart && { ...restart, notBeforeMs: nowMs } }
 }
 
 /** Over, and not yet decided what becomes of its slot. */
@@ -118,7 +119,8 @@ function decide(draft: Draft, task: TaskEntry): void {
     changeTask(draft, task, { desired: 'remove' })
     return
   }
-  const verdict = task.lostLease === true ? withoutPenalty(task) : restartVerdict(task, spec, nowMs, settings)
+  const verdict =
+    task.lostLease === true ? withoutPenalty(task, nowMs) : restartVerdict(task, spec, nowMs, settings)
   if (verdict.kind === 'done') {
     changeTask(draft, task, { desired: 'running', done: true })
     return
@@ -137,7 +139,7 @@ export function replaceUnleased(draft: Draft): void {
     const spec = specOfTask(draft, task)
     if (spec === undefined) continue
     changeTask(draft, task, { desired: 'shutdown' })
-    restart(draft, task, spec, withoutPenalty(task))
+    restart(draft, task, spec, withoutPenalty(task, input.nowMs))
   }
 }
 

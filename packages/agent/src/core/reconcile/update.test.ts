@@ -259,6 +259,36 @@ test('a step of a slot that another node turns out to hold is that node’s to m
   expect(changes.get(`update/${id}`)).toBeUndefined()
 })
 
+test('a step is not given up before the first sync, whoever seemed to hold its slot before this agent started', () => {
+  const before = runningTask(old, { attempt: 2 })
+  const ready = taskOf(to(), { attempt: 3, state: 'ready', desired: 'ready' })
+  const theirs = runningTask(old, { attempt: 1, id: 'o' as TaskEntry['id'] })
+  const restarted: Scene = {
+    services: [to()],
+    history: [old],
+    tasks: [before, ready],
+    facts: [factsOf(to(), { 1: 'begun' })],
+    containers: [...up([before]), containerFor(ready, 'created')],
+    others: [recordOf(other, { tasks: [theirs] })],
+    slots: { [slot(1)]: { kind: 'held', holder: { node: other, task: theirs }, losers: [] } },
+  }
+  expect(run({ ...restarted, synced: false }).changes.has(`update/${id}`)).toBe(false)
+})
+
+test('a slot whose next task is made although nobody says that its turn has come waits for its turn, and goes on', () => {
+  const before = runningTask(old, { attempt: 2 })
+  const ready = taskOf(to(), { attempt: 3, state: 'ready', desired: 'ready' })
+  const output = run({
+    services: [to()],
+    history: [old],
+    tasks: [before, ready],
+    containers: [...up([before]), containerFor(ready, 'created')],
+  })
+  expect(begunIn(output)).toEqual([slot(1)])
+  const changed = changedTasks(output.changes).find((task) => task?.id === before.id)
+  expect(changed?.desired).toBe('shutdown')
+})
+
 describe('two tasks of a slot that were left running', () => {
   const between = withImage(old, 'web:between')
   const first = runningTask(old, { attempt: 1 })

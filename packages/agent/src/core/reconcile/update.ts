@@ -135,7 +135,9 @@ function settled(
 }
 
 function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
-  const { placement, view } = draft.input
+  const { placement, view, synced } = draft.input
+  // What a peer said before this agent started may be long over.
+  if (!synced) return false
   const where = placement.slots.get(slot)
   return where?.kind === 'held' && where.holder.node !== view.self && tasks.some((task) => isClaim(task))
 }
