@@ -219,6 +219,7 @@ export class Watchers {
     const { setup } = found
     const slot = slotId(setup.task.service, setup.task.slot)
     const parallelism = parallelismOf(service.spec)
+    this.#forgetUnwanted(service)
     const isUpdate =
       specDigest(setup.spec) !== specDigest(service.spec) &&
       wantedSlots(this.#world, service.spec).has(String(setup.task.slot)) &&
@@ -237,6 +238,15 @@ export class Watchers {
       this.#tell(
         `the update of ${service.name} has ${down.length} slots down at once, of ${parallelism} allowed`,
       )
+    }
+  }
+
+  /** What was scaled away is no longer down for an update, nor tried by it, also when it is wanted again. */
+  #forgetUnwanted(service: { readonly id: string; readonly spec: ServiceSpec }): void {
+    for (const known of [this.#downByUpdate, this.#trying]) {
+      for (const slot of known.keys())
+        if (parseSlotId(slot).service === service.id && !isWanted(this.#world, slot, service))
+          known.delete(slot)
     }
   }
 

@@ -7,15 +7,16 @@ import { node } from './testing.ts'
 const names = ['a', 'b', 'c', 'd', 'e'] as const
 const settings = { cutWaitMs: 800, unstableMaxMs: 3_000, youngDoubtMs: 8_000 }
 
-/** `a down, b suspect, c unheard`, which is a suspect whom nobody hears; all others of a to e are alive. */
+/** `a down, b suspect, c unheard`, which is a suspect whom nobody hears, `d stale`, which is down and has published since; all others of a to e are alive. */
 function seen(words: string): LivenessMap {
   const kinds = new Map(
-    words.split(', ').map((word) => word.split(' ') as [string, Liveness['kind'] | 'unheard']),
+    words.split(', ').map((word) => word.split(' ') as [string, Liveness['kind'] | 'unheard' | 'stale']),
   )
   return new Map(
     names.map((name): [ReturnType<typeof node>, Liveness] => {
       const kind = kinds.get(name) ?? 'alive'
       if (kind === 'unheard') return [node(name), { kind: 'suspect', observers: [] }]
+      if (kind === 'stale') return [node(name), { kind: 'down', observers: [], isStale: true }]
       if (kind === 'suspect') return [node(name), { kind, observers: [], isHeard: true }]
       return [node(name), kind === 'alive' || kind === 'unknown' ? { kind } : { kind, observers: [] }]
     }),
@@ -81,6 +82,21 @@ describe('a cut', () => {
     ])
     expect(cuts.map(down)).toEqual(['a', 'a', 'a,b', 'b', ''])
     expect([...cuts[1]!.unstable.keys()]).toEqual([node('b')])
+  })
+
+  it('stands for what was published since too, where that is accused as well', () => {
+    const [, again] = cutsOf([
+      [0, 'a down'],
+      [100, 'a down'],
+    ])
+    const after = (cut: Cut): string =>
+      down(nextCut(cut, { assessed: seen(''), records: recordsAt(2), isCutOff: false, nowMs: 200 }, settings))
+    expect(after(again!)).toBe('a')
+    const [, older] = cutsOf([
+      [0, 'a down'],
+      [100, 'a stale'],
+    ])
+    expect(after(older!)).toBe('')
   })
 
   it('comes when the doubt was unfounded', () => {

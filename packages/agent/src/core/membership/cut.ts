@@ -131,8 +131,11 @@ function goneOf(acted: LivenessMap, before: Cut['gone'], records: ReadonlyMap<No
   const gone = new Map<NodeId, Gone>()
   for (const [node, liveness] of acted) {
     const version = records.get(node)
-    if (liveness.kind === 'down' && version !== undefined)
-      gone.set(node, before.get(node) ?? { liveness, version })
+    if (liveness.kind !== 'down' || version === undefined) continue
+    const known = before.get(node)
+    // Given up once more, with what it has published since: this record is void too.
+    const isAgain = liveness.isStale !== true && known !== undefined && isNewer(version, known.version)
+    gone.set(node, known === undefined || isAgain ? { liveness, version } : known)
   }
   return gone
 }

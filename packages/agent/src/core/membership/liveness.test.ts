@@ -156,6 +156,28 @@ describe('liveness', () => {
     expect(kinds('a', records)).toEqual({ a: 'suspect', b: 'suspect', c: 'alive', d: 'alive', e: 'alive' })
   })
 
+  it('a returned node counts against one from the other side that accuses it, also where it is watched only because others fell', () => {
+    const names = letters('abcdefghi')
+    const [back, away] = names.filter(
+      (name) => name !== 'a' && !targetsOf(node('a'), names.map(node), 4).includes(node(name)),
+    )
+    const dead = names.filter((name) => name !== 'a' && name !== back && name !== away)
+    const records = [
+      recordOf('a', [...dead.map((name) => about(name, 'judged')), about(back!, 'returned')]),
+      recordOf(back!, [...dead.map((name) => about(name, 'judged')), about(away!, 'silent')], 2),
+      recordOf(away!, [about(back!, 'judged')]),
+      ...dead.map((name) => recordOf(name)),
+    ]
+    expect(kinds('a', records)).toMatchObject({ [back!]: 'alive', [away!]: 'suspect' })
+  })
+
+  it('says of one that is down whether it has published since, as far as its accusers know', () => {
+    const seenBy = (seq: number) =>
+      livenessOf(viewOf('a', [recordOf('a', [about('b', 'silent')]), recordOf('b', [], seq)])).get(node('b'))
+    expect(seenBy(1)).toEqual({ kind: 'down', observers: ['a'] })
+    expect(seenBy(2)).toEqual({ kind: 'down', observers: ['a'], isStale: true })
+  })
+
   it('refused evidence says that the host lives: the agent is down, not the node', () => {
     const says = Object.fromEntries(letters('abcd').map((name) => [name, [about('e', 'refused')]]))
     expect(kinds('a', cluster('abcde', says))['e']).toBe('agent-down')

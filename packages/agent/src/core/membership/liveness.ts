@@ -11,7 +11,7 @@ import { type Rings, ringsOf } from './rings.ts'
  * - `agent-down`: enough observers were refused: its containers serve, claims hold, nothing new is placed there,
  *   and only after `agentDownGraceMs` does it become `down`.
  * - `down`: enough observers hear nothing: its claims are void until it has published a record newer than the
- *   verdict and the alerts are withdrawn.
+ *   verdict and the alerts are withdrawn. `isStale`: it has published since, as far as enough of them know.
  * - `unknown`: a member that has never published a record here.
  *
  * `isHeard`: somebody who watches it has nothing to say against it.
@@ -27,7 +27,7 @@ export type Liveness =
       readonly isOnProbation?: true
     }
   | { readonly kind: 'agent-down'; readonly observers: readonly NodeId[]; readonly isOnProbation?: true }
-  | { readonly kind: 'down'; readonly observers: readonly NodeId[] }
+  | { readonly kind: 'down'; readonly observers: readonly NodeId[]; readonly isStale?: true }
   | { readonly kind: 'unknown' }
 
 export function isOnProbation(liveness: Liveness | undefined): boolean {
@@ -131,7 +131,10 @@ function verdict(says: ReadonlyMap<NodeId, Word>, needed: number): Liveness {
     .toSorted()
   const suspecting = all.filter(({ kind }) => kind === 'suspects').length
   const isEnough = counted.length + suspecting >= needed
-  if (isEnough && silent > vouches + refused) return { kind: 'down', observers }
+  if (isEnough && silent > vouches + refused) {
+    const fresh = counted.filter((say) => say.kind === 'silent' && !say.stale).length
+    return { kind: 'down', observers, ...(fresh <= vouches + refused && { isStale: true }) }
+  }
   const probation = saysProbation(says) ? ({ isOnProbation: true } as const) : {}
   if (isEnough && counted.length > vouches) return { kind: 'agent-down', observers, ...probation }
   if (observers.length === 0) return { kind: 'alive', ...probation }
@@ -209,10 +212,11 @@ function trustedBy(
     isTrusted[self] = 1
     queue[queued++] = self
   }
-  // Some of these may not have been asked yet: this node's silence about them is no word against anybody's.
+  // Some of these may not have been asked yet: this node's silence about them is no word against anybody's. `returned` is one.
   for (const target of ownTargets) {
     const place = placeOf.get(target) ?? nodes.length
-    if (isAccused[place] !== 1) reach(view.self, place)
+    const hasSpoken = view.records.get(view.self)?.alerts.get(target)?.evidence === 'returned'
+    if (hasSpoken || isAccused[place] !== 1) reach(view.self, place)
   }
   for (let next = 0; next < queued; next++) {
     const observer = queue[next] ?? 0
