@@ -50,6 +50,7 @@ async function runWithRule(path: string, replaced: object, plan: Plan): Promise<
 
 afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/explain/explain.ts')
+  vi.doUnmock('../../packages/agent/src/core/reconcile/draft.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/progress.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/illness.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/tidy.ts')
@@ -136,6 +137,19 @@ describe('who watches over', () => {
     const checked = { ...deploy, shape: { ...shape, checked: true } }
     const plan = { ...planWith([], { calmAtMs: 90_000 }), acts: [checked] }
     expect(await runs(plan, misreads)).toContainEqual(
+      expect.stringMatching(/^host\d stopped web\.\d without a cause$/),
+    )
+  })
+
+  test('stability tells of an exclusive task that goes before the one it makes way for has its container', async () => {
+    const exclusive = { ...deploy, shape: { ...shape, replicas: 5, exclusive: true } }
+    const join = { kind: 'join', atMs: 8_000, via: 0, host: 3 } as const
+    const slow = { kind: 'engine slow', atMs: 9_000, forMs: 20_000, host: 3, factor: 60 } as const
+    const rebalance = { kind: 'rebalance', atMs: 15_000, via: 0 } as const
+    const plan = { ...planWith([], { founders: 3 }), acts: [exclusive, join, slow, rebalance] }
+    expect(await runs(plan)).toEqual([])
+    const path = '../../packages/agent/src/core/reconcile/draft.ts'
+    expect(await runWithRule(path, { isMade: () => true }, plan)).toContainEqual(
       expect.stringMatching(/^host\d stopped web\.\d without a cause$/),
     )
   })

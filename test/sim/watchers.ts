@@ -150,7 +150,9 @@ export class Watchers {
       (this.#world.contracts.isOrWasExclusive(service.name) && !mayRunOn(host, service.spec)) ||
       // It moves: the other one is there first.
       (this.#hasMoved.has(service.id) && this.#others(found.setup.task).some(isRunning)) ||
-      (isAskedToMove(service.facts, found.setup, host) && this.#others(found.setup.task).some(isRunning)) ||
+      (isAskedToMove(service.facts, found.setup, host) &&
+        (this.#others(found.setup.task).some(isRunning) ||
+          (this.#world.contracts.isOrWasExclusive(service.name) && isMadeElsewhere(host, found.setup)))) ||
       // Two that run at once come of hosts that took each other for dead, and of nothing else.
       (!this.#world.isPeaceful &&
         (this.#others(found.setup.task).some(isRunning) ||
@@ -401,6 +403,18 @@ function placeOf(host: Host, { task }: TaskSetup): string {
 /** Somebody wants it more even, and named this very task. */
 function isAskedToMove(facts: ReadonlyMap<string, unknown>, { task }: TaskSetup, { node }: Host): boolean {
   return [...facts.keys()].some((key) => key.startsWith(`move/${task.slot}/${task.attempt}/${node}/`))
+}
+
+/** What is exclusive goes first, but not before the other one lacks nothing but the lease: so the agent has heard, of a node that lives. */
+function isMadeElsewhere({ agent, node: self }: Host, { task: { service, slot } }: TaskSetup): boolean {
+  return [...(agent?.view().records ?? [])].some(
+    ([node, { tasks }]) =>
+      node !== self &&
+      agent?.liveness().get(node)?.kind === 'alive' &&
+      [...tasks.values()].some(
+        (task) => task.service === service && task.slot === slot && task.state === 'ready' && isClaim(task),
+      ),
+  )
 }
 
 function isRunning({ state }: ContainerObservation): boolean {
