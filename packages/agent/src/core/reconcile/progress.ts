@@ -30,6 +30,8 @@ export interface Position {
   readonly id: SlotId
   readonly slot: Slot
   readonly state: 'waiting' | 'begun' | 'ok' | 'failed'
+  /** Some task of it is as the update wants it. */
+  readonly isMade: boolean
   /** When its fact was latched, on its holder's clock. Display only. */
   readonly atMs: number | undefined
 }
@@ -85,7 +87,13 @@ export function progressOf(
   for (const [slotId, seen] of slots) {
     const state = stateOf(seen)
     if (state === undefined) continue
-    positions.push({ id: slotId, slot: parseSlotId(slotId).slot, state, atMs: seen.atMs })
+    positions.push({
+      id: slotId,
+      slot: parseSlotId(slotId).slot,
+      state,
+      isMade: seen.updated,
+      atMs: seen.atMs,
+    })
   }
   positions.sort((a, b) => compareSlots(a.slot, b.slot))
   const failed = positions.filter((position) => slots.get(position.id)?.fact === 'failed').length
@@ -246,6 +254,20 @@ export function mayBegin(progress: Progress, slot: SlotId): boolean {
     else if (position.state === 'begun' || (position.state === 'waiting' && !passed)) ahead += 1
   }
   return passed && ahead < parallelismOf(progress)
+}
+
+/**
+ * May this slot, which an older update left begun, go on towards the newest spec? More such slots than `parallelism` may be down
+ * (those of steps that failed, and whose former task is not back): these too get there so many at a time.
+ */
+export function mayGoOn(progress: Progress, slot: SlotId): boolean {
+  let ahead = 0
+  let passed = false
+  for (const { id, state, isMade } of progress.positions) {
+    if (id === slot) passed = true
+    else if (state === 'begun' && (isMade || !passed)) ahead += 1
+  }
+  return ahead < parallelismOf(progress)
 }
 
 /** May a slot whose step failed be tried once more? Not before every other one has had its turn. */

@@ -243,6 +243,21 @@ describe('settling', () => {
   })
 })
 
+test('of what failed steps left down, no more than the policy says go on towards a newer spec at a time', () => {
+  const newest = withImage(to(), 'web:3')
+  const coming = [1, 2, 3].map((number) => taskOf(old, { slot: number, attempt: 3, state: 'starting' }))
+  const output = run({
+    services: [newest],
+    history: [old, to()],
+    tasks: coming,
+    containers: coming.map((task) => containerFor(task, 'created')),
+    facts: [factsOf(to(), { 1: 'failed', 2: 'failed', 3: 'failed' })],
+  })
+  expect(begunIn(output)).toEqual([1, 2, 3].map(slot))
+  const made = changedTasks(output.changes).filter((task) => task?.digest === specDigest(newest.spec))
+  expect(made).toMatchObject([{ slot: 1, attempt: 4 }])
+})
+
 test('a step of a slot that another node turns out to hold is that node’s to make', () => {
   const ready = taskOf(to(), { attempt: 3, state: 'ready', desired: 'ready' })
   const theirs = runningTask(old, { attempt: 2, id: 'o' as TaskEntry['id'] })

@@ -25,6 +25,7 @@ import {
   isWatched,
   mayBegin,
   mayBeginAgain,
+  mayGoOn,
   outdatedBy,
   ownProgress,
   updateConfigOf,
@@ -271,8 +272,11 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   const startFirst = isStartFirst(draft, service, slot)
   if (next === undefined) {
     if (olds.length === 0 || !isOurs(draft, slot)) return
-    if (fact.state === 'begun' || beginsAgain(draft, service, slot, fact))
-      makeNext(draft, service, olds, startFirst)
+    const goesOn =
+      fact.state === 'begun'
+        ? mayGoOn(ownProgress(draft, service), slot)
+        : beginsAgain(draft, service, slot, fact)
+    if (goesOn) makeNext(draft, service, olds, startFirst)
     return
   }
   // It runs what is wanted where it may not any more, and no node has taken it: it is to move, as soon as one does.
