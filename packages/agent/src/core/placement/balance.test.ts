@@ -57,6 +57,22 @@ describe('a slot that moves for the sake of evenness', () => {
     expect(second).toMatchObject({ kind: 'moving', holder: { node: nodeId('b') }, successor: undefined })
   })
 
+  test('is taken over from nobody who is in doubt, and has gone where it was taken over before', () => {
+    const balance: Balance = { kind: 'leaving', asked: 1, sinceMs: 0, shares: [3] }
+    const of = service('api', replicas(1))
+    const slot = slotId(of.id as ServiceId, 1)
+    const suspect = node('a', { tasks: [task(of, 1, { balance })], liveness: 'suspect' })
+    expect(place(input([of], [suspect, node('b')])).slots.get(slot)).toMatchObject({
+      kind: 'held',
+      holder: { node: nodeId('a') },
+    })
+    const taken = node('b', { tasks: [task(of, 1, { attempt: 2 })] })
+    expect(place(input([of], [suspect, taken])).slots.get(slot)).toMatchObject({
+      kind: 'moving',
+      successor: { node: nodeId('b') },
+    })
+  })
+
   test('stays where a local volume ties it by now', () => {
     const Mounts = [{ Type: 'volume', Source: 'data', Target: '/data' }]
     const of = service('db', replicas(1), {}, { Mounts })

@@ -28,7 +28,7 @@ import { compareSlots, compareText } from './order.ts'
 import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlacement } from './placement.ts'
 import { ServiceState } from './service-state.ts'
 import { SlotTable, type ServiceSlots } from './slot-table.ts'
-import { compareClaims, standingOf } from './standing.ts'
+import { compareClaims, type Standing, standingOf } from './standing.ts'
 import { workloadOf } from './workload.ts'
 
 /**
@@ -252,6 +252,10 @@ export class Placer {
       service.settledForWriting().set(id, move(standing, standing.successor))
       return
     }
+    if (standing.kind === 'leaving' && !this.#mayBeTaken(standing)) {
+      service.settledForWriting().set(id, { kind: 'held', holder: standing.holder, losers: standing.losers })
+      return
+    }
     service.open.set(slot, {
       service: service.id,
       slot,
@@ -290,6 +294,11 @@ export class Placer {
     // A slot with a local volume stays: where another one may start depends on which have taken a home before it.
     if (task.balance?.kind !== 'leaving' || workload.volumes.length > 0) return undefined
     return { node, filter: 'balance', reason: `has more tasks of ${workload.name} than others` }
+  }
+
+  /** Nobody takes over for evenness from whom nobody can hear: it could not give way, and whoever is cut off would run what others run. */
+  #mayBeTaken({ because, holder }: Standing & { readonly kind: 'leaving' }): boolean {
+    return because.filter !== 'balance' || this.#nodes.get(holder.node)?.node.liveness.kind === 'alive'
   }
 
   /** In canonical order. */
