@@ -31,7 +31,7 @@ import {
   type Progress,
 } from './progress.ts'
 import { isExclusiveSlot } from './lease-need.ts'
-import { nextAttempt } from './restart.ts'
+import { isAfterIllness, nextAttempt, notWellYet } from './restart.ts'
 import { asksFor, newTaskId, placedBy, slotIdOf, toMs } from './spec.ts'
 
 /**
@@ -351,5 +351,6 @@ function makeNext(
     createdAtMs: nowMs,
     stateAtMs: nowMs,
     ...placedBy(service.spec),
+    ...(olds.some(isAfterIllness) && { restart: notWellYet(nowMs) }),
   })
 }
