@@ -124,7 +124,8 @@ export class Watchers {
     // What was decided before it was up is carried out after: it has served nobody.
     const wellSinceMs = this.#wellSinceMs.get(task)
     if (wellSinceMs === undefined || this.#world.nowMs - wellSinceMs < servesAfterMs) return
-    if (!this.#others(found.setup.task).some(isWell)) this.#health.stopped(host, found)
+    // What was about to take its place anyway serves: its slot is not down.
+    if (!this.#isServedBesides(found.setup)) this.#health.stopped(host, found)
     const view = host.agent.view()
     const service = view.services.get(found.setup.task.service)
     const slot = String(found.setup.task.slot)
@@ -325,6 +326,13 @@ export class Watchers {
     if (held === undefined) return
     this.#tell(
       `${host.name} is cut off and takes over ${service.name}.${task.slot} of ${this.#world.nameOf(held[0])}`,
+    )
+  }
+
+  /** Another task of the slot is well, by what its server answers too. */
+  #isServedBesides({ task }: TaskSetup): boolean {
+    return this.#others(task).some(
+      (other) => this.#wellSinceMs.has(other.task) && !this.#health.isIll(other.task, other),
     )
   }
 

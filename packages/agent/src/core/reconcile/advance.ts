@@ -1,4 +1,4 @@
-import { isTerminal, type TaskEntry } from '@moot/crdt-state'
+import { isClaim, isTerminal, type TaskEntry } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from './actions.ts'
 import { admit } from './admission.ts'
 import {
@@ -19,6 +19,7 @@ import { explainWaiting, hasLostLease, permissionOf } from './lease.ts'
 import { isItsTurn } from './illness.ts'
 import { leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask } from './observe.ts'
+import { isAfterIllness, notWellYet } from './restart.ts'
 import { isBalanced, setupOf, specOfTask, toMs } from './spec.ts'
 
 /** The message of a task that has all but a lease. */
@@ -166,7 +167,9 @@ function mayStart(draft: Draft, task: TaskEntry): boolean {
   if (task.desired === 'ready' && olderLives(draft, task)) return false
   if (olderLeaves(draft, task)) return false
   const { restart } = task
-  if (restart !== undefined) return isRestartDue(draft, task, restart)
+  if (restart !== undefined && !isRestartDue(draft, task, restart)) return false
+  // Who restarts has held the slot all along. What only tells of ill health on another node has not.
+  if (restart !== undefined && restart.count > 0) return true
   return nowMs < task.createdAtMs || isDue(draft, task.createdAtMs, settings.settleMs)
 }
 
@@ -216,7 +219,18 @@ function stopIll(
     if (!isItsTurn(draft, task, illness)) return
     changeTask(draft, task, { illness: { ...illness, kind: 'stopping' }, error: illness.why })
   }
+  passIllnessOn(draft, task)
   stop(draft, task, container)
+}
+
+/** What an update has made to take the slot over is all that is left of it: until that is well, the slot is down for ill health. */
+function passIllnessOn(draft: Draft, task: TaskEntry): void {
+  for (const next of tasksOfSlot(draft, slotOf(task))) {
+    if (next.id === task.id || !isClaim(next) || next.state === 'running' || isAfterIllness(next)) continue
+    changeTask(draft, next, {
+      restart: { ...notWellYet(draft.input.nowMs), ...next.restart, afterIllness: true },
+    })
+  }
 }
 
 /** Towards its end: stopped if it runs; over at once if it never did. */

@@ -14,7 +14,7 @@ import { openSlots } from '../placement/place.ts'
 import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
-import { isAfterIllness, nextAttempt } from './restart.ts'
+import { isAfterIllness, nextAttempt, notWellYet } from './restart.ts'
 import { newTaskId, placedBy } from './spec.ts'
 import { beginStep, progressOf } from './progress.ts'
 
@@ -82,11 +82,6 @@ function claimSlot(
   if (isStep || (!isBalance && past.isUpdate && !past.proven && digest === specDigest(service.spec)))
     beginStep(draft, service, slotId)
   return true
-}
-
-/** Its restarts are counted anew on this node; that the slot is down for ill health is not forgotten on the way. */
-function notWellYet(nowMs: number): NonNullable<TaskEntry['restart']> {
-  return { count: 0, windowStartMs: nowMs, notBeforeMs: nowMs, afterIllness: true }
 }
 
 /**

@@ -19,6 +19,7 @@ import {
   self,
   serviceOf,
   taskOf,
+  withImage,
   type Scene,
 } from './testing.ts'
 
@@ -236,16 +237,52 @@ describe('a task that falls ill', () => {
     expect(changedTasks(started.changes)[0]?.restart).not.toHaveProperty('afterIllness')
   })
 
-  test('and whoever takes its slot over from a drained node is known for the same', () => {
+  test('and whoever takes its slot over from a drained node is known for the same, and settles first as any claim does', () => {
     const before = taskOf(web, { slot: 4, desired: 'ready', restart: { ...restart, afterIllness: true } })
     const slots = { [slotOf(before)]: { kind: 'vacant', to: self, attempt: 2, assumed: [] } as const }
     const claimed = run({ services: [web], tasks: [], slots, ...elsewhere([before]), drained: [other] })
     expect(changedTasks(claimed.changes)).toMatchObject([
       { slot: 4, restart: { count: 0, afterIllness: true } },
     ])
+    const claim = changedTasks(claimed.changes)[0]!
+    const ready = { ...claim, state: 'ready', containerId: containerIdOf(claim.id) } as TaskEntry
+    const start = (nowMs: number) =>
+      run({ services: [web], tasks: [ready], containers: [containerFor(ready, 'created')], nowMs }).actions
+    expect(start(1_000_149)).toEqual([])
+    expect(start(1_000_150)).toMatchObject([{ kind: 'start' }])
     const well = elsewhere([runningTask(web, { slot: 4 })])
     const anew = run({ services: [web], tasks: [], slots, ...well, drained: [other] })
     expect(changedTasks(anew.changes)[0]).not.toHaveProperty('restart')
+  })
+
+  test('and what an update has made to take its slot over is known for the same until it is well', () => {
+    const { spec } = web
+    const startFirst = { ...spec, UpdateConfig: { Parallelism: 1, Order: 'start-first' } } as const
+    const newer = withImage({ ...web, spec: startFirst }, 'web:2')
+    const stopping = { ...task, illness: { ...illness, kind: 'stopping' } as const }
+    const begun: Scene = {
+      ...scene,
+      services: [newer],
+      history: [web],
+      tasks: [stopping],
+      facts: [factsOf(newer, { 4: 'begun' })],
+    }
+    const made = changedTasks(run(begun).changes)
+    expect(made).toMatchObject([{ attempt: 2, restart: { count: 0, afterIllness: true } }])
+    const next = taskOf(newer, { slot: 4, attempt: 2, state: 'starting' })
+    const beside = (state: 'starting' | 'running') =>
+      run({
+        ...begun,
+        tasks: [stopping, { ...next, state }],
+        containers: [
+          sick(task),
+          containerFor(next, 'running', { health: state === 'running' ? 'healthy' : state }),
+        ],
+      })
+    expect(changedTasks(beside('starting').changes)).toMatchObject([
+      { attempt: 2, restart: { afterIllness: true } },
+    ])
+    expect(changedTasks(beside('running').changes).filter((each) => each?.restart !== undefined)).toEqual([])
   })
 
   test('that ends by itself while it waits has crashed, and is nobody’s ill health', () => {

@@ -70,9 +70,9 @@ export function stay(draft: Draft, live: readonly TaskEntry[]): void {
 
 /** Why a slot that is to move stays: no other node takes it, and has not for a while. Then its step has failed. */
 export function whyHomeless(draft: Draft, slot: SlotId, fact: UpdateFact): string | undefined {
-  const { placement, view, settings } = draft.input
+  const { placement, view, settings, synced } = draft.input
   const where = placement.slots.get(slot)
-  if (fact.state !== 'begun' || where?.kind !== 'moving' || where.because.filter !== 'update')
+  if (!synced || fact.state !== 'begun' || where?.kind !== 'moving' || where.because.filter !== 'update')
     return undefined
   if (where.holder.node !== view.self || where.successor !== undefined || where.to !== undefined)
     return undefined

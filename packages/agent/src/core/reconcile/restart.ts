@@ -195,6 +195,11 @@ export function isAfterIllness(task: TaskEntry | undefined): boolean {
   return task?.illness?.kind === 'stopping' || task?.restart?.afterIllness === true
 }
 
+/** Its restarts are counted anew; that its slot is down for ill health is not forgotten on the way. */
+export function notWellYet(nowMs: number): Restart {
+  return { count: 0, windowStartMs: nowMs, notBeforeMs: nowMs, afterIllness: true }
+}
+
 /** One more than any attempt of the slot that this node knows of. */
 export function nextAttempt(draft: Draft, task: Pick<TaskEntry, 'service' | 'slot' | 'attempt'>): number {
   const slot = slotOf(task as TaskEntry)

@@ -288,6 +288,9 @@ test('a step is not given up before the first sync, whoever seemed to hold its s
     slots: { [slot(1)]: { kind: 'held', holder: { node: other, task: theirs }, losers: [] } },
   }
   expect(run({ ...restarted, synced: false }).changes.has(`update/${id}`)).toBe(false)
+  // Nor for another spec that was the newest by then.
+  const another = [factsOf(withImage(to(), 'web:3'), { 1: 'begun' })]
+  expect(run({ ...restarted, facts: another, synced: false }).changes.has(`update/${id}`)).toBe(false)
 })
 
 test('a slot whose next task is made although nobody says that its turn has come waits for its turn, and goes on', () => {

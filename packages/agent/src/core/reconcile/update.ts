@@ -32,7 +32,7 @@ import {
   type Progress,
 } from './progress.ts'
 import { isExclusiveSlot } from './lease-need.ts'
-import { nextAttempt } from './restart.ts'
+import { isAfterIllness, nextAttempt, notWellYet } from './restart.ts'
 import { asksFor, newTaskId, placedBy, slotIdOf, toMs } from './spec.ts'
 
 /**
@@ -40,13 +40,16 @@ import { asksFor, newTaskId, placedBy, slotIdOf, toMs } from './spec.ts'
  * in the records. `latch` runs before the ended tasks are decided on (a restart would hide a failure), `step` after.
  */
 export function latchFacts(draft: Draft): void {
+  const { synced, view } = draft.input
   for (const [id, facts] of draft.facts) {
-    const service = draft.input.view.services.get(id)
+    const service = view.services.get(id)
     if (service === undefined) {
-      if (draft.input.synced) putFacts(draft, id, undefined)
+      if (synced) putFacts(draft, id, undefined)
       continue
     }
-    const current = facts.update === updateKey(service.spec) ? facts : carryOver(draft, service, facts)
+    const isOther = facts.update !== updateKey(service.spec)
+    if (isOther && !synced) continue
+    const current = isOther ? carryOver(draft, service, facts) : facts
     if (current !== undefined) settle(draft, service, current)
   }
 }
@@ -93,6 +96,11 @@ function settle(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts
         : wanted
           ? settled(draft, service, progress, slot as SlotId, fact)
           : undefined
+    // What peers said before this agent started may be long over: it still speaks for the slot, whoever seemed to have it.
+    if (state === undefined && !draft.input.synced) {
+      slots[slot] = fact
+      continue
+    }
     const isNew = state !== fact.state
     if (state !== undefined)
       slots[slot] = isNew ? { state, atMs: draft.input.nowMs, ...(why !== undefined && { why }) } : fact
@@ -136,9 +144,7 @@ function settled(
 }
 
 function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
-  const { placement, view, synced } = draft.input
-  // What a peer said before this agent started may be long over.
-  if (!synced) return false
+  const { placement, view } = draft.input
   const where = placement.slots.get(slot)
   return where?.kind === 'held' && where.holder.node !== view.self && tasks.some((task) => isClaim(task))
 }
@@ -355,5 +361,6 @@ function makeNext(
     createdAtMs: nowMs,
     stateAtMs: nowMs,
     ...placedBy(service.spec),
+    ...(olds.some(isAfterIllness) && { restart: notWellYet(nowMs) }),
   })
 }
