@@ -3,6 +3,7 @@ import {
   isFallen,
   isNewer,
   isOnProbation,
+  isUnheard,
   type Liveness,
   type LivenessMap,
   type Version,
@@ -106,10 +107,6 @@ export function nextCut(
     unsettled: unsettled.union(waiting),
     lookAtMs: earliest(isCutOff ? oldAtMs : [...oldAtMs, decideAtMs]),
   }
-}
-
-function isUnheard(liveness: Liveness | undefined): boolean {
-  return liveness?.kind === 'suspect' && liveness.isHeard !== true
 }
 
 function withGone(

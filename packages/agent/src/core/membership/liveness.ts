@@ -30,6 +30,11 @@ export type Liveness =
   | { readonly kind: 'down'; readonly observers: readonly NodeId[]; readonly isStale?: true }
   | { readonly kind: 'unknown' }
 
+/** In doubt, and nobody who watches it hears it: it may be gone, or whoever asks is cut off from it. */
+export function isUnheard(liveness: Liveness | undefined): boolean {
+  return liveness?.kind === 'suspect' && liveness.isHeard !== true
+}
+
 export function isOnProbation(liveness: Liveness | undefined): boolean {
   return liveness !== undefined && 'isOnProbation' in liveness && liveness.isOnProbation
 }

@@ -284,6 +284,7 @@ function changed(dice: Dice, state: PlacementInput, step: number): PlacementInpu
             { kind: 'alive' },
             { kind: 'down', observers: [] },
             { kind: 'suspect', observers: [] },
+            { kind: 'suspect', observers: [], isHeard: true },
           ]),
         })
       return { services, nodes }

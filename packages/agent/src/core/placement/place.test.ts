@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { slotId, type ServiceId, type SlotId } from '@moot/crdt-state'
+import { slotId, updateKey, type ServiceId, type SlotId } from '@moot/crdt-state'
 import {
   cpu,
   execute,
@@ -12,7 +12,7 @@ import {
   task,
   withTasks,
 } from './fixtures.ts'
-import { place } from './place.ts'
+import { createPlacer, place } from './place.ts'
 import type { Placement, PlacementInput, SlotPlacement } from './placement.ts'
 
 function nodesOf(placement: Placement): Map<SlotId, string | undefined> {
@@ -116,6 +116,20 @@ describe('what runs stays', () => {
     const suspect = node('a', { liveness: 'suspect', tasks: [task(web, 1)] })
     const placement = place(input([web], [suspect, node('b')]))
     expect([...nodesOf(placement).values()]).toEqual([nodeId('a'), nodeId('b'), nodeId('b')])
+  })
+
+  test('nobody takes over what a node gives up for an update while nobody can hear that node', () => {
+    const web = service('web', replicas(1))
+    const slot = slotId(web.id as ServiceId, 1)
+    const leaves = { update: updateKey(web.spec), reason: 'asks for more than is left' }
+    const unheard = node('a', { liveness: 'suspect', tasks: [task(web, 1, { leaves })] })
+    const heard = { ...unheard, liveness: { kind: 'suspect', observers: [], isHeard: true } } as const
+    const placer = createPlacer()
+    const where = (holder: typeof unheard) => placer.update(input([web], [holder, node('b')])).slots.get(slot)
+    expect(where(unheard)).toMatchObject({ kind: 'held', holder: { node: nodeId('a') } })
+    expect(where(heard)).toMatchObject({ kind: 'moving', to: nodeId('b') })
+    const drained = node('a', { liveness: 'suspect', availability: 'drain', tasks: [task(web, 1)] })
+    expect(where(drained)).toMatchObject({ kind: 'moving', to: nodeId('b') })
   })
 
   test('scaling touches the slots concerned: the highest go', () => {

@@ -10,7 +10,7 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
-import { isOnProbation } from '../membership/liveness.ts'
+import { isOnProbation, isUnheard } from '../membership/liveness.ts'
 import { firstRules, type Rules } from '../rules.ts'
 import {
   firstRefusal,
@@ -127,6 +127,7 @@ export class Placer {
       before.settings !== node.settings ||
       before.liveness.kind !== node.liveness.kind ||
       isOnProbation(before.liveness) !== isOnProbation(node.liveness) ||
+      isUnheard(before.liveness) !== isUnheard(node.liveness) ||
       before.record?.status !== node.record?.status ||
       before.record?.rejections !== node.record?.rejections
     ) {
@@ -296,9 +297,14 @@ export class Placer {
     return { node, filter: 'balance', reason: `has more tasks of ${workload.name} than others` }
   }
 
-  /** Nobody takes over for evenness from whom nobody can hear: it could not give way, and whoever is cut off would run what others run. */
+  /**
+   * Nobody takes over what its holder gives up by its own word while nobody can hear that holder: it could not give way, and whoever is cut
+   * off would run what others run. For evenness, which can wait, from nobody who is in any doubt.
+   */
   #mayBeTaken({ because, holder }: Standing & { readonly kind: 'leaving' }): boolean {
-    return because.filter !== 'balance' || this.#nodes.get(holder.node)?.node.liveness.kind === 'alive'
+    const liveness = this.#nodes.get(holder.node)?.node.liveness
+    if (because.filter === 'balance') return liveness?.kind === 'alive'
+    return because.filter !== 'update' || !isUnheard(liveness)
   }
 
   /** In canonical order. */
