@@ -265,8 +265,9 @@ function mustDrain(draft: Draft, task: TaskEntry): boolean {
 /** A task that is over: nothing of it may run; once it is to be forgotten, its container goes and then its entry. */
 function afterEnd(draft: Draft, task: TaskEntry, container: ContainerObservation | undefined): void {
   if (container !== undefined && isUp(container)) return stop(draft, task, container)
-  // Nothing of an older lease may be started late, when there is a newer one.
-  const isLeftover = task.fence !== undefined && container?.state === 'created'
+  // Nothing of an older lease, or of before there were leases, may be started late, when there is a newer one.
+  const mayBeLate = task.fence !== undefined || isExclusiveSlot(draft, task.service, task.slot)
+  const isLeftover = mayBeLate && container?.state === 'created'
   if (task.desired !== 'remove' && !isLeftover) return
   if (container === undefined) dropTask(draft, task)
   else if (container.state !== 'removing')

@@ -18,8 +18,10 @@ import {
   wanted,
 } from './lease.testing.ts'
 import {
+  after,
   changedTasks,
   containerFor,
+  containerIdOf,
   factsOf,
   other,
   recordOf,
@@ -160,6 +162,25 @@ describe('a service that becomes exclusive', () => {
     ])
     expect(output.actions).toMatchObject([{ kind: 'stop', graceMs: 10_000 }])
     expect(output.leases.size).toBe(0)
+  })
+
+  test('removes what was made before and has not been started: a lease is asked for once that is gone', () => {
+    const made = taskOf(db, { state: 'ready', containerId: containerIdOf(mine.id) })
+    const first = {
+      ...scene,
+      tasks: [made],
+      containers: [upWith(made, 'created')],
+      leases: leasesOf(waiting),
+    }
+    const output = run(first)
+    expect(changedTasks(output.changes)).toMatchObject([
+      { id: made.id, state: 'shutdown' },
+      { attempt: 2, state: 'assigned' },
+    ])
+    expect(output.actions).toMatchObject([{ kind: 'remove', task: made.id }])
+    expect(output.leases.size).toBe(0)
+    const gone = run({ ...after(first, output), containers: [], inFlight: [] })
+    expect(gone.leases.get(key)).toEqual({ wanted, fence: undefined })
   })
 
   test('not before it is known what the watchdog watches, nor before the first sync', () => {
