@@ -38,6 +38,7 @@ export class People {
     if (host === undefined) return undefined
     world.contracts.say(deed)
     const answer = await this.#say(host, deed)
+    if ('service' in deed) world.askedAboutMs.set(deed.service, world.nowMs)
     world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)
     if (answer !== undefined && answer.status < 300) world.met.add(deed.kind)
     if (answer !== undefined && isUnexpected(answer)) {

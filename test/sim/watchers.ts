@@ -141,6 +141,7 @@ export class Watchers {
       this.#health.isIll(task, found.observation) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
+      this.#wasScaledAway(host, task, service.name) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
       // A step whose next task runs ends with this, though the spec it was for has been overtaken just now.
       this.#others(found.setup.task, [host]).some(isRunning) ||
@@ -171,6 +172,13 @@ export class Watchers {
     )) {
       this.#world.tell(`!!   ${line}`)
     }
+  }
+
+  /** Decided to be gone for good, and asked for again a moment ago. */
+  #wasScaledAway({ agent, node }: Host, id: TaskId, service: string): boolean {
+    const askedMs = this.#world.askedAboutMs.get(service) ?? -Infinity
+    const isGoing = agent?.view().records.get(node)?.tasks.get(id)?.desired === 'remove'
+    return isGoing && this.#world.nowMs - askedMs < stopsWithinMs
   }
 
   /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */

@@ -56,6 +56,8 @@ export class World {
   readonly contracts = new Contracts()
   /** Kinds of faults and deeds that came to something. */
   readonly met = new Set<Act['kind']>()
+  /** When people last said something about a service of that name. */
+  readonly askedAboutMs = new Map<string, number>()
   /** Agents that took themselves for a clone of another: here none is. */
   readonly halted: string[] = []
   readonly events: { readonly atMs: number; readonly line: string }[] = []
