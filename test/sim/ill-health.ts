@@ -1,7 +1,7 @@
 import { type SlotId, slotId, specDigest, type ServiceSpec, type TaskId } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
-import { wantedSlots } from './promises.ts'
+import { mayRunOn, wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
 
 /** A probe that failed this recently is a cause to stop a task, ms: its turn may have come late. */
@@ -47,7 +47,7 @@ export class IllHealth {
   stopped(host: Host, { setup, observation }: { setup: TaskSetup; observation: ContainerObservation }): void {
     const service = host.agent?.view().services.get(setup.task.service)
     if (service === undefined || !this.#isStrict || !this.isIll(setup.task.id, observation)) return
-    const isCurrent = specDigest(setup.spec) === specDigest(service.spec)
+    const isCurrent = specDigest(setup.spec) === specDigest(service.spec) && mayRunOn(host, service.spec)
     const isActive = host.agent?.view().nodes.get(host.node)?.spec.Availability === 'active'
     if (
       !(isCurrent || IllHealth.isReason(host, setup.task.id)) ||
