@@ -1,4 +1,4 @@
-import type { TaskEntry } from '@moot/crdt-state'
+import { updateKey, type TaskEntry } from '@moot/crdt-state'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HealthStanding } from '../health/standing.ts'
@@ -213,6 +213,13 @@ describe('a task that falls ill', () => {
     const others = elsewhere([runningTask(web, { slot: 1, illness: { ...illness, kind: 'stopping' } })])
     const output = run({ ...scene, ...others, facts: [factsOf(web, { 4: 'begun' })] })
     expect(output.actions).toMatchObject([{ kind: 'stop' }])
+  })
+
+  test('and is to make way for a step elsewhere, waits like any other', () => {
+    const others = elsewhere([runningTask(web, { slot: 1, illness: { ...illness, kind: 'stopping' } })])
+    const leaves = { update: updateKey(web.spec), reason: 'may not run here any more' }
+    const leaving = { ...scene, tasks: [{ ...task, leaves }], facts: [factsOf(web, { 4: 'begun' })] }
+    expect(run({ ...leaving, ...others }).actions).toEqual([])
   })
 
   test('within Monitor has failed its step, however long it waits to be stopped', () => {

@@ -100,10 +100,12 @@ export function isItsTurn(draft: Draft, task: TaskEntry, illness: Illness): bool
   return false
 }
 
+/** What the update has made. What is to make way for it, and runs the same where it may not any more, is none of it. */
 function isStep(draft: Draft, task: TaskEntry): boolean {
   const facts = draft.facts.get(task.service)
   return (
     facts !== undefined &&
+    task.leaves === undefined &&
     digestOfUpdate(facts.update) === task.digest &&
     facts.slots[slotOf(task)]?.state === 'begun'
   )
