@@ -1,4 +1,4 @@
-import { type SlotId, slotId, specDigest, type ServiceSpec, type TaskId } from '@moot/crdt-state'
+import { type NodeId, type SlotId, slotId, specDigest, type ServiceSpec, type TaskId } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
 import { mayRunOn, wantedSlots } from './promises.ts'
@@ -52,14 +52,16 @@ export class IllHealth {
     if (
       !(isCurrent || IllHealth.isReason(host, setup.task.id)) ||
       !isActive ||
-      !this.#isWanted(service.spec, setup)
+      !this.#isWanted(host, service.spec, setup)
     )
       return
     this.#down.set(slotId(setup.task.service, setup.task.slot), setup)
     const parallelism = service.spec.UpdateConfig?.Parallelism ?? 1
-    const down = [...this.#down.values()].filter(
-      (each) => each.task.service === setup.task.service && this.#isWanted(service.spec, each),
-    )
+    for (const [slot, each] of this.#down) {
+      const isOfIt = each.task.service === setup.task.service
+      if (isOfIt && !this.#isWanted(host, service.spec, each)) this.#down.delete(slot)
+    }
+    const down = [...this.#down.values()].filter((each) => each.task.service === setup.task.service)
     // What a disk was slow to take was decided before, and others could not hear of it.
     if (parallelism === 0 || down.length <= parallelism || this.#world.isImpaired) return
     const slots = down.map(({ task }) => task.slot).join(', ')
@@ -68,7 +70,11 @@ export class IllHealth {
     )
   }
 
-  #isWanted(spec: ServiceSpec, { task }: TaskSetup): boolean {
-    return wantedSlots(this.#world, spec).has(String(task.slot))
+  /** Not what was scaled away, nor a global service's slot on a node that is drained, as this host knows. */
+  #isWanted({ agent }: Host, spec: ServiceSpec, { task }: TaskSetup): boolean {
+    const isDrained =
+      spec.Mode.Global !== undefined &&
+      agent?.view().nodes.get(task.slot as NodeId)?.spec.Availability === 'drain'
+    return !isDrained && wantedSlots(this.#world, spec).has(String(task.slot))
   }
 }
