@@ -2,6 +2,7 @@ import {
   isClaim,
   type NodeId,
   parseSlotId,
+  type Resource,
   type ServiceId,
   type SlotId,
   slotId,
@@ -37,6 +38,9 @@ const carriedOutWithinMs = 2_000
 
 /** From when the next task is made, or an agent goes on, to when what is to stop is told to, ms. */
 const stopsWithinMs = 500
+
+/** Until all are told that a task is sent nothing any more, or the time for that is up, ms. */
+const drainedWithinMs = 2_000
 
 /** What has ended on another host is known by then: it is given up, or says so itself, ms. */
 const knownWithinMs = 2_500
@@ -141,7 +145,7 @@ export class Watchers {
       this.#health.isIll(task, found.observation) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
-      this.#wasScaledAway(host, task, service.name) ||
+      this.#wasScaledAway(host, found.setup, service) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
       // A step whose next task runs ends with this, though the spec it was for has been overtaken just now.
       this.#others(found.setup.task, [host]).some(isRunning) ||
@@ -174,11 +178,13 @@ export class Watchers {
     }
   }
 
-  /** Decided to be gone for good, and asked for again a moment ago. */
-  #wasScaledAway({ agent, node }: Host, id: TaskId, service: string): boolean {
-    const askedMs = this.#world.askedAboutMs.get(service) ?? -Infinity
-    const isGoing = agent?.view().records.get(node)?.tasks.get(id)?.desired === 'remove'
-    return isGoing && this.#world.nowMs - askedMs < stopsWithinMs
+  /** What was wanted just before was less, so that it was decided to go for good; draining takes its time. */
+  #wasScaledAway({ agent, node }: Host, { task }: TaskSetup, service: Resource<ServiceSpec>): boolean {
+    const { name, previous } = service
+    const askedMs = this.#world.askedAboutMs.get(name) ?? -Infinity
+    const isGoing = agent?.view().records.get(node)?.tasks.get(task.id)?.desired === 'remove'
+    const wasUnwanted = previous !== undefined && !wantedSlots(this.#world, previous).has(String(task.slot))
+    return isGoing && wasUnwanted && this.#world.nowMs - askedMs < drainedWithinMs + stopsWithinMs
   }
 
   /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */
