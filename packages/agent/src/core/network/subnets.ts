@@ -16,16 +16,16 @@ import type { SubnetWait } from './waits.ts'
 type Network = Resource<NetworkSpec>
 type Networks = ReadonlyMap<ResourceId, Network>
 
-export type SubnetStanding =
-  | {
-      readonly kind: 'has'
-      readonly geometry: Geometry
-      /** The subnet as text. */
-      readonly cidr: Cidr
-      /** Addresses that a person set aside: the network's gateway and auxiliary addresses. Nobody is given them. */
-      readonly reserved: ReadonlySet<number>
-    }
-  | { readonly kind: 'waits'; readonly wait: SubnetWait }
+export interface HasSubnet {
+  readonly kind: 'has'
+  readonly geometry: Geometry
+  /** The subnet as text. */
+  readonly cidr: Cidr
+  /** Addresses that a person set aside: the network's gateway and auxiliary addresses. Nobody is given them. */
+  readonly reserved: ReadonlySet<number>
+}
+
+export type SubnetStanding = HasSubnet | { readonly kind: 'waits'; readonly wait: SubnetWait }
 
 export type Subnets = ReadonlyMap<ResourceId, SubnetStanding>
 
