@@ -33,9 +33,10 @@ export function blockTable(
   claims: ClaimsByNode,
   isDown: (node: NodeId) => boolean,
 ): BlockTable {
+  const cidr = formatRange(geometry.subnet)
   const claimants = new Map<number, NodeId[]>()
   for (const [node, claim] of claims) {
-    for (const block of validBlocks(geometry, claim)) {
+    for (const block of validBlocks(cidr, geometry, claim)) {
       const others = claimants.get(block)
       if (others === undefined) claimants.set(block, [node])
       else others.push(node)
@@ -50,15 +51,15 @@ export function blockTable(
   }
   const owned = new Map<NodeId, readonly number[]>()
   for (const [node, claim] of claims) {
-    const own = validBlocks(geometry, claim).filter((block) => owners.get(block) === node)
+    const own = validBlocks(cidr, geometry, claim).filter((block) => owners.get(block) === node)
     if (own.length > 0) owned.set(node, own)
   }
   return { network, geometry, owners, owned, forsaken }
 }
 
 /** Claims in a subnet that the network had before mean nothing. */
-function validBlocks({ subnet, blocks }: Geometry, claim: BlockClaims): readonly number[] {
-  if (claim.subnet !== formatRange(subnet)) return noBlocks
+function validBlocks(cidr: string, { blocks }: Geometry, claim: BlockClaims): readonly number[] {
+  if (claim.subnet !== cidr) return noBlocks
   return [...new Set(claim.blocks)].filter((block) => Number.isInteger(block) && block >= 0 && block < blocks)
 }
 
