@@ -36,6 +36,8 @@ const host = (n: number, tasks: readonly TaskEntry[], more: Partial<Host> = {}):
 })
 const scene = (...hosts: readonly [Host, ...Host[]]): Scene => ({ networks: [front], services: [web], hosts })
 
+const subnets = subnetsOf(new Map([[front.id, front]]))
+
 /** One agent: it is asked again and again. */
 function agent() {
   const [attaching, tables, endpoints] = [new Attaching(), new BlockTables(), new Endpoints()]
@@ -43,12 +45,8 @@ function agent() {
     const view = viewOf(scene)
     const liveness = livenessOf(scene)
     const services = attaching.update(view)
-    return endpoints.update({
-      view,
-      liveness,
-      services,
-      tables: tables.update(view, liveness, subnetsOf(view.networks)),
-    })
+    const blocks = tables.update(view, liveness, subnets)
+    return endpoints.update({ view, liveness, services, tables: blocks })
   }
 }
 const answering = (scene: Scene): readonly string[] =>
@@ -154,6 +152,21 @@ describe('an agent that goes on', () => {
     state: fc.constantFrom<TaskEntry['state']>('running', 'running', 'starting', 'failed'),
     isUnready: fc.boolean(),
   })
+  /** The same entry for the same task, as in records: whether something changed is told by that. */
+  const made = new Map<string, TaskEntry>()
+  type Drawn = typeof task extends fc.Arbitrary<infer T> ? T : never
+  function taskOf(n: number, k: number, { slot, block, state, isUnready }: Drawn): TaskEntry {
+    const key = JSON.stringify([n, k, slot, block, state, isUnready])
+    const known = made.get(key)
+    if (known !== undefined) return known
+    const entry = taskAt(web, slot, [[front, at(block, slot)]], {
+      id: `t${n}${k}`.padEnd(25, '0') as TaskEntry['id'],
+      state,
+      ...(isUnready && { unready: { sinceMs: 0, why: 'x' } }),
+    })
+    made.set(key, entry)
+    return entry
+  }
   const hosts = fc
     .array(
       fc.record({
@@ -169,11 +182,7 @@ describe('an agent that goes on', () => {
         host(
           n + 1,
           tasks.map(({ slot, block, state, isUnready }, k) =>
-            taskAt(web, slot, [[front, at(block, slot)]], {
-              id: `t${n}${k}`.padEnd(25, '0') as TaskEntry['id'],
-              state,
-              ...(isUnready && { unready: { sinceMs: 0, why: 'x' } }),
-            }),
+            taskOf(n, k, { slot, block, state, isUnready }),
           ),
           { liveness, epoch, blocks: [claim(front, subnet, ...blocks)] },
         ),
@@ -191,6 +200,22 @@ describe('an agent that goes on', () => {
       }),
       { numRuns: 150 },
     )
+  })
+
+  test.each<[string, Partial<Host>]>([
+    ['its life', { liveness: 'down' }],
+    ['its boot', { epoch: 2 }],
+    ['whose its block is', { blocks: [] }],
+  ])('hears of %s, though no task of the node changed', (_, change) => {
+    const [first, second] = [host(1, [taskOn(1, 1)]), host(2, [taskOn(2, 2)])]
+    const ask = agent()
+    const count = (scene: Scene) =>
+      ask(scene)
+        .get(web.id as ServiceId)
+        ?.get(front.id)?.ready.length
+    expect(count(scene(first, second))).toBe(2)
+    expect(count(scene(first, { ...second, ...change }))).toBe(1)
+    expect(count(scene(first, second))).toBe(2)
   })
 
   test('says the same in whatever order nodes and tasks were learnt', () => {

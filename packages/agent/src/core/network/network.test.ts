@@ -172,6 +172,18 @@ describe('an outlook', () => {
     expect(after.plane.frontends).not.toEqual(before.plane.frontends)
   })
 
+  test('of a node that lost its first block has another address for its bridge', () => {
+    const network = createNetwork()
+    const bridges = (blocks: readonly number[]) => {
+      const claims = [claim(front, frontCidr, ...blocks)]
+      const { plane } = ask({ ...scene, hosts: [{ ...hostA, blocks: claims }, hostB] }, network)
+      return plane.networks.find(({ id }) => id === front.id)?.bridge?.address
+    }
+    expect(bridges([3, 5])).toBe(addressIn(frontCidr, 3, 0))
+    expect(bridges([5, 3])).toBe(addressIn(frontCidr, 5, 0))
+    expect(bridges([])).toBeUndefined()
+  })
+
   test('tells the steward, and nobody else, what to write beside a spec', () => {
     const undrawn = network('undrawn')
     const late = onNetworks('late', [front], { EndpointSpec: { Ports: [{ TargetPort: 80 }] } })

@@ -81,12 +81,15 @@ describe('a port that nobody gave', () => {
   })
 
   test('gives way to who was given it, and draws anew', () => {
-    const [drawn] = written([publishing('drawn', { TargetPort: 80 })])
-    const { port } = heldBy(drawn!)![0]!
-    const given = publishing('given', { TargetPort: 80, PublishedPort: port })
-    expect(heldBy(given, drawn!)).toHaveLength(1)
-    const after = written([drawn!, given])
-    expect(heldBy(after[0]!, given)![0]!.port).not.toBe(port)
+    // Whichever has the lower id.
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      const [drawn] = written([publishing(`drawn-${name}`, { TargetPort: 80 })])
+      const { port } = heldBy(drawn!)![0]!
+      const given = publishing(name, { TargetPort: 80, PublishedPort: port })
+      expect(heldBy(given, drawn!)).toHaveLength(1)
+      const after = written([drawn!, given])
+      expect(heldBy(after[0]!, given)![0]!.port).not.toBe(port)
+    }
   })
 
   test('that was drawn as nonsense is drawn anew', () => {

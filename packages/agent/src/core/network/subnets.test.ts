@@ -8,7 +8,7 @@ import {
 } from '@moot/crdt-state'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatRange, holds, overlaps, parseAddress, parseRange } from './ipv4.ts'
+import { formatRange, overlaps, parseAddress, parseRange } from './ipv4.ts'
 import { network } from './scene.testing.ts'
 import {
   drawSubnets,
@@ -165,10 +165,11 @@ describe('what is drawn', () => {
   test('contains no member’s address, and nothing that a person gave to a network that waits', () => {
     const hosts = ['10.128.0.9', '10.128.2.1'].map((text) => parseAddress(text)!)
     const waiting = network('waiting', { subnet: '10.128.1.0/29' })
-    const networks = mapOf(network('front'), waiting)
-    const [drawn] = draw(networks, smallPool, hosts).draws.values()
-    expect(drawn).toEqual({ n: 1, value: '10.128.3.0/24' })
-    expect(hosts.some((host) => holds(parseRange(drawn!.value)!, host))).toBe(false)
+    // Wherever they begin to look.
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) {
+      const [drawn] = draw(mapOf(network(name), waiting), smallPool, hosts).draws.values()
+      expect(drawn).toEqual({ n: 1, value: '10.128.3.0/24' })
+    }
   })
 
   test('is nothing where nothing is free, which is said', () => {
