@@ -2,7 +2,14 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-for (const bench of ['placement.ts', 'decisions.ts', 'scale.ts', 'simulator.ts', 'cluster.ts']) {
+for (const bench of [
+  'placement.ts',
+  'decisions.ts',
+  'network.ts',
+  'scale.ts',
+  'simulator.ts',
+  'cluster.ts',
+]) {
   process.stdout.write(`\n${bench}\n`)
   const path = fileURLToPath(new URL(bench, import.meta.url))
   const options = bench === 'cluster.ts' ? process.argv.slice(2) : []

@@ -8,6 +8,7 @@
  * const { resource, messages } = await specs.create('service', 'web', spec, author) // fsynced here; gossip `messages`
  */
 export * from './canonical-json.ts'
+export { addressFact, type Drawn, drawnFacts, type DrawnFacts } from './document/address-fact.ts'
 export { changedFields, sameJson } from './document/diff.ts'
 export { failureOf, type UpdateFailure, updateFact } from './document/effective.ts'
 export { type AskedMove, askedMoves, moveFact } from './document/move-fact.ts'

@@ -1,4 +1,14 @@
-import type { ContainerId, NodeId, ServiceId, Slot, SlotId, SpecDigest, TaskId, UpdateKey } from './ids.ts'
+import type {
+  ContainerId,
+  NodeId,
+  ResourceId,
+  ServiceId,
+  Slot,
+  SlotId,
+  SpecDigest,
+  TaskId,
+  UpdateKey,
+} from './ids.ts'
 
 /** Docker Swarm's task states, in Swarm's order (swarmkit api/types.proto TaskState). A task never moves backward. */
 export const taskStates = [
@@ -71,8 +81,12 @@ export interface TaskEntry {
     readonly target: number
     readonly published: number
   }[]
-  /** Addresses per network (Docker network name → CIDR), for NetworksAttachments. */
-  readonly addresses?: readonly { readonly network: string; readonly address: string }[]
+  /** Addresses per network (Docker network name → CIDR). `id`: it is this network of the cluster, and the address is out of a block. */
+  readonly addresses?: readonly {
+    readonly network: string
+    readonly address: string
+    readonly id?: ResourceId
+  }[]
   /** Earlier vacancies that the placement of this claim assumed filled (DESIGN section 5, rule 4). */
   readonly assumed?: readonly SlotId[]
   /** The constraints that it was placed by: where the service's are others by now, it was not the node that changed. */
@@ -202,6 +216,18 @@ export interface Rejection {
   readonly atMs: number
 }
 
+/**
+ * Blocks of addresses that this node has claimed of a network, in the order in which it did; written before an address of
+ * one is used. They mean nothing in another subnet than the one that they were claimed in.
+ */
+export interface BlockClaims {
+  readonly network: ResourceId
+  /** `10.128.0.0/18` */
+  readonly subnet: string
+  /** Numbers of blocks in the subnet, from 0. */
+  readonly blocks: readonly number[]
+}
+
 /** A node's record, decoded. Entries of kinds that this agent does not know are kept and passed on, not shown here. */
 export interface NodeRecord {
   readonly node: NodeId
@@ -212,15 +238,19 @@ export interface NodeRecord {
   readonly alerts: ReadonlyMap<NodeId, Alert>
   readonly updates: ReadonlyMap<ServiceId, UpdateFacts>
   readonly rejections: ReadonlyMap<ServiceId, Rejection>
+  readonly blocks: ReadonlyMap<ResourceId, BlockClaims>
 }
 
-/** Keys of a record's entries: `status`, `task/<TaskId>`, `alert/<NodeId>`, `update/<ServiceId>`, `rejection/<ServiceId>`. */
+/**
+ * Keys of a record's entries: `status`, `task/<TaskId>`, `alert/<NodeId>`, `update/<ServiceId>`, `rejection/<ServiceId>`,
+ * `block/<ResourceId of a network>`.
+ */
 export type RecordKey = string
 
 /** Changes of one's own record; `undefined` removes the entry. Applied as a whole or not at all. */
 export type RecordChanges = ReadonlyMap<
   RecordKey,
-  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | undefined
+  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | undefined
 >
 
 export const recordKey = {
@@ -229,4 +259,5 @@ export const recordKey = {
   alert: (target: NodeId): RecordKey => `alert/${target}`,
   update: (service: ServiceId): RecordKey => `update/${service}`,
   rejection: (service: ServiceId): RecordKey => `rejection/${service}`,
+  block: (network: ResourceId): RecordKey => `block/${network}`,
 }

@@ -1,12 +1,14 @@
 import {
   canonicalJson,
   type Alert,
+  type BlockClaims,
   type NodeId,
   type NodeRecord,
   type NodeStatus,
   type RecordChanges,
   type RecordMessage,
   type Rejection,
+  type ResourceId,
   type ServiceId,
   type TaskEntry,
   type TaskId,
@@ -52,6 +54,7 @@ export function written(
     alerts: (parts.get('alert') ?? before.alerts) as ReadonlyMap<NodeId, Alert>,
     updates: (parts.get('update') ?? before.updates) as ReadonlyMap<ServiceId, UpdateFacts>,
     rejections: (parts.get('rejection') ?? before.rejections) as ReadonlyMap<ServiceId, Rejection>,
+    blocks: (parts.get('block') ?? before.blocks) as ReadonlyMap<ResourceId, BlockClaims>,
   }
   const delta = {
     node: before.node,
@@ -66,7 +69,13 @@ export function written(
   return { record, delta }
 }
 
-const fieldOf = { task: 'tasks', alert: 'alerts', update: 'updates', rejection: 'rejections' } as const
+const fieldOf = {
+  task: 'tasks',
+  alert: 'alerts',
+  update: 'updates',
+  rejection: 'rejections',
+  block: 'blocks',
+} as const
 
 /** The sizes of the messages that gossip these deltas, as production joins and pages them. */
 export function gossipSizes(deltas: readonly RecordMessage[]): readonly number[] {

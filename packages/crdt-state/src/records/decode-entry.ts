@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import {
   type Alert,
+  type BlockClaims,
   type NodeStatus,
   type Rejection,
   type TaskEntry,
@@ -14,6 +15,7 @@ export type DecodedEntry =
   | { readonly kind: 'alert'; readonly value: Alert }
   | { readonly kind: 'update'; readonly value: UpdateFacts }
   | { readonly kind: 'rejection'; readonly value: Rejection }
+  | { readonly kind: 'block'; readonly value: BlockClaims }
 
 const id = z.string().min(1)
 const count = z.number()
@@ -68,7 +70,9 @@ const taskSchema = z.looseObject({
   containerId: z.string().optional(),
   pid: count.optional(),
   ports: z.array(z.looseObject({ protocol: z.string(), target: count, published: count })).optional(),
-  addresses: z.array(z.looseObject({ network: z.string(), address: z.string() })).optional(),
+  addresses: z
+    .array(z.looseObject({ network: z.string(), address: z.string(), id: id.optional() }))
+    .optional(),
   assumed: z.array(z.string()).optional(),
   constraints: z.array(z.string()).optional(),
   leaves: z.looseObject({ update: z.string(), reason: z.string() }).optional(),
@@ -116,6 +120,12 @@ const updateSchema = z.looseObject({
 
 const rejectionSchema = z.looseObject({ service: id, digest: z.string(), reason: z.string(), atMs: count })
 
+const blockSchema = z.looseObject({
+  network: id,
+  subnet: z.string(),
+  blocks: z.array(z.number().int().min(0)),
+})
+
 /** A type whose readonly lists are plain ones, as zod infers them. */
 type Plain<T> = T extends string | number | boolean | undefined
   ? T
@@ -129,6 +139,7 @@ true satisfies Accepts<TaskEntry, typeof taskSchema>
 true satisfies Accepts<Alert, typeof alertSchema>
 true satisfies Accepts<UpdateFacts, typeof updateSchema>
 true satisfies Accepts<Rejection, typeof rejectionSchema>
+true satisfies Accepts<BlockClaims, typeof blockSchema>
 
 /**
  * What an entry says; undefined where its kind or its shape is not of this version. A signed record tells who wrote
@@ -147,6 +158,7 @@ export function decodeEntry(key: string, text: string): DecodedEntry | undefined
   if (kind === 'alert' && fits(alertSchema, 'target')) return { kind, value: value as Alert }
   if (kind === 'update' && fits(updateSchema, 'service')) return { kind, value: value as UpdateFacts }
   if (kind === 'rejection' && fits(rejectionSchema, 'service')) return { kind, value: value as Rejection }
+  if (kind === 'block' && fits(blockSchema, 'network')) return { kind, value: value as BlockClaims }
   return undefined
 }
 

@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto'
 import { sha256 } from '../hash.ts'
-import type { NodeId, ServiceId, TaskId } from '../ids.ts'
-import type { Alert, NodeRecord, NodeStatus, Rejection, TaskEntry, UpdateFacts } from '../record.ts'
+import type { NodeId, ResourceId, ServiceId, TaskId } from '../ids.ts'
+import type {
+  Alert,
+  BlockClaims,
+  NodeRecord,
+  NodeStatus,
+  Rejection,
+  TaskEntry,
+  UpdateFacts,
+} from '../record.ts'
 import { type DecodedEntry, decodeEntry } from './decode-entry.ts'
 
 /** One entry: its canonical text, the text's hash, and what it says, decoded once. */
@@ -69,7 +77,7 @@ export class RecordEntries {
   }
 }
 
-type Views = Pick<NodeRecord, 'status' | 'tasks' | 'alerts' | 'updates' | 'rejections'>
+type Views = Pick<NodeRecord, 'status' | 'tasks' | 'alerts' | 'updates' | 'rejections' | 'blocks'>
 
 function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined): Views {
   let status: NodeStatus | undefined
@@ -77,12 +85,14 @@ function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined)
   const alerts = new Map<NodeId, Alert>()
   const updates = new Map<ServiceId, UpdateFacts>()
   const rejections = new Map<ServiceId, Rejection>()
+  const blocks = new Map<ResourceId, BlockClaims>()
   for (const { decoded } of entries.values()) {
     if (decoded?.kind === 'status') status = decoded.value
     else if (decoded?.kind === 'task') tasks.set(decoded.value.id, decoded.value)
     else if (decoded?.kind === 'alert') alerts.set(decoded.value.target, decoded.value)
     else if (decoded?.kind === 'update') updates.set(decoded.value.service, decoded.value)
     else if (decoded?.kind === 'rejection') rejections.set(decoded.value.service, decoded.value)
+    else if (decoded?.kind === 'block') blocks.set(decoded.value.network, decoded.value)
   }
   return {
     status,
@@ -90,6 +100,7 @@ function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined)
     alerts: kept(before?.alerts, alerts),
     updates: kept(before?.updates, updates),
     rejections: kept(before?.rejections, rejections),
+    blocks: kept(before?.blocks, blocks),
   }
 }
 

@@ -59,6 +59,10 @@ export const clusterSpecSchema = z.object({
   /** 25 base-36 characters, drawn at `moot init`. */
   ClusterId: z.string(),
   Labels: labels.default({}),
+  /** `docker swarm init --default-addr-pool`: where subnets are drawn from. Absent: Moot's own. */
+  DefaultAddrPool: z.array(z.string()).optional(),
+  /** `--default-addr-pool-mask-length`: bits of a subnet that is drawn from that pool. */
+  SubnetSize: z.number().int().optional(),
   /** How many ended tasks each slot keeps for `docker service ps` (Docker's default 5). */
   TaskHistoryRetentionLimit: z.number().int().min(0).default(5),
 })

@@ -1,7 +1,17 @@
 import * as fc from 'fast-check'
-import type { ContainerId, NodeId, ServiceId, SlotId, SpecDigest, TaskId, UpdateKey } from '../ids.ts'
+import type {
+  ContainerId,
+  NodeId,
+  ResourceId,
+  ServiceId,
+  SlotId,
+  SpecDigest,
+  TaskId,
+  UpdateKey,
+} from '../ids.ts'
 import {
   type Alert,
+  type BlockClaims,
   type NodeStatus,
   type RecordKey,
   recordKey,
@@ -19,6 +29,7 @@ const labels = fc.dictionary(text, text, { maxKeys: 3, noNullPrototype: true })
 const id = fc.stringMatching(/^[0-9a-z]{25}$/)
 const service = id as fc.Arbitrary<ServiceId>
 const node = id as fc.Arbitrary<NodeId>
+const network = id as fc.Arbitrary<ResourceId>
 const digest = text as fc.Arbitrary<SpecDigest>
 
 const task: fc.Arbitrary<TaskEntry> = fc.record(
@@ -46,7 +57,10 @@ const task: fc.Arbitrary<TaskEntry> = fc.record(
     containerId: id as fc.Arbitrary<ContainerId>,
     pid: amount,
     ports: fc.array(fc.record({ protocol: text, target: amount, published: amount }), { maxLength: 2 }),
-    addresses: fc.array(fc.record({ network: text, address: text }), { maxLength: 2 }),
+    addresses: fc.array(
+      fc.record({ network: text, address: text, id: network }, { requiredKeys: ['network', 'address'] }),
+      { maxLength: 2 },
+    ),
     assumed: texts as unknown as fc.Arbitrary<SlotId[]>,
     constraints: texts,
     leaves: fc.record({ update: digest as fc.Arbitrary<string> as fc.Arbitrary<UpdateKey>, reason: text }),
@@ -155,13 +169,20 @@ const update: fc.Arbitrary<UpdateFacts> = fc.record({
 
 const rejection: fc.Arbitrary<Rejection> = fc.record({ service, digest, reason: text, atMs: amount })
 
+const block: fc.Arbitrary<BlockClaims> = fc.record({
+  network,
+  subnet: text,
+  blocks: fc.array(fc.nat(), { maxLength: 3 }),
+})
+
 /** One entry of a record under its key, of each kind and with all that it may say. */
 export const recordEntry: fc.Arbitrary<
-  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection]
+  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims]
 > = fc.oneof(
   { weight: 3, arbitrary: task.map((value) => [recordKey.task(value.id), value] as const) },
   status.map((value) => [recordKey.status, value] as const),
   alert.map((value) => [recordKey.alert(value.target), value] as const),
   update.map((value) => [recordKey.update(value.service), value] as const),
   rejection.map((value) => [recordKey.rejection(value.service), value] as const),
+  block.map((value) => [recordKey.block(value.network), value] as const),
 )

@@ -501,6 +501,7 @@ function recordOf(node: NodeId, at: number): NodeRecord {
     alerts: new Map(),
     updates: new Map(),
     rejections: new Map(),
+    blocks: new Map(),
     status: {
       hostname: `host-${at + 1}`,
       addresses: [`10.99.0.${at + 1}`],

@@ -18,6 +18,7 @@ export function recordOf(name: string, alerts: readonly Alert[] = [], seq = 1, e
     alerts: new Map(alerts.map((alert) => [alert.target, alert])),
     updates: new Map(),
     rejections: new Map(),
+    blocks: new Map(),
   }
 }
 

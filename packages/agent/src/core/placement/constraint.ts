@@ -1,3 +1,4 @@
+import { holds, parseAddress, parseRange } from '../network/ipv4.ts'
 import { normalArchitecture } from './platform.ts'
 import type { PlacementNode } from './placement.ts'
 
@@ -161,19 +162,8 @@ function valueMatcher({ key, value }: Constraint): (actual: string) => boolean {
 
 /** An address, or an IPv4 network in CIDR form. IPv6 is compared as text. */
 function addressMatches(wanted: string, address: string): boolean {
-  const [network, length] = wanted.split('/')
-  if (network === undefined || length === undefined) return wanted.toLowerCase() === address.toLowerCase()
-  const base = ipv4(network)
-  const actual = ipv4(address)
-  const bits = Number(length)
-  if (base === undefined || actual === undefined || !(bits >= 0 && bits <= 32)) return false
-  const size = 2 ** (32 - bits)
-  return base - (base % size) === actual - (actual % size)
-}
-
-function ipv4(text: string): number | undefined {
-  const parts = text.split('.')
-  if (parts.length !== 4 || !parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) < 256))
-    return undefined
-  return parts.reduce((sum, part) => sum * 256 + Number(part), 0)
+  if (!wanted.includes('/')) return wanted.toLowerCase() === address.toLowerCase()
+  const range = parseRange(wanted)
+  const actual = parseAddress(address)
+  return range !== undefined && actual !== undefined && holds(range, actual)
 }

@@ -98,6 +98,7 @@ function record(id: NodeId, hostname: string, options: NodeOptions): NodeRecord 
     alerts: new Map(),
     updates: new Map(),
     rejections: new Map((options.rejections ?? []).map((rejection) => [rejection.service, rejection])),
+    blocks: new Map(),
   }
 }
 

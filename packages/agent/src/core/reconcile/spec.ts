@@ -13,6 +13,7 @@ import {
 } from '@moot/crdt-state'
 import { slotKey } from '../lease/contract.ts'
 import type { SlotKey } from '../lease/messages.ts'
+import { attachedTo, predefinedNetworks, publishesInIngress } from '../network/attachments.ts'
 import { constraintsOf } from '../placement/misfit.ts'
 import type { View } from '../view.ts'
 import type { TaskSetup } from './actions.ts'
@@ -39,9 +40,6 @@ export function specOfTask(
   return input.specAt(task.service, task.digest)
 }
 
-/** Networks that every engine has: they are no documents. */
-const predefinedNetworks = new Set(['bridge', 'host', 'none', 'ingress'])
-
 /** What the engine needs to make a task's container, or what is still missing here. */
 export function setupOf(
   draft: Draft,
@@ -59,7 +57,7 @@ export function setupOf(
     }
   }
   const networks: Resource<NetworkSpec>[] = []
-  for (const { Target } of spec.TaskTemplate.Networks ?? spec.Networks ?? []) {
+  for (const { Target } of attachedTo(spec)) {
     const network = networkOf(view, Target)
     if (network !== undefined) networks.push(network)
     else if (!predefinedNetworks.has(Target)) {
@@ -88,12 +86,8 @@ function networkOf(view: View, target: string): Resource<NetworkSpec> | undefine
 }
 
 /** Do nodes send traffic to its tasks, by its name on a network or by a port that every node answers on? */
-export function isBalanced({ TaskTemplate, Networks, EndpointSpec }: ServiceSpec): boolean {
-  const networks = TaskTemplate.Networks ?? Networks ?? []
-  return (
-    networks.some(({ Target }) => !predefinedNetworks.has(Target)) ||
-    EndpointSpec?.Ports?.some(({ PublishMode }) => PublishMode !== 'host') === true
-  )
+export function isBalanced(spec: ServiceSpec): boolean {
+  return attachedTo(spec).some(({ Target }) => !predefinedNetworks.has(Target)) || publishesInIngress(spec)
 }
 
 /** What is remembered in a task of the constraints that hold now. */

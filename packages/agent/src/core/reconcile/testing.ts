@@ -198,6 +198,7 @@ export function recordOf(
     alerts: new Map(),
     updates: new Map((parts.facts ?? []).map((facts) => [facts.service, facts])),
     rejections: new Map((parts.rejections ?? []).map((rejection) => [rejection.service, rejection])),
+    blocks: new Map(),
   }
 }
 

@@ -1,0 +1,260 @@
+import {
+  isTerminal,
+  type NodeId,
+  type NodeRecord,
+  type ResourceId,
+  type ServiceId,
+  type Slot,
+  type TaskEntry,
+  type TaskId,
+} from '@moot/crdt-state'
+import type { Liveness, LivenessMap } from '../membership/liveness.ts'
+import { compareSlots } from '../placement/order.ts'
+import { tasksByService } from '../service-tasks.ts'
+import type { View } from '../view.ts'
+import { type Attachments, isNowhere } from './attachments.ts'
+import type { BlockTable } from './blocks.ts'
+import { blockOf } from './geometry.ts'
+import { formatAddress, parseAddress } from './ipv4.ts'
+import type { Address } from './plane.ts'
+
+/** A task at its address on one network. */
+export interface Endpoint {
+  readonly node: NodeId
+  readonly task: TaskId
+  readonly slot: Slot
+  readonly address: Address
+}
+
+/** Of one service on one network; both in the order of slots, the same on all nodes. */
+export interface NetworkEndpoints {
+  /** Who answers for the service. */
+  readonly ready: readonly Endpoint[]
+  /** Whoever runs, whether it is sent traffic or not: a task is found by its own name all the same. */
+  readonly up: readonly Endpoint[]
+}
+
+export type ServiceEndpoints = ReadonlyMap<ResourceId, NetworkEndpoints>
+/** Endpoints ask whose a block is, so it is `geometry` and `owners` that keep their identity where nothing changed. */
+export type Tables = ReadonlyMap<ResourceId, Pick<BlockTable, 'geometry' | 'owners'>>
+
+/** A task and what its node's record and life say of it. */
+interface Standing {
+  readonly node: NodeId
+  readonly task: TaskEntry
+  /**
+   * `first`: it answers. `second`: only where nobody else does, because nobody can say whether it lives: its node is in doubt, its agent is down, or
+   * has started anew and only remembers it. Of a host that is alone with a service, a restart of its agent loses nothing so.
+   */
+  readonly rank: 'first' | 'second' | 'unready'
+}
+
+/** Undefined: it is not up, as far as one can say from here. */
+function standingOf(
+  node: NodeId,
+  task: TaskEntry,
+  record: NodeRecord,
+  life: Liveness['kind'],
+): Standing | undefined {
+  if (task.state !== 'running' || task.desired !== 'running') return undefined
+  if (life === 'down' || life === 'unknown') return undefined
+  if (task.unready !== undefined) return { node, task, rank: 'unready' }
+  const isSure = life === 'alive' && task.seenEpoch === record.epoch
+  return { node, task, rank: isSure ? 'first' : 'second' }
+}
+
+/** The task's address on this network, if it is out of a block that its node has: another node would be sent what is meant for it. */
+export function addressOn(
+  { addresses = [] }: TaskEntry,
+  network: ResourceId,
+  node: NodeId,
+  table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
+): Address | undefined {
+  const text = addresses.find(({ id }) => id === network)?.address
+  if (text === undefined || table === undefined) return undefined
+  const address = parseAddress(text.split('/')[0] ?? '')
+  if (address === undefined) return undefined
+  const block = blockOf(table.geometry, address)
+  return block !== undefined && table.owners.get(block) === node ? formatAddress(address) : undefined
+}
+
+/**
+ * Networks on which a task of this node has an address that is another node's, or nobody's: its block was lost, or the network has
+ * another subnet by now. Such a task is replaced. Of a network that has no subnet at the moment nothing is said: there is no address to be had.
+ */
+export function lostAddresses(task: TaskEntry, node: NodeId, tables: Tables): readonly ResourceId[] {
+  return (task.addresses ?? []).flatMap(({ id }) => {
+    const table = id === undefined ? undefined : tables.get(id)
+    const isLost = id !== undefined && table !== undefined && addressOn(task, id, node, table) === undefined
+    return isLost ? [id] : []
+  })
+}
+
+export interface EndpointInput {
+  readonly view: Pick<View, 'nodes' | 'records'>
+  readonly liveness: LivenessMap
+  /** `attachments` keep their identity while a service's networks are the same. */
+  readonly services: ReadonlyMap<ServiceId, { readonly attachments: Attachments }>
+  readonly tables: Tables
+}
+
+interface Known {
+  readonly record: NodeRecord
+  readonly life: Liveness['kind']
+}
+
+const nobody: ReadonlyMap<NodeId, readonly TaskEntry[]> = new Map()
+const noTasks: readonly TaskEntry[] = []
+
+/**
+ * Who answers for each service, from records and liveness. Remembers between calls what did not change, told by identity: a
+ * task's change costs its node's tasks and its service's.
+ */
+export class Endpoints {
+  readonly #known = new Map<NodeId, Known>()
+  readonly #holders = new Map<ServiceId, Map<NodeId, readonly TaskEntry[]>>()
+  readonly #dirty = new Set<ServiceId>()
+  #services: EndpointInput['services'] = new Map()
+  #tables: Tables = new Map()
+  #result: ReadonlyMap<ServiceId, ServiceEndpoints> = new Map()
+
+  /** The same map where nothing changed, and in it the same value of each service of which nothing did. */
+  update(input: EndpointInput): ReadonlyMap<ServiceId, ServiceEndpoints> {
+    this.#readNodes(input)
+    this.#readServices(input)
+    if (this.#dirty.size === 0) return this.#result
+    const result = new Map(this.#result)
+    let isChanged = false
+    for (const service of this.#dirty) {
+      const before = result.get(service)
+      const after = this.#endpointsOf(service, input)
+      if (after === undefined) isChanged = result.delete(service) || isChanged
+      else if (before === undefined || !sameEndpoints(before, after)) {
+        result.set(service, after)
+        isChanged = true
+      }
+    }
+    this.#dirty.clear()
+    if (isChanged) this.#result = result
+    return this.#result
+  }
+
+  #readNodes({ view, liveness }: EndpointInput): void {
+    for (const [node, record] of view.records) {
+      if (!view.nodes.has(node)) continue
+      const life = liveness.get(node)?.kind ?? 'unknown'
+      const before = this.#known.get(node)
+      if (before?.record === record && before.life === life) continue
+      const isSameLife = before?.life === life && before.record.epoch === record.epoch
+      if (before?.record.tasks !== record.tasks) this.#readTasks(node, before?.record, record)
+      if (!isSameLife) for (const service of tasksByService(record).keys()) this.#dirty.add(service)
+      this.#known.set(node, { record, life })
+    }
+    for (const [node, { record }] of this.#known) {
+      if (isSpoken(view, node)) continue
+      this.#readTasks(node, record, undefined)
+      this.#known.delete(node)
+    }
+  }
+
+  #readTasks(node: NodeId, before: NodeRecord | undefined, after: NodeRecord | undefined): void {
+    const old = before === undefined ? undefined : tasksByService(before)
+    const now = after === undefined ? undefined : tasksByService(after)
+    for (const service of old?.keys() ?? []) {
+      if (now?.has(service) === true) continue
+      const holders = this.#holders.get(service)
+      holders?.delete(node)
+      if (holders?.size === 0) this.#holders.delete(service)
+      this.#dirty.add(service)
+    }
+    for (const [service, tasks] of now ?? []) {
+      const past = old?.get(service) ?? noTasks
+      if (past.length === tasks.length && past.every((task, at) => task === tasks[at])) continue
+      const holders = this.#holders.get(service)
+      if (holders === undefined) this.#holders.set(service, new Map([[node, tasks]]))
+      else holders.set(node, tasks)
+      this.#dirty.add(service)
+    }
+  }
+
+  #readServices({ services, tables }: EndpointInput): void {
+    const isMoved = (network: ResourceId): boolean => {
+      const [before, after] = [this.#tables.get(network), tables.get(network)]
+      return before?.owners !== after?.owners || before?.geometry !== after?.geometry
+    }
+    if (services !== this.#services) {
+      for (const [service, { attachments }] of services) {
+        if (this.#services.get(service)?.attachments !== attachments) this.#dirty.add(service)
+      }
+      for (const service of this.#services.keys()) if (!services.has(service)) this.#dirty.add(service)
+    }
+    if (tables !== this.#tables) {
+      const moved = new Set([...this.#tables.keys(), ...tables.keys()].filter(isMoved))
+      for (const [service, { attachments }] of moved.size === 0 ? [] : services) {
+        if (attachments.networks.some(({ network }) => moved.has(network))) this.#dirty.add(service)
+      }
+    }
+    this.#services = services
+    this.#tables = tables
+  }
+
+  #endpointsOf(service: ServiceId, { services, tables }: EndpointInput): ServiceEndpoints | undefined {
+    const attached = services.get(service)?.attachments
+    if (attached === undefined || isNowhere(attached)) return undefined
+    const standings: Standing[] = []
+    for (const [node, tasks] of this.#holders.get(service) ?? nobody) {
+      const known = this.#known.get(node)
+      for (const task of known === undefined || known.life === 'down' ? noTasks : tasks) {
+        if (isTerminal(task.state)) continue
+        const standing = known && standingOf(node, task, known.record, known.life)
+        if (standing !== undefined) standings.push(standing)
+      }
+    }
+    standings.sort((a, b) => compareSlots(a.task, b.task) || (a.task.id < b.task.id ? -1 : 1))
+    return new Map(
+      attached.networks.map(({ network }) => [network, onNetwork(standings, network, tables.get(network))]),
+    )
+  }
+}
+
+function isSpoken(view: EndpointInput['view'], node: NodeId): boolean {
+  return view.nodes.has(node) && view.records.has(node)
+}
+
+function onNetwork(
+  standings: readonly Standing[],
+  network: ResourceId,
+  table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
+): NetworkEndpoints {
+  const up: Endpoint[] = []
+  const first: Endpoint[] = []
+  const second: Endpoint[] = []
+  for (const { node, task, rank } of standings) {
+    const address = addressOn(task, network, node, table)
+    if (address === undefined) continue
+    const endpoint = { node, task: task.id, slot: task.slot, address }
+    up.push(endpoint)
+    if (rank === 'first') first.push(endpoint)
+    if (rank === 'second') second.push(endpoint)
+  }
+  return { ready: first.length > 0 ? first : second, up }
+}
+
+function sameEndpoints(a: ServiceEndpoints, b: ServiceEndpoints): boolean {
+  if (a.size !== b.size) return false
+  for (const [network, { ready, up }] of b) {
+    const before = a.get(network)
+    if (before === undefined || !sameList(before.ready, ready) || !sameList(before.up, up)) return false
+  }
+  return true
+}
+
+function sameList(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ node, task, address }, at) => {
+      const other = b[at]
+      return other !== undefined && other.task === task && other.node === node && other.address === address
+    })
+  )
+}

@@ -1,0 +1,71 @@
+import type { NodeId, ResourceId, ServiceId } from '@moot/crdt-state'
+import { compareText } from '../placement/order.ts'
+import type { AttachedServices } from './attached-services.ts'
+import type { FrontsInput } from './fronts.ts'
+import { type NamedService, namesOf, NetworkNames, type ServiceNames } from './names.ts'
+import type { NamedNetwork } from './name-table.ts'
+import type { Subnets } from './subnets.ts'
+
+const none: ServiceNames = new Map()
+
+/** Names of all networks as one node answers them; a service of which nothing changed costs a look at it. */
+export class NameTables {
+  readonly #networks = new Map<ResourceId, NetworkNames>()
+  readonly #known = new Map<ServiceId, { readonly from: NamedService; readonly names: ServiceNames }>()
+
+  update(
+    self: NodeId,
+    { services, virtualIps, endpoints }: Pick<FrontsInput, 'services' | 'virtualIps' | 'endpoints'>,
+    subnets: Subnets,
+  ): readonly NamedNetwork[] {
+    for (const [id, { service, attachments }] of services) {
+      const from = {
+        service,
+        attachments,
+        virtualIps: virtualIps.get(id),
+        endpoints: endpoints.get(id),
+      }
+      const before = this.#known.get(id)
+      if (before !== undefined && isSame(before.from, from)) continue
+      const names = namesOf(from, self)
+      this.#change(id, before?.names ?? none, names)
+      this.#known.set(id, { from, names })
+    }
+    this.#forget(services)
+    return [...subnets]
+      .sort(([a], [b]) => compareText(a, b))
+      .flatMap(([id, standing]) =>
+        standing.kind === 'has'
+          ? [{ id, subnet: standing.cidr, names: this.#networks.get(id)?.names() ?? {} }]
+          : [],
+      )
+  }
+
+  #forget(services: AttachedServices): void {
+    for (const [id, { names }] of this.#known) {
+      if (services.has(id)) continue
+      this.#change(id, names, none)
+      this.#known.delete(id)
+    }
+  }
+
+  #change(service: ServiceId, before: ServiceNames, after: ServiceNames): void {
+    for (const id of new Set([...before.keys(), ...after.keys()])) {
+      const network = this.#networks.get(id) ?? new NetworkNames()
+      this.#networks.set(id, network)
+      network.change(service, before.get(id), after.get(id))
+      if (network.isEmpty) this.#networks.delete(id)
+    }
+  }
+}
+
+/** A service is written to for many reasons that are none of its names'. */
+function isSame(a: NamedService, b: NamedService): boolean {
+  return (
+    a.attachments === b.attachments &&
+    a.virtualIps === b.virtualIps &&
+    a.endpoints === b.endpoints &&
+    (a.service === b.service ||
+      (a.service.name === b.service.name && a.service.spec.Labels === b.service.spec.Labels))
+  )
+}

@@ -1,0 +1,58 @@
+import type { NodeId, ResourceId } from '@moot/crdt-state'
+
+/** Dotted IPv4, `10.128.0.17`. */
+export type Address = string
+/** `10.128.0.0/18`. */
+export type Cidr = string
+
+/**
+ * All that a node's kernel has to do for the cluster's networks, as one value: a function of the view, which a data plane
+ * makes so, whatever there was before (design/network.md).
+ */
+export interface Plane {
+  /** Of all networks that have a subnet: those without a bridge here too, so that what is balanced reaches them from the host. */
+  readonly networks: readonly PlaneNetwork[]
+  readonly peers: readonly Peer[]
+  readonly frontends: readonly Frontend[]
+}
+
+export interface PlaneNetwork {
+  readonly id: ResourceId
+  readonly subnet: Cidr
+  /** The first quarter of the subnet: no container has an address there. */
+  readonly virtual: Cidr
+  /** No way out of it to the world. */
+  readonly isInternal: boolean
+  /** This node's bridge of it, where it has one: name (at most 15 characters) and its own address. */
+  readonly bridge?: { readonly name: string; readonly address: Address }
+  /** Blocks of other nodes. */
+  readonly routes: readonly { readonly block: Cidr; readonly to: NodeId }[]
+}
+
+/** Another member, as the tunnel knows it. */
+export interface Peer {
+  readonly node: NodeId
+  /** Its address on the way between hosts. */
+  readonly underlay: Address
+  /** Of its end of the tunnel, `02:…`. */
+  readonly mac: string
+  /** 1 to 4,095, one for each peer; steady while the peer is a member. What came in through it goes back through it. */
+  readonly mark: number
+}
+
+export type Protocol = 'tcp' | 'udp' | 'sctp'
+
+/** Where connections arrive that are shared out among backends. */
+export interface Frontend {
+  readonly at:
+    | { readonly kind: 'virtual'; readonly address: Address; readonly network: ResourceId }
+    /** On every local address of this node. */
+    | {
+        readonly kind: 'published'
+        readonly protocol: Protocol
+        readonly port: number
+        readonly target: number
+      }
+  /** In one order on all nodes; none: refused at once. */
+  readonly backends: readonly Address[]
+}

@@ -1,0 +1,25 @@
+import type { Address, Peer, Plane } from '../core/network/plane.ts'
+
+/** What this host can do for networks that reach over hosts. */
+export type DataPlaneAbility =
+  | { readonly kind: 'kernel'; readonly version: string }
+  /** In people's words: what is missing, and what to do about it. */
+  | { readonly kind: 'none'; readonly why: string }
+
+/**
+ * The local kernel's part of the network: routes, the tunnel, translation. It touches nothing that it did not make.
+ * What it made stays when the agent goes, and the next agent's first `apply` takes it over without a lost packet.
+ */
+export interface DataPlane {
+  /** Asked once at the start of an agent. Never rejects. */
+  ability(signal: AbortSignal): Promise<DataPlaneAbility>
+  /**
+   * Makes the kernel so: all of it, or (it rejects) nothing that balances is changed. Resolves once it holds for each new connection.
+   * One at a time; cheap where little differs from what it applied before. Rejects with a `DataPlaneError` that says what failed.
+   */
+  apply(plane: Plane, signal: AbortSignal): Promise<void>
+  /** The kernel as it is, for people: which peers are in the tunnel. */
+  peers(signal: AbortSignal): Promise<readonly (Pick<Peer, 'mac'> & { readonly underlay: Address })[]>
+  /** Takes back all that it made, when this node leaves its cluster. */
+  clear(signal: AbortSignal): Promise<void>
+}
