@@ -15,7 +15,8 @@ export interface DataPlane {
   ability(signal: AbortSignal): Promise<DataPlaneAbility>
   /**
    * Makes the kernel so: all of it, or (it rejects) nothing that balances is changed. Resolves once it holds for each new connection.
-   * One at a time; cheap where little differs from what it applied before. Rejects with a `DataPlaneError` that says what failed.
+   * One at a time; cheap where little differs from what it applied before. Rejects with a
+   * `DataPlaneError` that says what failed, or with the signal's reason.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
   /** The kernel as it is, for people: which peers are in the tunnel. */

@@ -10,6 +10,12 @@ export type Cidr = string
  * makes so, whatever there was before (design/network.md).
  */
 export interface Plane {
+  /** This node's own end of the tunnel. */
+  readonly self: {
+    /** An address of this host, which the others know it by. */
+    readonly underlay: Address
+    readonly mac: string
+  }
   /** Of all networks that have a subnet: those without a bridge here too, so that what is balanced reaches them from the host. */
   readonly networks: readonly PlaneNetwork[]
   readonly peers: readonly Peer[]
