@@ -59,10 +59,12 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
       port = servedPort,
       protocol: Protocol = 'tcp',
     ): Promise<{ readonly by: ReadonlySet<string>; readonly seen: ReadonlySet<string> }> => {
-      const answers: Answer[] = []
-      for (let count = 0; count < 24; count++) answers.push(await bed.ask(from, to, port, protocol))
-      expect(answers.filter(({ kind }) => kind !== 'answered')).toEqual([])
-      const answered = answers.filter((answer) => answer.kind === 'answered')
+      const answered: Extract<Answer, { kind: 'answered' }>[] = []
+      for (let count = 0; count < 24; count++) {
+        const answer = await bed.ask(from, to, port, protocol)
+        if (answer.kind !== 'answered') throw new Error(`${from} asked ${to}:${port}: ${answer.kind}`)
+        answered.push(answer)
+      }
       return {
         by: new Set(answered.map(({ by }) => by)),
         seen: new Set(answered.map(({ sees }) => sees)),

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Address, Plane, Protocol } from '../../packages/agent/src/core/network/plane.ts'
+import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
 import type { DataPlane } from '../../packages/agent/src/ports/data-plane.ts'
 import { attempt, run } from '../../scripts/bed/shell.ts'
 import {
@@ -29,7 +30,7 @@ export interface NamespaceBed extends DataPlaneBed {
   order(to: string, order: Order): Promise<unknown>
   load(from: Asker, options: LoadOptions): Promise<{ end(): Promise<LoadReport> }>
   /** The host's agent is killed, as by SIGKILL, and another one comes. */
-  replaceAgent(host: number): Promise<void>
+  replaceAgent(host: number, limits?: Partial<KernelLimits>): Promise<void>
 }
 
 let beds = 0
@@ -46,8 +47,8 @@ export async function namespaceBed(): Promise<NamespaceBed> {
     if (found === undefined) throw new Error(`nobody is called ${name}`)
     return found
   }
-  const moveIn = (name: string): void => {
-    inhabitants.set(name, new Inhabitant(name, namespace(name)))
+  const moveIn = (name: string, limits: Partial<KernelLimits> = {}): void => {
+    inhabitants.set(name, new Inhabitant(name, namespace(name), limits))
   }
 
   const bed: NamespaceBed = {
@@ -62,9 +63,9 @@ export async function namespaceBed(): Promise<NamespaceBed> {
       await inhabitant(from).obey({ do: 'begin', name: 'load', ...options })
       return { end: async () => (await inhabitant(from).obey({ do: 'end', name: 'load' })) as LoadReport }
     },
-    async replaceAgent(host) {
+    async replaceAgent(host, limits) {
       await inhabitant(`host${host}`).kill()
-      moveIn(`host${host}`)
+      moveIn(`host${host}`, limits)
     },
     async close() {
       for (const each of inhabitants.values()) await each.kill()
@@ -123,9 +124,32 @@ async function plug(
   await batch(name, ['link set lo up', `addr add ${address}/24 dev eth0`, 'link set eth0 up'])
 }
 
+/** What administrators do to hosts; the second one also has what Docker does. */
+const manners: Readonly<Record<number, readonly string[]>> = {
+  1: ['net.ipv4.conf.all.rp_filter=1', 'net.ipv6.conf.all.disable_ipv6=1'],
+  2: ['net.ipv4.conf.all.rp_filter=1', 'net.bridge.bridge-nf-call-iptables=1'],
+  3: ['net.ipv4.conf.all.rp_filter=0'],
+}
+export const hostWithDocker = 2
+
+async function beLikeDocker(name: string): Promise<void> {
+  for (const rule of [
+    '-P FORWARD DROP',
+    '-N DOCKER-USER',
+    '-A DOCKER-USER -j RETURN',
+    '-A FORWARD -j DOCKER-USER',
+  ]) {
+    await run('nsenter', [`--net=/run/netns/${name}`, 'iptables', ...rule.split(' ')])
+  }
+}
+
 async function makeHost(namespace: (of: string) => string, host: number): Promise<void> {
   const name = namespace(`host${host}`)
   await plug(name, namespace('switch'), { port: `p${host}`, address: underlayOf(host) })
+  // Nobody is there: what goes out into the world is lost.
+  await batch(name, ['route add default via 10.99.0.254'])
+  await run('nsenter', [`--net=/run/netns/${name}`, 'sysctl', '-qw', ...manners[host]!])
+  if (host === hostWithDocker) await beLikeDocker(name)
   if (!hasBridges(host)) return
   for (const network of networkNames) {
     const bridge = bridgeOf(network)
@@ -178,12 +202,16 @@ class Inhabitant {
   >()
   private lastId = 0
 
-  constructor(name: string, namespace: string) {
+  constructor(name: string, namespace: string, limits: Partial<KernelLimits>) {
     const script = join(import.meta.dirname, 'data-plane.inhabitant.ts')
     // nsenter becomes the program that it starts.
-    this.child = spawn('nsenter', [`--net=/run/netns/${namespace}`, process.execPath, script], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
+    this.child = spawn(
+      'nsenter',
+      [`--net=/run/netns/${namespace}`, process.execPath, script, JSON.stringify(limits)],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    )
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.hear(JSON.parse(line) as Reply))
     this.child.on('exit', () => {
       for (const { reject } of this.waiting.values()) reject(new Error(`${name} has ended`))

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram'
 import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { createKernelDataPlane } from '../../packages/agent/src/adapters/kernel/data-plane.ts'
+import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
 import type { Order, Reply } from './data-plane.orders.ts'
 import { putLoad, type Flow } from './data-plane.load.ts'
 
@@ -9,7 +10,11 @@ import { putLoad, type Flow } from './data-plane.load.ts'
  * Lives in a network namespace and does there what it is told, a JSON line each: serves, asks, puts load on, and (where a
  * host's agent would be) keeps the kernel's data plane.
  */
-const dataPlane = createKernelDataPlane({ vni: 77, dnsPort: 7_453 })
+const dataPlane = createKernelDataPlane({
+  vni: 77,
+  dnsPort: 7_453,
+  limits: JSON.parse(process.argv[2] ?? '{}') as Partial<KernelLimits>,
+})
 const flows = new Map<string, Flow>()
 
 async function obey(order: Order): Promise<unknown> {

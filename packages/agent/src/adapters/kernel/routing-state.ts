@@ -11,10 +11,13 @@ export async function readRouting(calls: KernelCalls, device: string): Promise<R
   ])
   return {
     routes: new Map(
-      routes.map(({ dst, table, gateway, prefsrc }) => [
-        `${text(table) ?? 'main'} ${text(dst)}`,
-        routeText(text(gateway), text(prefsrc)),
-      ]),
+      // The kernel's own table says what is an address of this host.
+      routes
+        .filter(({ table }) => table !== 'local')
+        .map(({ dst, table, gateway, prefsrc }) => [
+          `${text(table) ?? 'main'} ${text(dst)}`,
+          routeText(text(gateway), text(prefsrc)),
+        ]),
     ),
     neighbours: new Map(neighbours.map(({ dst, lladdr }) => [text(dst) ?? '', text(lladdr) ?? ''])),
     forwarding: new Map(

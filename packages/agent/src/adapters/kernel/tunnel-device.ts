@@ -6,6 +6,11 @@ import type { KernelSettings } from './settings.ts'
 
 /** RFC 791: what every link must carry. */
 const mtuLeast = 576
+/**
+ * The same on every host; nothing is ever sent to it or from it. Where rp_filter is on, be it loose, Linux drops whatever comes
+ * in through an interface without an address from where another one leads (fib_frontend.c: `no_addr`): all clients of others.
+ */
+const placeholder = '169.254.74.22/32'
 
 interface VxlanLink {
   readonly ifname?: string
@@ -37,6 +42,7 @@ export async function ensureTunnelDevice(
     if (found !== undefined) lines.push(`link del ${device}`)
     lines.push(
       `link add ${device} address ${self.mac} mtu ${mtu} type vxlan id ${settings.vni} dstport ${settings.tunnelPort} local ${self.underlay} nolearning`,
+      `addr add ${placeholder} dev ${device} scope link`,
     )
   } else {
     if (found.address !== self.mac) lines.push(`link set ${device} address ${self.mac}`)
