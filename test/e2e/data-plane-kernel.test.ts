@@ -1,4 +1,6 @@
+import type { NodeId } from '@moot/crdt-state'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { peerHop } from '../../packages/agent/src/adapters/kernel/routing.ts'
 import type { Frontend } from '../../packages/agent/src/core/network/plane.ts'
 import {
   addressOf,
@@ -196,7 +198,7 @@ describe("the Linux kernel's data plane", () => {
       ['nft', 'delete', 'table', 'ip', 'moot'],
       ['ip', 'link', 'del', 'moot0'],
       ['ip', 'route', 'del', virtualAddress('web', 0) + '/20'],
-      ['ip', 'neigh', 'del', underlayOf(2), 'dev', 'moot0'],
+      ['ip', 'neigh', 'del', peerHop(planeOf(1, []).peers[0]!.mark), 'dev', 'moot0'],
       ['bridge', 'fdb', 'del', macOf(2), 'dev', 'moot0'],
       ['sysctl', '-qw', `net.ipv4.conf.${bridgeOf('web')}.route_localnet=0`],
     ]
@@ -240,6 +242,29 @@ describe("the Linux kernel's data plane", () => {
     await bed.within('host1', 'ip', 'link', 'set', 'elsewhere', 'name', bridgeOf('data'), 'up')
     await apply([virtualFrontend('data', 5, [data1])])
     expect(await bed.ask('data2', virtualAddress('data', 5), servedPort)).toMatchObject({ by: 'data1' })
+  })
+
+  it('a host that was set up anew is reached, though its former self is still listed with the same address', async () => {
+    const plane = planeOf(1, [virtualFrontend('web', 5, [web2])])
+    const [, second] = planeOf(3, []).peers
+    const former = { ...second!, node: 'former' as NodeId, mac: macOf(8), mark: 8 }
+    for (const peers of [
+      [former, ...plane.peers],
+      [...plane.peers, former],
+    ]) {
+      await bed.dataPlane(1).apply({ ...plane, peers }, signal)
+      expect(await bed.ask('web1', vip, servedPort)).toMatchObject({ by: 'web2' })
+    }
+    const oneself = { ...former, underlay: underlayOf(1) }
+    const routes = plane.networks.map((network) => ({
+      ...network,
+      routes: [
+        ...network.routes,
+        { block: `${network.subnet.replace('.0.0/18', '.50.0')}/28`, to: oneself.node },
+      ],
+    }))
+    await bed.dataPlane(1).apply({ ...plane, networks: routes, peers: [...plane.peers, oneself] }, signal)
+    expect(await bed.ask('web1', vip, servedPort)).toMatchObject({ by: 'web2' })
   })
 
   it('what it clears is as if it had never been; what is not its own it never touches', async () => {

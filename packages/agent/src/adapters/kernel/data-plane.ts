@@ -111,7 +111,8 @@ class KernelDataPlane implements DataPlane {
     await calls.batch('bridge', changes.bridge, 'lead packets to peers')
 
     const ruleset = rulesetOf(plane, this.settings)
-    if (ruleset.sets.hairpins.size > 0 && !isSameSet(known?.ruleset.sets.hairpins, ruleset.sets.hairpins)) {
+    const { hairpins } = ruleset.sets
+    if (hairpins.size > 0 && (isDue || !isSameSet(known.ruleset.sets.hairpins, hairpins))) {
       await allowHairpins(calls, bridges.all)
     }
     if (isDue || bridges.haveChanged) await ensureDockerAccepts(calls, this.settings)
@@ -207,11 +208,8 @@ function isSameSelf(one: Plane['self'], other: Plane['self']): boolean {
   return one.underlay === other.underlay && one.mac === other.mac
 }
 
-function isSameSet(
-  one: ReadonlyMap<string, unknown> | undefined,
-  other: ReadonlyMap<string, unknown>,
-): boolean {
-  return one?.size === other.size && [...other.keys()].every((key) => one.has(key))
+function isSameSet(one: ReadonlyMap<string, unknown>, other: ReadonlyMap<string, unknown>): boolean {
+  return one.size === other.size && [...other.keys()].every((key) => one.has(key))
 }
 
 /** A chain that was there and reads otherwise now, or is gone: mostly because a backend went. */

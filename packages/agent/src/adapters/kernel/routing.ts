@@ -9,7 +9,7 @@ import { hex, type KernelSettings, ourMarkMask, peerMark, peerMarkShift, wholeMa
 export interface Routing {
   /** `TABLE DESTINATION` → `via … src …`. */
   readonly routes: ReadonlyMap<string, string>
-  /** A peer's address on the way between hosts → MAC of its end of the tunnel. */
+  /** A peer's hop → MAC of its end of the tunnel. */
   readonly neighbours: ReadonlyMap<string, string>
   /** MAC → address: the tunnel's forwarding entries. */
   readonly forwarding: ReadonlyMap<string, string>
@@ -18,25 +18,30 @@ export interface Routing {
 }
 
 /**
- * The next hop of what goes to a peer is the peer's own host address, said to be `onlink` on the tunnel: so the tunnel needs
- * no addresses, and IPv6 may be off (`via inet6 fe80::…` needs it: "IPv6 is disabled on nexthop device").
+ * Peers are next hops by addresses that exist nowhere, said to be `onlink` on the tunnel, with permanent neighbour entries. So the
+ * tunnel needs no addresses of the cluster's, and IPv6 may be off (`via inet6 fe80::…` then fails: "IPv6 is disabled on nexthop
+ * device"). A hop is a peer's own, unlike its host's address: a host that was set up anew has that of its former self.
  */
+export function peerHop(mark: number): string {
+  return `169.254.${80 + (mark >> 8)}.${mark & 255}`
+}
+
 export function routingOf(plane: Plane, settings: KernelSettings): Routing {
-  const underlays = new Map(plane.peers.map(({ node, underlay }) => [node, underlay]))
+  const hops = new Map(plane.peers.map(({ node, mark }) => [node, peerHop(mark)]))
   const routes = new Map<string, string>()
   for (const { bridge, virtual, routes: blocks } of plane.networks) {
     // What this host itself sends there comes from the network, where it has a place in it.
     const source = bridge?.address ?? plane.self.underlay
     // Never used: but without it neither this host would send to a virtual IP, nor would bridges answer ARP for one.
     routes.set(`main ${virtual}`, routeText(undefined, source))
-    for (const { block, to } of blocks) routes.set(`main ${block}`, routeText(underlays.get(to), source))
+    for (const { block, to } of blocks) routes.set(`main ${block}`, routeText(hops.get(to), source))
   }
-  for (const { mark, underlay } of plane.peers) {
-    routes.set(`${replyTable(mark)} default`, routeText(underlay, undefined))
+  for (const { mark } of plane.peers) {
+    routes.set(`${replyTable(mark)} default`, routeText(peerHop(mark), undefined))
   }
   return {
     routes,
-    neighbours: new Map(plane.peers.map(({ underlay, mac }) => [underlay, mac])),
+    neighbours: new Map(plane.peers.map(({ mark, mac }) => [peerHop(mark), mac])),
     forwarding: new Map(plane.peers.map(({ underlay, mac }) => [mac, underlay])),
     rules: replyRules(
       plane.peers.map(({ mark }) => mark),
@@ -67,8 +72,8 @@ export function isReplyRule(priority: number): boolean {
 }
 
 /**
- * Rules are looked through one by one for each packet that is routed, so 500 of them would cost everybody's packets: what
- * is not marked jumps over them all, and what is marked over the groups that it is not in.
+ * Rules are looked through one by one for each packet that is routed, whoever's: 500 in a row cost 1.4 µs. What is not marked
+ * jumps over them all (0.05 µs), and what is marked over the groups that it is not in (0.1 µs).
  */
 function replyRules(marks: readonly number[], settings: KernelSettings): ReadonlyMap<string, string> {
   const first = defaults.replyRulePriority
