@@ -50,19 +50,19 @@ describe("the Linux kernel's data plane", () => {
   it('backends that come and go under load break no connection and lose no packet', async () => {
     const sets = [[web1, web2], [web2], [neighbour1, web2], [web1]]
     await apply([publishedFrontend(8_080, sets[0]!)])
-    const before = await resentBy(bed, 'client')
+    const before = await lostBy(bed, 'client')
     const load = await bed.load('client', { to: underlayOf(3), port: 8_080, kept: 12, short: 2 })
     for (let round = 0; round < 12; round++) await apply([publishedFrontend(8_080, sets[round % 4]!)])
     const report = await load.end()
     expectFlawless(report)
     expect(report.by).toEqual(['neighbour1', 'web1', 'web2'])
-    expect(await resentBy(bed, 'client')).toBe(before)
+    expect(await lostBy(bed, 'client')).toEqual(before)
   })
 
   it('an agent that is killed leaves all as it was, and the next one takes it over without a lost packet', async () => {
     const frontends = [publishedFrontend(8_080, [web1, web2]), virtualFrontend('web', 5, [web1, web2])]
     await apply(frontends)
-    const before = [await resentBy(bed, 'client'), await resentBy(bed, 'neighbour1')]
+    const before = [await lostBy(bed, 'client'), await lostBy(bed, 'neighbour1')]
     const outside = await bed.load('client', { to: underlayOf(1), port: 8_080, kept: 8, short: 1 })
     const inside = await bed.load('neighbour1', { to: vip, port: servedPort, kept: 8, short: 1 })
     for (const host of [1, 2, 1, 2]) {
@@ -71,7 +71,7 @@ describe("the Linux kernel's data plane", () => {
     }
     expectFlawless(await outside.end())
     expectFlawless(await inside.end())
-    expect([await resentBy(bed, 'client'), await resentBy(bed, 'neighbour1')]).toEqual(before)
+    expect([await lostBy(bed, 'client'), await lostBy(bed, 'neighbour1')]).toEqual(before)
   })
 
   it("a flow of datagrams leaves a backend that goes; a stranger's translation stays", async () => {
@@ -280,13 +280,18 @@ function expectFlawless({ kept, short }: LoadReport): void {
   expect(short.answers).toBeGreaterThan(20)
 }
 
-/** TCP segments that had to be sent again: packets that were lost. */
-async function resentBy(bed: NamespaceBed, who: string): Promise<number> {
-  const lines = (await bed.within(who, 'cat', '/proc/net/snmp'))
+/**
+ * Packets of TCP that were lost. Not all that were sent again: on a busy machine answers are late, and the kernel asks after them
+ * (RFC 8985) though nothing is lost.
+ */
+async function lostBy(bed: NamespaceBed, who: string): Promise<Record<string, number>> {
+  const text = await bed.within(who, 'cat', '/proc/net/netstat')
+  const [names = [], values = []] = text
     .split('\n')
-    .filter((line) => line.startsWith('Tcp:'))
-  const [names = [], values = []] = lines.map((line) => line.split(' '))
-  return Number(values[names.indexOf('RetransSegs')])
+    .filter((line) => line.startsWith('TcpExt:'))
+    .map((line) => line.split(' '))
+  const signs = ['TCPSynRetrans', 'TCPTimeouts', 'TCPLossProbeRecovery', 'TCPFastRetrans']
+  return Object.fromEntries(signs.map((sign) => [sign, Number(values[names.indexOf(sign)])]))
 }
 
 async function stateOf(bed: NamespaceBed, host: number): Promise<Record<string, string>> {

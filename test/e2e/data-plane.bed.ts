@@ -126,7 +126,11 @@ async function plug(
 
 /** What administrators do to hosts; the second one also has what Docker does. */
 const manners: Readonly<Record<number, readonly string[]>> = {
-  1: ['net.ipv4.conf.all.rp_filter=1', 'net.ipv6.conf.all.disable_ipv6=1'],
+  1: [
+    'net.ipv4.conf.all.rp_filter=1',
+    'net.ipv6.conf.all.disable_ipv6=1',
+    'net.bridge.bridge-nf-call-iptables=0',
+  ],
   2: ['net.ipv4.conf.all.rp_filter=1', 'net.bridge.bridge-nf-call-iptables=1'],
   3: ['net.ipv4.conf.all.rp_filter=0'],
 }
