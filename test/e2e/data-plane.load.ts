@@ -11,6 +11,10 @@ interface Tally {
   longestMs: number
 }
 
+/** Far above a packet that is sent again, once or twice. */
+const silenceMs = 5_000
+const silence = `silent for ${silenceMs} ms`
+
 /** Constant load: kept connections that ask again and again, and short ones. Whatever fails is told. */
 export function putLoad({ to, port, kept, short }: LoadOptions): Flow {
   const tallies = { kept: tally(), short: tally() }
@@ -50,6 +54,7 @@ function keepAsking(to: string, port: number, tally: Tally, isOver: () => boolea
   return new Promise((resolve) => {
     const socket = connect({ host: to, port })
     let askedMs = performance.now()
+    socket.setTimeout(silenceMs, () => socket.destroy(new Error(silence)))
     socket.on('data', () => {
       askedMs = count(tally, askedMs)
       if (isOver()) socket.destroy()
@@ -68,7 +73,7 @@ function askOnce(to: string, port: number, tally: Tally): Promise<string | undef
     const askedMs = performance.now()
     const socket = connect({ host: to, port })
     let name: string | undefined
-    socket.setTimeout(5_000, () => socket.destroy(new Error('silent for 5 s')))
+    socket.setTimeout(silenceMs, () => socket.destroy(new Error(silence)))
     socket.on('data', (data) => {
       name = data.toString().split(' ')[0]
       count(tally, askedMs)

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { release } from 'node:os'
-import { ProgramMissingError } from '../../ports/data-plane.errors.ts'
+import { KernelRefusedError, ProgramMissingError } from '../../ports/data-plane.errors.ts'
 import type { DataPlaneAbility } from '../../ports/data-plane.ts'
 import type { KernelCalls } from './calls.ts'
 
@@ -89,5 +89,6 @@ async function noBridgeFilter(calls: KernelCalls): Promise<string | undefined> {
 }
 
 function wordsOf(error: unknown): string {
+  if (error instanceof KernelRefusedError) return error.words
   return error instanceof Error ? error.message : String(error)
 }

@@ -78,7 +78,7 @@ function replies({ device, mark }: KernelSettings): string {
   }
   chain postrouting_marks {
     type filter hook postrouting priority -150
-    # Or the tunnel's own packet, which inherits it, would be routed into the tunnel again.
+    # Its work is done; the tunnel's own packet inherits it, and would be looked for among the rules of replies.
     meta mark & ${ours} meta mark set meta mark & ${hex(foreignMarkMask)}
   }`
 }
@@ -123,6 +123,7 @@ function isolation({ device, mark }: KernelSettings): string {
   }
   chain pass {
     # Docker's policy drops what it did not make itself; its chain for users lets this mark through (docker-user.ts).
+    # The peer is taken off the mark: or the tunnel's own packet, which inherits it, would be led into the tunnel again.
     meta mark set meta mark & ${hex(foreignMarkMask)} | ${hex(mark)}
     accept
   }
