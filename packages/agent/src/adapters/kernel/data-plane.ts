@@ -18,7 +18,7 @@ import { readRouting } from './routing-state.ts'
 import { type Routing, routingOf } from './routing.ts'
 import { type Ruleset, rulesetOf } from './ruleset.ts'
 import { type KernelOptions, type KernelSettings, settingsFrom } from './settings.ts'
-import { forgetStaleConnections } from './stale-connections.ts'
+import { forgetStaleConnections, haveBackendsGone } from './stale-connections.ts'
 import { tableText } from './table-text.ts'
 import { buildText, changeText } from './transaction.ts'
 import { ensureTunnelDevice, removeTunnelDevice } from './tunnel-device.ts'
@@ -121,7 +121,7 @@ class KernelDataPlane implements DataPlane {
 
     await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     await calls.batch('bridge', changes.bridgeAfterwards, 'remove what led to peers')
-    if (known === undefined || haveBackendsGone(known.ruleset, ruleset)) {
+    if (known === undefined || haveBackendsGone(known.frontends, plane.frontends)) {
       await forgetStaleConnections(calls, plane, known?.frontends ?? [])
     }
     return {
@@ -210,12 +210,4 @@ function isSameSelf(one: Plane['self'], other: Plane['self']): boolean {
 
 function isSameSet(one: ReadonlyMap<string, unknown>, other: ReadonlyMap<string, unknown>): boolean {
   return one.size === other.size && [...other.keys()].every((key) => one.has(key))
-}
-
-/** A chain that was there and reads otherwise now, or is gone: mostly because a backend went. */
-function haveBackendsGone(from: Ruleset, to: Ruleset): boolean {
-  return [...from.chains].some(([name, rules]) => {
-    const now = to.chains.get(name)
-    return now === undefined || rules.some((rule, index) => rule !== now[index])
-  })
 }

@@ -31,6 +31,19 @@ function rangeOf(cidr: Cidr): { readonly first: number; readonly last: number } 
   return { first, last: first + size - 1 }
 }
 
+/** By hand: it is asked for each backend of each plane, and `split` would take half of all the time. */
 function numberOf(address: Address): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
+  let whole = 0
+  let part = 0
+  for (let index = 0; index < address.length; index++) {
+    const code = address.charCodeAt(index)
+    if (code === dot) {
+      whole = whole * 256 + part
+      part = 0
+    } else part = part * 10 + code - zero
+  }
+  return whole * 256 + part
 }
+
+const dot = 46
+const zero = 48

@@ -30,24 +30,41 @@ export async function forgetStaleConnections(
   former: readonly Frontend[],
 ): Promise<void> {
   const isStale = staleness(plane, former)
-  for (const { protocol, filter } of kinds) {
-    const listed = await calls.run(
-      'conntrack',
-      ['-L', '-f', 'ipv4', '-p', protocol, '--dst-nat', ...filter],
-      'list tracked connections',
-    )
-    const stale = new Map<string, Translated>()
-    for (const line of listed.split('\n')) {
-      const found = parse(protocol, line)
-      if (found !== undefined && isStale(found)) stale.set(`${found.to} ${found.port} ${found.by}`, found)
-    }
-    const queue = [...stale.values()].slice(0, defaults.kernelForgetMax)
-    await Promise.all(
-      Array.from({ length: defaults.kernelForgetConcurrency }, async () => {
-        for (let next = queue.pop(); next !== undefined; next = queue.pop()) await forget(calls, next, filter)
-      }),
-    )
+  await Promise.all(kinds.map(({ protocol, filter }) => forgetAll(calls, protocol, filter, isStale)))
+}
+
+async function forgetAll(
+  calls: KernelCalls,
+  protocol: string,
+  filter: readonly string[],
+  isStale: (found: Translated) => boolean,
+): Promise<void> {
+  const listed = await calls.run(
+    'conntrack',
+    ['-L', '-f', 'ipv4', '-p', protocol, '--dst-nat', ...filter],
+    'list tracked connections',
+  )
+  const stale = new Map<string, Translated>()
+  for (const line of listed.split('\n')) {
+    const found = parse(protocol, line)
+    if (found !== undefined && isStale(found)) stale.set(`${found.to} ${found.port} ${found.by}`, found)
   }
+  const queue = [...stale.values()].slice(0, defaults.kernelForgetMax)
+  await Promise.all(
+    Array.from({ length: defaults.kernelForgetConcurrency }, async () => {
+      for (let next = queue.pop(); next !== undefined; next = queue.pop()) await forget(calls, next, filter)
+    }),
+  )
+}
+
+/** Whether any connection can have become stale by such a change. */
+export function haveBackendsGone(former: readonly Frontend[], now: readonly Frontend[]): boolean {
+  const backends = new Map(now.map(({ at, backends }) => [keyOf(at), backends]))
+  return former.some((frontend) => {
+    const left = backends.get(keyOf(frontend.at))
+    if (left === undefined) return true
+    return frontend.backends.some((backend, index) => backend !== left[index] && !left.includes(backend))
+  })
 }
 
 function staleness(plane: Plane, former: readonly Frontend[]): (found: Translated) => boolean {
