@@ -26,6 +26,7 @@ missing_packages() {
   need ip iproute2
   need iptables iptables
   need nft nftables
+  need conntrack conntrack
   need busybox busybox-static
   need tar tar
   [ "$1" != test ] || need strace strace

@@ -13,7 +13,7 @@ const nodeImage = 'moot/node:dev'
 const helloImage = 'moot/hello:1'
 const runtimeImage = 'moot/runtime:dev'
 const inputsLabel = 'moot.inputs'
-const enginePackages = ['docker.io', 'iptables', 'nftables', 'iproute2', 'ca-certificates']
+const enginePackages = ['docker.io', 'iptables', 'nftables', 'iproute2', 'conntrack', 'ca-certificates']
 
 /** BuildKit is a plugin that Debian does not package; the classic builder is in every engine. */
 const builder = { ...process.env, DOCKER_BUILDKIT: '0' }

@@ -2,6 +2,24 @@
 export const defaults = {
   /** Mesh port: TCP for connections, UDP for probes. 7420 is unassigned by IANA. */
   meshPort: 7420,
+  /** UDP port of the tunnel between hosts (VXLAN), next to the mesh's; IANA's own for VXLAN, 4789, is what Docker's and others' overlays take. */
+  tunnelPort: 7422,
+  /** VXLAN's headers: 14 bytes inner Ethernet, 8 VXLAN, 8 UDP, 20 IPv4. The tunnel's MTU is that of the link less these. */
+  tunnelOverheadBytes: 50,
+  /** Upper byte of marks of ours ("M"): kube-proxy's, Calico's, Cilium's and Tailscale's are in the lower three. */
+  tunnelMark: 0x4d000000,
+  /** Routing rules of replies: this priority and the next 4,424; below the main table's 32,766, above the local one's 0. */
+  replyRulePriority: 7_400,
+  /** Routing tables of replies: this and the next 4,095, one for each peer. */
+  replyTableFirst: 7_422_000,
+  /** One call of nft, ip or conntrack: the first build for 1,000 services takes 0.3 s, the list of 262,144 connections 1 s. */
+  kernelCallTimeoutMs: 10_000,
+  /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
+  kernelCheckIntervalMs: 30_000,
+  /** Connections' deletions at a time: each walks through all connections. */
+  kernelForgetConcurrency: 4,
+  /** Groups of stale connections that are deleted for one plane; the rest with the next. UDP's run out by themselves after 30 to 120 s of silence. */
+  kernelForgetMax: 256,
   /** After a claim, before the container starts: time for another node's earlier claim to arrive (gossip p99 is 142 ms at 50 nodes). */
   settleMs: 150,
   /** Containers being created or started at a time: one for each core, since a start is 280 ms of the engine's CPU time, but at least and at most so many (design/engine.md). */

@@ -14,8 +14,9 @@ export interface DataPlane {
   /** Asked once at the start of an agent. Never rejects. */
   ability(signal: AbortSignal): Promise<DataPlaneAbility>
   /**
-   * Makes the kernel so: all of it, or (it rejects) nothing that balances is changed. Resolves once it holds for each new connection.
-   * One at a time; cheap where little differs from what it applied before. Rejects with a `DataPlaneError` that says what failed.
+   * Makes the kernel so, in one step for all that balances; resolves once it holds for each new connection. One at a time; cheap
+   * where little differs from what it applied before. Rejects with a `DataPlaneError` that says what failed, or with the signal's
+   * reason: what balances is then as it was or as asked for, never between.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
   /** The kernel as it is, for people: which peers are in the tunnel. */

@@ -10,7 +10,13 @@ export type Cidr = string
  * makes so, whatever there was before (design/network.md).
  */
 export interface Plane {
-  /** Of all networks that have a subnet: those without a bridge here too, so that what is balanced reaches them from the host. */
+  /** This node's own end of the tunnel. */
+  readonly self: {
+    /** An address of this host, which the others know it by. */
+    readonly underlay: Address
+    readonly mac: string
+  }
+  /** Of all networks that have a subnet: those without a bridge here too, so that what is balanced reaches them from the host. No two overlap. */
   readonly networks: readonly PlaneNetwork[]
   readonly peers: readonly Peer[]
   readonly frontends: readonly Frontend[]
@@ -36,7 +42,7 @@ export interface Peer {
   readonly underlay: Address
   /** Of its end of the tunnel, `02:…`. */
   readonly mac: string
-  /** 1 to 4,095, one for each peer; steady while the peer is a member. What came in through it goes back through it. */
+  /** 1 to 4,095, each peer's own; steady while the peer is a member. What came in through it goes back through it. */
   readonly mark: number
 }
 

@@ -1,0 +1,94 @@
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { KernelRefusedError, ProgramMissingError } from '../../ports/data-plane.errors.ts'
+import type { DataPlaneAbility } from '../../ports/data-plane.ts'
+import type { KernelCalls } from './calls.ts'
+
+const netAdmin = 1n << 12n
+
+/** Looks for what is missing in the order in which a person would mend it. */
+export async function kernelAbility(calls: KernelCalls): Promise<DataPlaneAbility> {
+  if (process.platform !== 'linux') return no(`it needs Linux, this is ${process.platform}`)
+  if (!mayAdministerNetworks()) {
+    return no(
+      'this process may not set up networks: run the agent as root, or give it CAP_NET_ADMIN (in Docker: --cap-add NET_ADMIN --network host)',
+    )
+  }
+  const nftables = await version(calls, 'nft', ['--version'], 'nftables')
+  if (nftables.kind === 'none') return nftables
+  for (const [program, args, debianPackage] of programs) {
+    const found = await version(calls, program, args, debianPackage)
+    if (found.kind === 'none') return found
+  }
+  try {
+    accessSync('/proc/sys/net/ipv4/ip_forward', constants.W_OK)
+  } catch {
+    return no('/proc/sys is mounted read-only: mount it writable ("mount -o remount,rw /proc/sys")')
+  }
+  try {
+    await calls.run('nft', ['list', 'tables', 'ip'], 'list tables')
+  } catch (error) {
+    return no(`this kernel has no nftables (nf_tables): ${wordsOf(error)}`)
+  }
+  const trouble = (await noVxlan(calls)) ?? (await noBridgeFilter(calls))
+  if (trouble !== undefined) return no(trouble)
+  return { kind: 'kernel', version: `Linux ${release()}, ${nftables.version}` }
+}
+
+const programs = [
+  ['ip', ['-V'], 'iproute2'],
+  ['bridge', ['-V'], 'iproute2'],
+  ['conntrack', ['--version'], 'conntrack'],
+] as const
+
+function no(why: string): { readonly kind: 'none'; readonly why: string } {
+  return { kind: 'none', why }
+}
+
+function mayAdministerNetworks(): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
+  return (BigInt(`0x${effective}`) & netAdmin) !== 0n
+}
+
+async function version(
+  calls: KernelCalls,
+  program: string,
+  args: readonly string[],
+  debianPackage: string,
+): Promise<
+  { readonly kind: 'found'; readonly version: string } | { readonly kind: 'none'; readonly why: string }
+> {
+  try {
+    return { kind: 'found', version: (await calls.run(program, args, 'tell its version')).trim() }
+  } catch (error) {
+    if (error instanceof ProgramMissingError) {
+      return no(`the program "${program}" is missing: install it (Debian: apt-get install ${debianPackage})`)
+    }
+    return no(`the program "${program}" does not work here: ${wordsOf(error)}`)
+  }
+}
+
+/** Only the attempt tells: the module is loaded by it where there is one. */
+async function noVxlan(calls: KernelCalls): Promise<string | undefined> {
+  const name = `moot-try-${process.pid}`.slice(0, 15)
+  try {
+    await calls.run('ip', ['link', 'add', name, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
+  } catch (error) {
+    return `this kernel makes no VXLAN tunnels: ${wordsOf(error)}`
+  }
+  await calls.run('ip', ['link', 'del', name], 'remove the tunnel').catch(() => undefined)
+  return undefined
+}
+
+async function noBridgeFilter(calls: KernelCalls): Promise<string | undefined> {
+  const sign = '/proc/sys/net/bridge/bridge-nf-call-iptables'
+  if (existsSync(sign)) return undefined
+  await calls.run('modprobe', ['br_netfilter'], 'load br_netfilter').catch(() => undefined)
+  if (existsSync(sign)) return undefined
+  return 'the kernel module br_netfilter is missing, without which containers on one host cannot be balanced to each other: "modprobe br_netfilter"'
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof KernelRefusedError) return error.words
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,76 @@
+import type { Plane } from '../../core/network/plane.ts'
+import { defaults } from '../../defaults.ts'
+import { UnderlayMissingError } from '../../ports/data-plane.errors.ts'
+import type { KernelCalls } from './calls.ts'
+import type { KernelSettings } from './settings.ts'
+
+/** RFC 791: what every link must carry. */
+const mtuLeast = 576
+/**
+ * The same on every host; nothing is ever sent to it or from it. Where rp_filter is on, be it loose, Linux drops whatever comes
+ * in through an interface without an address from where another one leads (fib_frontend.c: `no_addr`): all clients of others.
+ */
+const placeholder = '169.254.74.22/32'
+
+interface VxlanLink {
+  readonly ifname?: string
+  readonly flags?: readonly string[]
+  readonly mtu?: number
+  readonly address?: string
+  readonly linkinfo?: {
+    readonly info_data?: {
+      readonly id?: number
+      readonly local?: string
+      readonly port?: number
+      readonly learning?: boolean
+    }
+  }
+}
+
+/** Makes the tunnel's end so, and says whether it was made anew: then nothing leads there yet. */
+export async function ensureTunnelDevice(
+  calls: KernelCalls,
+  self: Plane['self'],
+  settings: KernelSettings,
+): Promise<{ readonly isNew: boolean }> {
+  const { device } = settings
+  const mtu = Math.max(mtuLeast, (await mtuOfLinkWith(calls, self.underlay)) - defaults.tunnelOverheadBytes)
+  const found = await findTunnelDevice(calls, device)
+  const isNew = found === undefined || !isOurs(found, self, settings)
+  const lines: string[] = []
+  if (isNew) {
+    if (found !== undefined) lines.push(`link del ${device}`)
+    lines.push(
+      `link add ${device} address ${self.mac} mtu ${mtu} type vxlan id ${settings.vni} dstport ${settings.tunnelPort} local ${self.underlay} nolearning`,
+      `addr add ${placeholder} dev ${device} scope link`,
+    )
+  } else {
+    if (found.address !== self.mac) lines.push(`link set ${device} address ${self.mac}`)
+    if (found.mtu !== mtu) lines.push(`link set ${device} mtu ${mtu}`)
+  }
+  if (isNew || found.flags?.includes('UP') !== true) lines.push(`link set ${device} up`)
+  await calls.batch('ip', lines, `make the tunnel device ${device}`)
+  return { isNew }
+}
+
+export async function removeTunnelDevice(calls: KernelCalls, device: string): Promise<void> {
+  if ((await findTunnelDevice(calls, device)) === undefined) return
+  await calls.run('ip', ['link', 'del', device], `remove the tunnel device ${device}`)
+}
+
+async function findTunnelDevice(calls: KernelCalls, device: string): Promise<VxlanLink | undefined> {
+  const links = await calls.list('ip', ['-details', 'link', 'show', 'type', 'vxlan'], 'list tunnel devices')
+  return (links as readonly VxlanLink[]).find(({ ifname }) => ifname === device)
+}
+
+function isOurs({ linkinfo }: VxlanLink, self: Plane['self'], settings: KernelSettings): boolean {
+  const { id, local, port, learning } = linkinfo?.info_data ?? {}
+  return id === settings.vni && local === self.underlay && port === settings.tunnelPort && learning === false
+}
+
+async function mtuOfLinkWith(calls: KernelCalls, underlay: string): Promise<number> {
+  const links = await calls.list('ip', ['-4', 'addr', 'show', 'to', underlay], 'find the link to the others')
+  const mtu = links.map((link) => link['mtu']).find((each) => typeof each === 'number')
+  if (mtu === undefined) throw new UnderlayMissingError(underlay)
+  return mtu
+}

@@ -1,0 +1,74 @@
+import { isIPv4 } from 'node:net'
+import type { Plane, PlaneNetwork } from '../../core/network/plane.ts'
+import { UnfitPlaneError } from '../../ports/data-plane.errors.ts'
+
+/** A network with a bridge here. */
+export type HostedNetwork = PlaneNetwork & Required<Pick<PlaneNetwork, 'bridge'>>
+
+export function hostedNetworks(plane: Plane): readonly HostedNetwork[] {
+  return plane.networks.filter((network): network is HostedNetwork => network.bridge !== undefined)
+}
+
+/**
+ * Of a plane what this kernel can be told now. A bridge that is missing (Docker has not made it yet, or somebody removed
+ * it) must not keep all other networks from working; nor must a former self, a member that is still listed with this host's address.
+ */
+export function usablePlane(plane: Plane, isPresent: (bridge: string) => boolean): Plane {
+  const peers = plane.peers.filter(({ underlay }) => underlay !== plane.self.underlay)
+  const reachable = new Set(peers.map(({ node }) => node))
+  const networks = plane.networks.map(({ bridge, ...network }): PlaneNetwork => ({
+    ...network,
+    routes: network.routes.filter(({ to }) => reachable.has(to)),
+    ...(bridge === undefined || !isPresent(bridge.name) ? {} : { bridge }),
+  }))
+  return { ...plane, peers, networks }
+}
+
+/** Everything of a plane becomes part of programs' input, line by line: nothing may end a line, or a quotation. */
+export function assertFit(plane: Plane): void {
+  address(plane.self.underlay)
+  mac(plane.self.mac)
+  for (const network of plane.networks) {
+    cidr(network.subnet)
+    cidr(network.virtual)
+    for (const { block } of network.routes) cidr(block)
+    if (network.bridge === undefined) continue
+    check('interface name', network.bridge.name, /^[A-Za-z0-9][\w.-]{0,14}$/.test(network.bridge.name))
+    address(network.bridge.address)
+  }
+  for (const peer of plane.peers) {
+    address(peer.underlay)
+    mac(peer.mac)
+    check('mark of a peer', String(peer.mark), within(peer.mark, 1, 4_095))
+  }
+  for (const { at, backends } of plane.frontends) {
+    if (at.kind === 'virtual') address(at.address)
+    else {
+      check('protocol', at.protocol, ['tcp', 'udp', 'sctp'].includes(at.protocol))
+      for (const port of [at.port, at.target]) check('port', String(port), within(port, 1, 65_535))
+    }
+    for (const backend of backends) address(backend)
+  }
+}
+
+function address(value: string): void {
+  check('IPv4 address', value, isIPv4(value))
+}
+
+function cidr(value: string): void {
+  const [base = '', prefix = '', ...rest] = value.split('/')
+  const isFit = isIPv4(base) && /^\d{1,2}$/.test(prefix) && within(Number(prefix), 1, 32)
+  check('IPv4 subnet', value, isFit && rest.length === 0)
+}
+
+function mac(value: string): void {
+  check('MAC address', value, /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(value))
+}
+
+function within(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most
+}
+
+function check(what: string, value: string, isFit: boolean): void {
+  if (!isFit) throw new UnfitPlaneError(what, value)
+}

@@ -1,0 +1,125 @@
+import { createSocket } from 'node:dgram'
+import { connect, createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import { createKernelDataPlane } from '../../packages/agent/src/adapters/kernel/data-plane.ts'
+import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
+import type { Order, Reply } from './data-plane.orders.ts'
+import { putLoad, type Flow } from './data-plane.load.ts'
+
+/**
+ * Lives in a network namespace and does there what it is told, a JSON line each: serves, asks, puts load on, and (where a
+ * host's agent would be) keeps the kernel's data plane.
+ */
+const dataPlane = createKernelDataPlane({
+  vni: 77,
+  dnsPort: 7_453,
+  limits: JSON.parse(process.argv[2] ?? '{}') as Partial<KernelLimits>,
+})
+const flows = new Map<string, Flow>()
+
+async function obey(order: Order): Promise<unknown> {
+  const signal = AbortSignal.timeout(60_000)
+  switch (order.do) {
+    case 'serve':
+      return serve(order.name, order.port)
+    case 'ask':
+      return order.protocol === 'tcp' ? askByTcp(order) : askByUdp(order)
+    case 'begin':
+      flows.set(order.name, putLoad(order))
+      return undefined
+    case 'end': {
+      const flow = flows.get(order.name)
+      flows.delete(order.name)
+      return flow?.end()
+    }
+    case 'ability':
+      return dataPlane.ability(signal)
+    case 'apply': {
+      const startMs = performance.now()
+      await dataPlane.apply(order.plane, order.aborted === undefined ? signal : abortedBy(order.aborted))
+      return performance.now() - startMs
+    }
+    case 'peers':
+      return dataPlane.peers(signal)
+    case 'clear':
+      return dataPlane.clear(signal)
+  }
+}
+
+function abortedBy(why: string): AbortSignal {
+  return AbortSignal.abort(new Error(why))
+}
+
+/** Says who it is and whom it sees; then answers each line, with as many bytes as the line says. */
+async function serve(name: string, port: number): Promise<void> {
+  const server = createServer((socket) => {
+    socket.on('error', () => socket.destroy())
+    socket.write(`${name} ${socket.remoteAddress?.replace('::ffff:', '')}\n`)
+    const lines = createInterface({ input: socket })
+    lines.on('line', (line) => socket.write(`${'x'.repeat(Number(line))}\n`))
+    lines.on('error', () => socket.destroy())
+  })
+  const datagrams = createSocket('udp4')
+  datagrams.on('message', (_, from) => datagrams.send(`${name} ${from.address}\n`, from.port, from.address))
+  await Promise.all([
+    new Promise<void>((resolve) => server.listen({ port, host: '0.0.0.0', backlog: 1_024 }, resolve)),
+    new Promise<void>((resolve) => datagrams.bind(port, '0.0.0.0', resolve)),
+  ])
+}
+
+type Question = Extract<Order, { do: 'ask' }>
+
+function askByTcp({ to, port, timeoutMs, bytes }: Question): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: to, port })
+    let heard = ''
+    const end = (answer: string): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      resolve(answer)
+    }
+    const timer = setTimeout(() => end('silent'), timeoutMs)
+    socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
+    socket.on('data', (data) => {
+      heard += data.toString()
+      const lines = heard.split('\n')
+      if (bytes === undefined && lines.length > 1) end(lines[0] ?? '')
+      else if (bytes !== undefined && lines.length > 2) end(`${lines[0]} ${lines[1]?.length}`)
+    })
+    // Large both ways: what is asked for is written as many times over.
+    if (bytes !== undefined) socket.write(`${String(bytes).padStart(bytes, '0')}\n`)
+  })
+}
+
+function askByUdp({ to, port, timeoutMs, fromPort }: Question): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createSocket('udp4')
+    const end = (answer: string): void => {
+      clearTimeout(timer)
+      socket.close()
+      resolve(answer.trim())
+    }
+    const timer = setTimeout(() => end('silent'), timeoutMs)
+    socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
+    socket.on('message', (message) => end(message.toString()))
+    // Connected, it is told of ICMP.
+    socket.bind(fromPort ?? 0, () => socket.connect(port, to, () => socket.send('?')))
+  })
+}
+
+const orders = createInterface({ input: process.stdin })
+orders.on('close', () => process.exit())
+orders.on('line', (line) => {
+  const { id, order } = JSON.parse(line) as { readonly id: number; readonly order: Order }
+  void obey(order).then(
+    (value) => reply({ id, value }),
+    (error: unknown) => {
+      const { name, message } = error instanceof Error ? error : new Error(String(error))
+      reply({ id, error: { name, message, code: (error as { code?: string }).code } })
+    },
+  )
+})
+
+function reply(told: Reply): void {
+  process.stdout.write(`${JSON.stringify(told)}\n`)
+}

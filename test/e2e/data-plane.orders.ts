@@ -1,0 +1,50 @@
+import type { Address, Plane } from '../../packages/agent/src/core/network/plane.ts'
+
+/** What `data-plane.inhabitant.ts` is told, and answers. */
+export type Order =
+  | { readonly do: 'serve'; readonly name: string; readonly port: number }
+  | {
+      readonly do: 'ask'
+      readonly to: Address
+      readonly port: number
+      readonly protocol: 'tcp' | 'udp'
+      readonly timeoutMs: number
+      /** By UDP: from this port, so that it is the same flow as before. */
+      readonly fromPort?: number
+      /** By TCP: as many to be sent, and to be sent back. */
+      readonly bytes?: number
+    }
+  | ({ readonly do: 'begin'; readonly name: string } & LoadOptions)
+  | { readonly do: 'end'; readonly name: string }
+  | { readonly do: 'apply'; readonly plane: Plane; readonly aborted?: string }
+  | { readonly do: 'ability' | 'peers' | 'clear' }
+
+export interface LoadOptions {
+  readonly to: Address
+  readonly port: number
+  /** Connections that are kept; each asks again as soon as it is answered. */
+  readonly kept: number
+  /** Ask once each, one after the other, so many at a time. */
+  readonly short: number
+}
+
+export interface LoadReport {
+  readonly kept: {
+    readonly answers: number
+    readonly failures: readonly string[]
+    readonly longestMs: number
+  }
+  readonly short: {
+    readonly answers: number
+    readonly failures: readonly string[]
+    readonly longestMs: number
+  }
+  /** Who answered short connections. */
+  readonly by: readonly string[]
+}
+
+export interface Reply {
+  readonly id: number
+  readonly value?: unknown
+  readonly error?: { readonly name: string; readonly message: string; readonly code?: string | undefined }
+}
