@@ -4,7 +4,7 @@ import type { AgentOptions } from './agent.ts'
 import { removeCgroup, removeCgroupIfEmpty, removeSlotCgroups } from './cgroup.ts'
 import { formCluster, type Member } from './form-cluster.ts'
 import { Host } from './host.ts'
-import { ensureTestImages } from './images.ts'
+import { ensureTestImages, type ImageArchive } from './images.ts'
 import { cut, ensureSwitch, partition, plug, removeNetwork } from './network.ts'
 import { knownHosts, place, type Place } from './place.ts'
 
@@ -98,7 +98,7 @@ export class Bed {
     await partition(this.place, groups)
   }
 
-  async load(archive: string): Promise<void> {
+  async load(archive: ImageArchive | string): Promise<void> {
     await inParallel(
       this.hosts().filter((host) => host.isOn()),
       (host) => host.load(archive),

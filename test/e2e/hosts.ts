@@ -2,6 +2,7 @@ import { Bed, memberOf } from '../../scripts/bed/hosts.ts'
 import type { AgentOptions } from '../../scripts/bed/agent.ts'
 import { formCluster } from '../../scripts/bed/form-cluster.ts'
 import type { Host } from '../../scripts/bed/host.ts'
+import type { ImageArchive } from '../../scripts/bed/images.ts'
 import { run, waitUntil } from '../../scripts/bed/shell.ts'
 import { ask, askJson } from '../../scripts/bed/socket-http.ts'
 
@@ -164,6 +165,11 @@ export class Hosts {
 
   async start(...indices: number[]): Promise<void> {
     await Promise.all(indices.map((index) => this.#bed.start(index)))
+  }
+
+  /** Images beside the test images, into every engine that is on and lacks them. */
+  async load(archive: ImageArchive): Promise<void> {
+    await this.#bed.load(archive)
   }
 
   async cut(index: number): Promise<void> {
