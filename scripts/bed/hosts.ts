@@ -5,7 +5,7 @@ import { removeCgroup, removeCgroupIfEmpty, removeSlotCgroups } from './cgroup.t
 import { formCluster, type Member } from './form-cluster.ts'
 import { Host } from './host.ts'
 import { ensureTestImages, type ImageArchive } from './images.ts'
-import { cut, ensureSwitch, partition, plug, removeNetwork } from './network.ts'
+import { cut, ensureSwitch, partition, plug, removeNetwork, switchNamespacePath } from './network.ts'
 import { knownHosts, place, type Place } from './place.ts'
 
 export interface UpOptions {
@@ -96,6 +96,11 @@ export class Bed {
   async partition(groups: readonly (readonly number[])[]): Promise<void> {
     for (const index of groups.flat()) this.existing(index)
     await partition(this.place, groups)
+  }
+
+  /** Of a client that is no host, on the first switch. */
+  get clientNamespacePath(): string {
+    return switchNamespacePath(this.place, 1)
   }
 
   async load(archive: ImageArchive | string): Promise<void> {

@@ -1,5 +1,6 @@
 // The guestbook's web tier. Any number of these serve the same book, for all of it is in Redis, which they find by name.
 import { createServer } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import { hostname } from 'node:os'
 import { page } from './page.mjs'
 import { Redis } from './redis.mjs'
@@ -19,6 +20,7 @@ const keptMax = 1_000
 const bodyMaxBytes = 4_096
 /** Less than the stack's stop_grace_period, after which the rest is killed. */
 const leaveWithinMs = 8_000
+const stillAcceptMs = 500
 
 class Refused extends Error {
   constructor(status, message) {
@@ -128,26 +130,23 @@ const server = createServer(async (request, response) => {
 })
 
 /**
- * Nobody's request is lost: what is being answered is answered in full, and whoever keeps a connection is told with
- * their next answer that it was the last on it. Closing an idle connection instead could meet a request that is on its
- * way; those end by their own time limit (5 s, Node's default). Then this process ends.
+ * Nobody's request is lost. Connections that were on their way are still taken for a moment; what is being answered is
+ * answered in full; whoever keeps a connection is told with their next answer that it was the last on it. Closing the
+ * idle ones instead, as http's own close() does, could meet a request that is on its way: they end by their own time
+ * limit (5 s, Node's default). Then nothing is left to do, and this process ends.
  */
 function leave(signal) {
   if (leaving) return
   leaving = true
   log(`${signal}: finishing what is open`)
-  const deadline = Date.now() + leaveWithinMs
-  const look = setInterval(() => {
-    server.getConnections((_, open) => {
-      if (open > 0 && Date.now() < deadline) return
-      clearInterval(look)
-      server.close()
-      server.closeAllConnections()
-      redis.close()
-      log(open > 0 ? `${open} connections were still open` : 'all are served')
-    })
-  }, 100)
+  setTimeout(() => NetServer.prototype.close.call(server), stillAcceptMs)
+  setTimeout(() => server.closeAllConnections(), leaveWithinMs).unref()
 }
+
+server.on('close', () => {
+  redis.close()
+  log('All is served')
+})
 
 function log(line) {
   process.stdout.write(`${line}\n`)
