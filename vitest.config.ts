@@ -6,6 +6,9 @@ const virtual = [
   'test/sim/**/*.test.ts',
 ]
 
+/** Of what e2e tests are made with, and the examples' programs: they need no engine. */
+const ofTools = ['test/e2e/load.test.ts', 'test/e2e/guestbook-server.test.ts']
+
 export default defineConfig({
   test: {
     projects: [
@@ -23,7 +26,11 @@ export default defineConfig({
         // Real sockets, disks and time limits: one file at a time.
         test: {
           name: 'unit-real',
-          include: ['packages/*/src/**/*.test.ts', 'test/{tidy,conformance,contract}/**/*.test.ts'],
+          include: [
+            'packages/*/src/**/*.test.ts',
+            'test/{tidy,conformance,contract}/**/*.test.ts',
+            ...ofTools,
+          ],
           exclude: virtual,
           testTimeout: 30_000,
           maxWorkers: 1,
@@ -34,6 +41,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          exclude: ofTools,
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,

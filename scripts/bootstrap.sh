@@ -37,6 +37,8 @@ missing_packages() {
   fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || printf 'ca-certificates '
   if [ "$1" != hosts ]; then
+    # The Redis server of examples/guestbook without Debian's service of it: the program is in both packages.
+    need redis-check-rdb redis-tools
     need debootstrap debootstrap
     docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
   fi

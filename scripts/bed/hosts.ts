@@ -4,8 +4,8 @@ import type { AgentOptions } from './agent.ts'
 import { removeCgroup, removeCgroupIfEmpty, removeSlotCgroups } from './cgroup.ts'
 import { formCluster, type Member } from './form-cluster.ts'
 import { Host } from './host.ts'
-import { ensureTestImages } from './images.ts'
-import { cut, ensureSwitch, partition, plug, removeNetwork } from './network.ts'
+import { ensureTestImages, type ImageArchive } from './images.ts'
+import { cut, ensureSwitch, partition, plug, removeNetwork, switchNamespacePath } from './network.ts'
 import { knownHosts, place, type Place } from './place.ts'
 
 export interface UpOptions {
@@ -98,7 +98,12 @@ export class Bed {
     await partition(this.place, groups)
   }
 
-  async load(archive: string): Promise<void> {
+  /** Of a client that is no host, on the first switch. */
+  get clientNamespacePath(): string {
+    return switchNamespacePath(this.place, 1)
+  }
+
+  async load(archive: ImageArchive | string): Promise<void> {
     await inParallel(
       this.hosts().filter((host) => host.isOn()),
       (host) => host.load(archive),

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { chmod, copyFile, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeImageArchive, type Image } from './archive.ts'
 import { cacheDirectory } from './place.ts'
 import { attempt, run } from './shell.ts'
+import { plantBusybox } from './trees.ts'
 
 /** `docker save` archives; nodes load from here, for no registry may be reachable. */
 export const imageDirectory = join(cacheDirectory, 'images')
@@ -35,7 +36,7 @@ const probe = [
   `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 127.0.0.1 "\${PORT:-80}" | grep -q '200 OK'`,
 ]
 
-const testImages: readonly Image[] = [
+const testImages: readonly Omit<Image, 'trees'>[] = [
   { reference: 'moot/test:1', config: { ...server, Env: [path, 'VERSION=v1'] } },
   { reference: 'moot/test:2', config: { ...server, Env: [path, 'VERSION=v2'] } },
   {
@@ -69,33 +70,24 @@ export async function ensureTestImages(): Promise<ImageArchive> {
   const inputs = createHash('sha256')
     .update(readFileSync(busybox))
     .update(readFileSync(new URL('./archive.ts', import.meta.url)))
+    .update(readFileSync(new URL('./trees.ts', import.meta.url)))
     .update(readFileSync(new URL(import.meta.url)))
     .digest('hex')
   return cached('moot-test', inputs, async (archive) => {
     const tree = `${archive}.${process.pid}.tree`
     try {
       await plantBusybox(tree, busybox)
-      return await writeImageArchive(archive, tree, testImages)
+      await mkdir(join(tree, 'www'))
+      await chmod(join(tree, 'www'), 0o777)
+      await writeFile(join(tree, 'serve'), serve, { mode: 0o755 })
+      return await writeImageArchive(
+        archive,
+        testImages.map((image) => ({ ...image, trees: [tree] })),
+      )
     } finally {
       await rm(tree, { recursive: true, force: true })
     }
   })
-}
-
-async function plantBusybox(tree: string, busybox: string): Promise<void> {
-  for (const folder of ['bin', 'etc', 'www', 'tmp', 'root', 'data']) {
-    await mkdir(join(tree, folder), { recursive: true })
-  }
-  await chmod(join(tree, 'tmp'), 0o1777)
-  await chmod(join(tree, 'www'), 0o777)
-  await copyFile(busybox, join(tree, 'bin/busybox'))
-  const applets = (await run(busybox, ['--list']))
-    .split('\n')
-    .filter((name) => name !== '' && name !== 'busybox')
-  for (const applet of applets) await symlink('busybox', join(tree, 'bin', applet))
-  await writeFile(join(tree, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n')
-  await writeFile(join(tree, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n')
-  await writeFile(join(tree, 'serve'), serve, { mode: 0o755 })
 }
 
 /** An archive stands with a small file beside it that says from what it was made and what is in it. */

@@ -19,6 +19,11 @@ function switchName(bed: Place, number: number): string {
   return `${bed.name}-sw${number}`
 }
 
+/** Whoever is in here is no host, and sees all that are on that switch: a client of the cluster, at the gateway's address. */
+export function switchNamespacePath(bed: Place, number: number): string {
+  return `/run/netns/${switchName(bed, number)}`
+}
+
 function switchNumbers(bed: Place): number[] {
   const prefix = `${bed.name}-sw`
   return directoryNames('/run/netns')
@@ -33,7 +38,7 @@ async function ip(...args: string[]): Promise<string> {
 
 export async function ensureSwitch(bed: Place, number: number): Promise<void> {
   const name = switchName(bed, number)
-  if (existsSync(`/run/netns/${name}`)) {
+  if (existsSync(switchNamespacePath(bed, number))) {
     // Half-made by an interrupted run: make it again.
     const addresses = await attempt('ip', ['-n', name, '-o', 'addr', 'show', 'dev', bridge])
     if (addresses?.includes(gateway) === true) return

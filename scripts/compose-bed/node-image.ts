@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync, realpathSync } from 'node:fs'
 import { chmod, copyFile, cp, link, mkdir, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { writeImageArchive } from '../bed/archive.ts'
 import { cached, type ImageArchive } from '../bed/images.ts'
 import { cacheDirectory, repository } from '../bed/place.ts'
 import { attempt, run } from '../bed/shell.ts'
+import { plantProgram } from '../bed/trees.ts'
 
 const publicBase = 'debian:bookworm-slim'
 const ownBase = 'moot/base:bookworm'
@@ -144,26 +145,19 @@ export async function ensureHelloImage(say: Say): Promise<ImageArchive> {
 
 /** Node and the libraries that it is linked with: enough to run a script, and needs no registry. */
 async function ensureRuntimeImage(): Promise<void> {
-  const node = realpathSync(process.execPath)
   const tree = join(cacheDirectory, 'runtime')
   const archive = join(cacheDirectory, 'runtime.tar')
   await rm(tree, { recursive: true, force: true })
-  await mkdir(join(tree, 'usr/bin'), { recursive: true })
-  await mkdir(join(tree, 'etc'), { recursive: true })
+  await plantProgram(tree, process.execPath, 'usr/bin/node')
+  await mkdir(join(tree, 'etc'))
   await mkdir(join(tree, 'tmp'))
   await chmod(join(tree, 'tmp'), 0o1777)
   await writeFile(
     join(tree, 'etc/passwd'),
     'root:x:0:0::/:/usr/bin/node\nnobody:x:65534:65534::/:/usr/bin/node\n',
   )
-  await copyFile(node, join(tree, 'usr/bin/node'))
-  const libraries = [...(await run('ldd', [node])).matchAll(/(\/\S+) \(0x/g)].map((match) => match[1] ?? '')
-  for (const library of libraries) {
-    await mkdir(dirname(join(tree, library)), { recursive: true })
-    await copyFile(realpathSync(library), join(tree, library))
-  }
   const config = { Env: ['PATH=/usr/bin'], Cmd: ['node'], WorkingDir: '/' }
-  await writeImageArchive(archive, tree, [{ reference: runtimeImage, config }])
+  await writeImageArchive(archive, [{ reference: runtimeImage, config, trees: [tree] }])
   await run('docker', ['load', '--quiet', '--input', archive])
   await rm(tree, { recursive: true, force: true })
   await rm(archive, { force: true })

@@ -2,8 +2,11 @@ import { Bed, memberOf } from '../../scripts/bed/hosts.ts'
 import type { AgentOptions } from '../../scripts/bed/agent.ts'
 import { formCluster } from '../../scripts/bed/form-cluster.ts'
 import type { Host } from '../../scripts/bed/host.ts'
+import type { ImageArchive } from '../../scripts/bed/images.ts'
 import { run, waitUntil } from '../../scripts/bed/shell.ts'
 import { ask, askJson } from '../../scripts/bed/socket-http.ts'
+import { beginLoad, type RunningLoad } from './load-process.ts'
+import type { LoadOptions } from './load.ts'
 
 /** MOOT_DOCKER_CLI=/usr/bin/docker tries the distribution's older command line. */
 export const dockerCli = process.env['MOOT_DOCKER_CLI'] ?? 'docker'
@@ -164,6 +167,21 @@ export class Hosts {
 
   async start(...indices: number[]): Promise<void> {
     await Promise.all(indices.map((index) => this.#bed.start(index)))
+  }
+
+  /** Images beside the test images, into every engine that is on and lacks them. */
+  async load(archive: ImageArchive): Promise<void> {
+    await this.#bed.load(archive)
+  }
+
+  /** Runs a program of this machine as a client that is no member, at 10.99.0.254. */
+  fromClient(...command: string[]): Promise<string> {
+    return run('nsenter', [`--net=${this.#bed.clientNamespacePath}`, ...command])
+  }
+
+  /** Load from that client; it runs until it is over or stopped. */
+  loadFromClient(options: LoadOptions): Promise<RunningLoad> {
+    return beginLoad(this.#bed.clientNamespacePath, options)
   }
 
   async cut(index: number): Promise<void> {
