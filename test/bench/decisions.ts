@@ -89,6 +89,7 @@ const decide = (): void => {
     listed: true,
     inFlight: new Set(),
     results: new Map(),
+    networks: undefined,
     leases: noLeases,
     synced: true,
     nowMs: 1_000_000,

@@ -107,6 +107,7 @@ const update = (network: Network = agent, lives = liveness) =>
   network.update({ view, liveness: lives, marks: new Map() })
 report('first look: everything read', 5, () => update(createNetwork()))
 const { plane, waits } = update()
+if (plane === undefined) throw new Error('a node that nobody reaches')
 const answered = plane.frontends.filter(({ backends }) => backends.length > 0).length
 if (answered < serviceCount || waits.services.size > 0) {
   throw new Error(`only ${answered} of ${plane.frontends.length} frontends are answered`)

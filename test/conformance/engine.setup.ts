@@ -63,6 +63,7 @@ export function taskSetup(parts: SetupParts = {}): TaskSetup {
     },
     service: resource('service', service, spec.Name, spec),
     spec,
+    overlays: [],
     networks: parts.networks ?? [],
   }
 }

@@ -19,6 +19,7 @@ import { memoryBootMemory, type MemoryBootMemory } from '../../packages/agent/sr
 import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.calls.ts'
 import { MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
+import { memoryDataPlane } from '../../packages/agent/src/ports/data-plane.memory.ts'
 import { memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import { cheapIdentity } from './cheap-identity.ts'
@@ -29,6 +30,7 @@ import {
   Life,
   processBootMemory,
   processClock,
+  processDataPlane,
   processEngine,
   processMesh,
   processProber,
@@ -70,6 +72,7 @@ export class Host {
   readonly engine: MemoryEngine
   readonly clock: HostClock
   readonly watchdog: WatchdogProcess
+  readonly #kernel = memoryDataPlane()
   readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
   isFull = false
@@ -353,6 +356,7 @@ export class Host {
         memoryWitness(world, () => (this.#options.reachesGateway(this) ? 'answered' : 'silent')),
         life,
       ),
+      dataPlane: () => processDataPlane(this.#kernel, life),
       prober: processProber(
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),
         life,

@@ -4,6 +4,7 @@ import type { BootMemory } from '../../packages/agent/src/ports/boot-memory.ts'
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
 import { sleepBy } from '../../packages/agent/src/ports/clock.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
+import type { DataPlane } from '../../packages/agent/src/ports/data-plane.ts'
 import type { Prober } from '../../packages/agent/src/ports/prober.ts'
 import type { Witness } from '../../packages/agent/src/ports/witness.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
@@ -204,6 +205,15 @@ export function processWitness(witness: Witness, life: Life): Witness {
 
 export function processProber(prober: Prober, life: Life): Prober {
   return { probe: (question, signal) => life.effect(() => prober.probe(question, signal)) }
+}
+
+export function processDataPlane(kernel: DataPlane, life: Life): DataPlane {
+  return {
+    ability: (signal) => life.effect(() => kernel.ability(signal)),
+    apply: (plane, signal) => life.effect(() => kernel.apply(plane, signal)),
+    peers: (signal) => life.effect(() => kernel.peers(signal)),
+    clear: (signal) => life.effect(() => kernel.clear(signal)),
+  }
 }
 
 /** What comes in is held back by the network while the process is stopped; what goes out passes here. */

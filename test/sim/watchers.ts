@@ -12,6 +12,7 @@ import {
   type TaskId,
 } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import { watchAddresses } from './addresses.ts'
 import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
@@ -90,6 +91,7 @@ export class Watchers {
     })
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
     watchExclusivity(world, (line) => this.#tell(line))
+    if (options.wholeNetwork) watchAddresses(world, (line) => this.#tell(line))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
       this.#checkDrained(host, task)

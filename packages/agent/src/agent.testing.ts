@@ -9,6 +9,7 @@ import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
+import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
@@ -25,6 +26,9 @@ export interface Machine {
   readonly node: NodeId
   engine: MemoryEngine
   exclusive: MemoryExclusiveHost
+  kernel: MemoryDataPlane
+  /** As others know it. */
+  address: string
   /** Whom its agent takes for a member. */
   gate: Gate
   /** What its agent knows, when it is another release. */
@@ -41,6 +45,7 @@ export class World {
   readonly network: MemoryNetwork = memoryNetwork({ clock: this.clock })
   readonly machines: Machine[] = []
   #drawn = 0
+  #addresses = 0
 
   async add(): Promise<Machine> {
     const home = memoryHome()
@@ -152,6 +157,7 @@ export class World {
         return withFaults(mesh, machine)
       },
       witness: memoryWitness(this.clock),
+      dataPlane: () => (machine.kernel ??= memoryDataPlane()),
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       exclusive: (machine.exclusive ??= this.#exclusive(machine)),
       clock: this.clock,
@@ -163,6 +169,7 @@ export class World {
       agentVersion: '0.0.0',
       rules: machine.rules ?? knownRules,
       hostname: 'machine',
+      advertise: (machine.address ??= `10.99.0.${(this.#addresses += 1)}`),
       halt: () => {
         throw new Error('the agent of a machine ends itself')
       },

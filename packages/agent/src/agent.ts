@@ -32,6 +32,7 @@ import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
 import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
+import type { DataPlane } from './ports/data-plane.ts'
 import type { Engine } from './ports/engine.ts'
 import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
@@ -50,6 +51,7 @@ export interface AgentOptions {
   readonly witness: Witness
   readonly prober: Prober
   readonly exclusive: ExclusiveHost
+  readonly dataPlane: (context: { readonly clusterId: string }) => DataPlane
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -133,6 +135,7 @@ export function createAgent(options: AgentOptions): Agent {
       witness: options.witness,
       prober: options.prober,
       exclusive: options.exclusive,
+      dataPlane: options.dataPlane({ clusterId }),
       isFounder,
       clock,
       logger,
@@ -320,6 +323,7 @@ export function createAgent(options: AgentOptions): Agent {
     view: () => active().view(),
     liveness: () => active().liveness(),
     placement: () => active().placement(),
+    networks: () => active().networks(),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

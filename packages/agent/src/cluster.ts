@@ -13,6 +13,7 @@ import type {
 import type { Epoch } from './core/lease/messages.ts'
 import type { VoterCandidate, VoterHealth } from './core/lease/voter-set.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
+import type { NetworkOutlook } from './core/network/network.ts'
 import type { Placement } from './core/placement/placement.ts'
 import type { View } from './core/view.ts'
 
@@ -73,6 +74,8 @@ export interface Cluster {
   liveness(): LivenessMap
   /** Of the current view; cached until it changes. */
   placement(): Placement
+  /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
+  networks(): NetworkOutlook | undefined
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

@@ -16,6 +16,10 @@ export const defaults = {
   kernelCallTimeoutMs: 10_000,
   /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
   kernelCheckIntervalMs: 30_000,
+  /** Where a node's name server listens, UDP and TCP: port 53 of the bridges is redirected there, since the host may have a server of its own on 53. */
+  nameServerPort: 7_453,
+  /** After the kernel refused what it was asked for. */
+  kernelRetryMs: 1_000,
   /** Connections' deletions at a time: each walks through all connections. */
   kernelForgetConcurrency: 4,
   /** Groups of stale connections that are deleted for one plane; the rest with the next. UDP's run out by themselves after 30 to 120 s of silence. */

@@ -25,6 +25,7 @@ describe('the executor', () => {
     drained = Promise.withResolvers()
     lanes = 4
     executor = createExecutor({
+      bridged: () => Promise.resolve(),
       engine,
       drain: () => drained.promise,
       clock,

@@ -32,6 +32,8 @@ export function createExecutor(options: {
   readonly engine: Engine
   /** Resolves when nobody sends traffic to what this node's record says is to stop, or has had the time to know. */
   readonly drain: (signal: AbortSignal) => Promise<void>
+  /** Resolves once the kernel knows the bridges that there are now: before that a container on a new one reaches nobody. */
+  readonly bridged: (signal: AbortSignal) => Promise<void>
   readonly clock: Clock
   /** Asked at each dispatch: the engine's host may have been seen only now. */
   readonly concurrency: () => number
@@ -105,7 +107,7 @@ export function createExecutor(options: {
 }
 
 async function perform(
-  { engine, drain }: { readonly engine: Engine; readonly drain: (signal: AbortSignal) => Promise<void> },
+  { engine, drain, bridged }: Pick<Parameters<typeof createExecutor>[0], 'engine' | 'drain' | 'bridged'>,
   action: Action,
   signal: AbortSignal,
 ): Promise<ActionResult> {
@@ -117,8 +119,11 @@ async function perform(
       case 'prepare':
         await engine.prepare(action.setup, signal)
         return { kind: 'done' }
-      case 'create':
-        return { kind: 'done', container: await engine.create(action.setup, signal) }
+      case 'create': {
+        const container = await engine.create(action.setup, signal)
+        if (action.setup.overlays.length > 0) await bridged(signal)
+        return { kind: 'done', container }
+      }
       case 'start':
         return { kind: 'done', container: await engine.start(action.container, signal) }
       case 'stop': {

@@ -13,15 +13,22 @@ import { systemExclusiveHost } from './adapters/exclusive-host.ts'
 import { gatewayWitness } from './adapters/gateway.ts'
 import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
+import { createKernelDataPlane } from './adapters/kernel/data-plane.ts'
 import { networkProber } from './adapters/prober.ts'
 import { realClock } from './adapters/clock.ts'
 import { createAgent } from './agent.ts'
 import { createApiServer } from './api/server.ts'
+import { hashText } from './core/hash.ts'
 import { knownRules } from './core/rules.ts'
 import { defaults } from './defaults.ts'
 import { SocketInUseError } from './errors.ts'
 import { directoryHome } from './home.ts'
 import { agentVersion } from './version.ts'
+
+/** One for each cluster, so that two on the same hosts do not meet: 24 bits, of which 0 is nobody's. */
+function vniOf(clusterId: string): number {
+  return hashText(`vni/${clusterId}`) >>> 8 || 1
+}
 
 const usage = `moot agent: runs this host's part of the cluster
 
@@ -88,6 +95,8 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         settings: defaults,
       }),
     witness: gatewayWitness({ clock, settings: defaults }),
+    dataPlane: ({ clusterId }) =>
+      createKernelDataPlane({ vni: vniOf(clusterId), dnsPort: defaults.nameServerPort }),
     prober: networkProber(defaults),
     exclusive: systemExclusiveHost({
       dataDirectory: values['data-dir'],

@@ -33,11 +33,14 @@ import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import type { DataPlane } from './ports/data-plane.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
 import { createIntroduced } from './join/introduced.ts'
 import { encodeIntroduction, type Introduction } from './join/introduction.ts'
 import { createMemberAddresses } from './member-addresses.ts'
+import type { NetworkOutlook } from './core/network/network.ts'
+import { createNetworks } from './networks.ts'
 import { createNetworkSweeper } from './network-sweeper.ts'
 import { createStatusWriter, statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
@@ -73,6 +76,7 @@ export interface MemberOptions {
   /** This node begins the cluster: it is the first to vote. */
   readonly isFounder: boolean
   readonly exclusive: ExclusiveHost
+  readonly dataPlane: DataPlane
   /** `bytes` random bytes as hex. */
   readonly randomHex: (bytes: number) => string
   /** Who admitted this node; empty: nobody, or it joined before this was kept. */
@@ -100,6 +104,7 @@ export interface Member {
   view(): View
   liveness(): LivenessMap
   placement(): Placement
+  networks(): NetworkOutlook | undefined
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -175,6 +180,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     settings,
     random: options.random,
     member: isMember,
+    goesBy: (node) => networks.goesBy(node),
     isServing: (node) => decisions.now().liveness.get(node)?.kind === 'alive',
     cloned: (version) => {
       if (clonedTold) return
@@ -219,6 +225,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const changed = (): void => {
     health.look()
     if (recordIsWhole()) reconciler.trigger()
+    networks.trigger()
     for (const waiter of waiters) waiter()
   }
   const watch = createEngineWatch({
@@ -281,6 +288,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     health: () => health.standings(),
     hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
+    networks: (decision) => networks.outlook(decision),
     leases: () => leases.leases(),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
     synced: () => synced() && rulesAgree(),
@@ -311,6 +319,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const executor: Executor = createExecutor({
     engine,
     drain: (signal) => replication.tellAll(signal),
+    bridged: (signal) => networks.bridged(signal),
     clock,
     giveWayMs: settings.engineGiveWayMs,
     concurrency: () => engineConcurrency(watch.facts()?.nanoCpus, settings),
@@ -334,6 +343,23 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     cutOffChanged: () => decisions.lookAgain(),
   })
 
+  const networks = createNetworks({
+    self,
+    dataPlane: options.dataPlane,
+    decide: () => decisions.now(),
+    mayDecide: () => synced() && rulesAgree(),
+    records: () => records.all(),
+    write: async (kind, id, facts, author) =>
+      replication.commit(await specs.addFacts(kind, id, facts, author)),
+    createNetwork: async (name, spec, author) => {
+      if (specs.byName('network', name) !== undefined) return
+      await replication.commit((await specs.create('network', name, spec, author)).messages)
+    },
+    changed: () => changed(),
+    clock,
+    logger: logger.child({ part: 'network' }),
+    settings,
+  })
   const sweeper = createNetworkSweeper({
     engine,
     view: viewOf,
@@ -488,6 +514,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     isCutOff: () => driver.isIsland(),
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
+    networks: () => networks.outlook(decisions.now()),
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
     async clear(signal) {
@@ -495,6 +522,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       // What ended is kept for `service logs` while there is a cluster; now there is none.
       for (const { container } of await engine.list(signal)) await engine.remove(container, signal)
       await engine.sweep({ services: new Set(), networks: new Set() }, signal)
+      await networks.clear(signal)
     },
     synced,
     damage,
@@ -530,6 +558,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         changed()
       })
       await connect()
+      await networks.start(stopping.signal)
       leases.start()
       replication.start()
       updateMembers()
@@ -553,6 +582,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await autoBalance.stop()
       await reconciler.stop()
       await executor.stop()
+      await networks.stop()
       await leases.stop()
       await watch.stop()
       await replication.stop()

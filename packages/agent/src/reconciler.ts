@@ -29,6 +29,8 @@ export function createReconciler(options: {
   readonly health: () => ReconcileInput['health']
   readonly hasEnded: EngineDown['hasEnded']
   readonly executor: () => Executor
+  /** Networks that reach over hosts, by this view. */
+  readonly networks: (decision: Decision) => ReconcileInput['networks']
   /** How leases stand at this moment. */
   readonly leases: () => Leases
   /** Told at each reconciliation, before its actions begin; what is not named in it is nobody's here. */
@@ -92,6 +94,7 @@ export function createReconciler(options: {
       listed: watch.listed(),
       inFlight: executor.inFlight,
       results: taken,
+      networks: options.networks(decision),
       leases: options.leases(),
       synced: options.synced(),
       nowMs,

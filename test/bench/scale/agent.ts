@@ -221,6 +221,7 @@ export class VirtualAgent {
       listed: true,
       inFlight: this.engine.inFlight,
       results,
+      networks: undefined,
       leases: noLeases,
       synced: true,
       nowMs: this.#world.calendar.nowMs,

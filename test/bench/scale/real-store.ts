@@ -104,6 +104,7 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     listed: false,
     inFlight: new Set(),
     results: new Map(),
+    networks: undefined,
     leases: noLeases,
     synced: true,
     nowMs: 0,

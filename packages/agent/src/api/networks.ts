@@ -1,4 +1,6 @@
 import { NameTakenError, type NetworkSpec, networkSpecSchema, type Resource } from '@moot/crdt-state'
+import { explainSubnetWait } from '../core/explain/network.ts'
+import { givenSubnet, refusalOfSubnet } from '../core/network/subnets.ts'
 import { parseJson, readBody } from './body.ts'
 import { NotInClusterError } from '../errors.ts'
 import { type Api, authorOf, type Call, param, type Route } from './call.ts'
@@ -24,7 +26,7 @@ const listFilters = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type
 async function list(api: Api, call: Call): Promise<void> {
   const filters = readFilters(call.query, listFilters)
   const ours = networksOf(api).filter((network) => matches(network, filters))
-  const shown = ours.map(networkShape)
+  const shown = ours.map((network) => networkShape(network, api.cluster.networks()))
   if (filters.has('scope') && !filters.values('scope').includes('local')) {
     sendJson(call.res, 200, shown)
     return
@@ -71,7 +73,7 @@ async function inspect(api: Api, call: Call): Promise<void> {
   const ours = networksOf(api)
   const exact = ours.find(({ id, name }) => id === reference || name === reference)
   if (exact !== undefined && scope !== 'local') {
-    sendJson(call.res, 200, networkShape(exact))
+    sendJson(call.res, 200, networkShape(exact, api.cluster.networks()))
     return
   }
   if (scope === 'swarm') {
@@ -79,12 +81,12 @@ async function inspect(api: Api, call: Call): Promise<void> {
       sendJson(call.res, 200, predefinedNetworkShape(reference))
       return
     }
-    sendJson(call.res, 200, networkShape(networkBy(ours, reference)))
+    sendJson(call.res, 200, networkShape(networkBy(ours, reference), api.cluster.networks()))
     return
   }
   const local = await api.engine.json(enginePath(api, call), call.signal)
   if (local.status === 404 && scope !== 'local' && ours.some(({ id }) => id.startsWith(reference))) {
-    sendJson(call.res, 200, networkShape(networkBy(ours, reference)))
+    sendJson(call.res, 200, networkShape(networkBy(ours, reference), api.cluster.networks()))
     return
   }
   sendJson(call.res, local.status, local.body)
@@ -113,13 +115,16 @@ async function create(api: Api, call: Call): Promise<void> {
   const parsed = parseWith(networkSpecSchema, { ...body, Driver: body['Driver'] || 'overlay' }, 'network')
   checkNetworkName(parsed.Name)
   checkSubnets(parsed)
+  refuseTakenSubnet(api, parsed)
   if (networksOf(api).some(({ name }) => name === parsed.Name)) {
     throw new NameTakenError('network', parsed.Name)
   }
   const known = { ...parsed, Scope: 'swarm', CheckDuplicate: true, EnableIPv4: true }
   const written = await api.cluster.create('network', parsed.Name, parsed, authorOf(api, call))
   const warnings = [
-    `network ${parsed.Name} reaches one node for now: tasks on other nodes are not on it`,
+    ...(api.cluster.networks() === undefined
+      ? [`network ${parsed.Name} reaches one node for now: tasks on other nodes are not on it`]
+      : []),
     ...unknownFieldsWarning(unknownFields(body, known)),
     ...written.warnings,
   ]
@@ -154,6 +159,16 @@ function checkSubnets(spec: NetworkSpec): void {
       if (text !== '' && !pattern.test(text)) throw badRequest(`invalid ${field} ${text.slice(0, 80)}`)
     }
   }
+}
+
+/** In moby's words, and why. */
+function refuseTakenSubnet(api: Api, spec: NetworkSpec): void {
+  const given = spec.Driver === 'overlay' ? givenSubnet(spec) : undefined
+  const { networks } = api.cluster.view()
+  const wait = given && refusalOfSubnet(networks, given)
+  if (wait === undefined) return
+  const why = explainSubnetWait(wait, (id) => networks.get(id)?.name ?? id)
+  throw new ApiError(wait.kind === 'given-taken' ? 409 : 400, `invalid pool request: ${why}`)
 }
 
 async function remove(api: Api, call: Call): Promise<void> {

@@ -1,4 +1,10 @@
-import { NameTakenError, type Resource, RollbackUnavailableError, type ServiceSpec } from '@moot/crdt-state'
+import {
+  NameTakenError,
+  type Resource,
+  RollbackUnavailableError,
+  type ServiceId,
+  type ServiceSpec,
+} from '@moot/crdt-state'
 import { taskCounts, updateStatus } from './task-view.ts'
 import { readJson } from './body.ts'
 import { type Api, authorOf, type Call, flag, param, type Route, versionIndex } from './call.ts'
@@ -46,6 +52,7 @@ function list(api: Api, call: Call): void {
       serviceShape(service, {
         insertDefaults: flag(call.query, 'insertDefaults'),
         updateStatus: updateStatus(api, service),
+        networks: api.cluster.networks(),
         ...(withStatus ? { status: taskCounts(api, service) } : {}),
       }),
     ),
@@ -55,7 +62,15 @@ function list(api: Api, call: Call): void {
 function inspect(api: Api, call: Call): void {
   const service = serviceOf(api, param(call, 'id'))
   const insertDefaults = flag(call.query, 'insertDefaults')
-  sendJson(call.res, 200, serviceShape(service, { insertDefaults, updateStatus: updateStatus(api, service) }))
+  sendJson(
+    call.res,
+    200,
+    serviceShape(service, {
+      insertDefaults,
+      updateStatus: updateStatus(api, service),
+      networks: api.cluster.networks(),
+    }),
+  )
 }
 
 async function create(api: Api, call: Call): Promise<void> {
@@ -66,6 +81,7 @@ async function create(api: Api, call: Call): Promise<void> {
   const { spec, warnings } = readServiceSpec(body, view, {
     name: () => freeServiceName(taken),
     maxReplicas: api.settings.maxReplicasPerService,
+    reaches: api.cluster.networks() !== undefined,
   })
   if (taken(spec.Name)) throw new NameTakenError('service', spec.Name)
   const written = await api.cluster.create('service', spec.Name, spec, authorOf(api, call))
@@ -87,6 +103,8 @@ async function update(api: Api, call: Call): Promise<void> {
   const { spec, warnings } = readServiceSpec(body, api.cluster.view(), {
     name: () => '',
     maxReplicas: api.settings.maxReplicasPerService,
+    reaches: api.cluster.networks() !== undefined,
+    service: service.id as ServiceId,
   })
   if (spec.Name !== service.name) throw badRequest('renaming services is not supported')
   if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')

@@ -30,6 +30,8 @@ export interface ReplicationOptions {
   readonly random: () => number
   /** Who would send traffic to a task here: it is told before the task stops. */
   readonly isServing: (node: NodeId) => boolean
+  /** Which version of that node's record this node sends traffic by. */
+  readonly goesBy: (node: NodeId) => RecordVersion | undefined
   /** Whose messages and records count. */
   readonly member: (node: NodeId) => boolean
   /** A peer holds a record of this node that this node did not write: another agent runs with its key. */
@@ -153,7 +155,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       unsubscribe.push(
         serveCommits(exchange),
         serveSync(exchange),
-        serveWatermarks(exchange),
+        serveWatermarks(exchange, options.goesBy),
         mesh.onPeer(({ kind, node }) => {
           if (kind === 'disconnected') syncedPeers.delete(node)
           else if (options.member(node)) meet(node)

@@ -117,6 +117,7 @@ export async function testCluster(options: {
     const logger = pino({ level: process.env['LOG'] ?? 'silent' }).child({ node: id.slice(0, 4) })
     const shared = { mesh, records, clock, logger, settings }
     const replication = createReplication({
+      goesBy: (node) => records.all().get(node),
       isServing: () => true,
       ...shared,
       specs,

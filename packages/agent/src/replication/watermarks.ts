@@ -5,10 +5,13 @@ import type { Exchange } from './exchange.ts'
 import { watermarkAnswerSchema, watermarkSchema } from './wire.ts'
 
 /** Tells whoever asks which version of its record this node goes by. */
-export function serveWatermarks(exchange: Exchange): () => void {
+export function serveWatermarks(
+  exchange: Exchange,
+  goesBy: (node: NodeId) => RecordVersion | undefined,
+): () => void {
   return exchange.serve('watermark', watermarkSchema, async (from) => {
-    const record = exchange.records.all().get(from)
-    return { version: record === undefined ? null : [record.epoch, record.seq] }
+    const version = goesBy(from)
+    return { version: version === undefined ? null : [version.epoch, version.seq] }
   })
 }
 

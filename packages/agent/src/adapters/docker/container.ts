@@ -20,6 +20,7 @@ export interface CreateBody {
 
 export interface EndpointConfig {
   readonly Aliases?: readonly string[]
+  readonly IPAMConfig?: { readonly IPv4Address: string }
   readonly DriverOpts?: Readonly<Record<string, string>>
 }
 

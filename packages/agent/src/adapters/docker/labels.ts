@@ -17,6 +17,8 @@ export const label = {
   lease: 'moot.lease',
   fence: 'moot.fence',
   network: 'moot.network',
+  /** Of a network: the subnet and this node's own address in it, where it reaches over hosts. */
+  subnet: 'moot.network.subnet',
 } as const
 
 /** Whose containers: this cluster's on this node. */

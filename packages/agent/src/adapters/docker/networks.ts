@@ -1,5 +1,6 @@
 import type { NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
-import type { TaskSetup } from '../../core/reconcile/actions.ts'
+import { attachedTo } from '../../core/network/attachments.ts'
+import type { Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
 import { TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Attachment } from './container.ts'
 import { predefinedNetworks } from './container.ts'
@@ -80,9 +81,19 @@ export class LocalNetworks {
 
   async #attachments(setup: TaskSetup, signal: AbortSignal): Promise<readonly Attachment[]> {
     const attachments: Attachment[] = []
+    for (const overlay of setup.overlays) {
+      attachments.push({
+        name: await this.#ensure(overlay.network, signal, overlay),
+        endpoint: {
+          IPAMConfig: { IPv4Address: overlay.address },
+          Aliases: [...aliasesOf(setup, overlay.network)],
+        },
+      })
+    }
     // `Networks` beside the task template is the older place of the same list (Engine API, ServiceSpec).
-    for (const wanted of setup.spec.TaskTemplate.Networks ?? setup.spec.Networks ?? []) {
+    for (const wanted of attachedTo(setup.spec)) {
       const network = setup.networks.find(({ id, name }) => id === wanted.Target || name === wanted.Target)
+      if (setup.overlays.some((overlay) => overlay.network.id === network?.id)) continue
       if (network === undefined) {
         if (!predefinedNetworks.has(wanted.Target)) {
           throw new TaskRejectedError(`network ${wanted.Target} not found: create it, or correct the service`)
@@ -90,11 +101,10 @@ export class LocalNetworks {
         attachments.push({ name: wanted.Target, endpoint: {} })
         continue
       }
-      const aliases = new Set([...(wanted.Aliases ?? []), setup.spec.Name, taskName(setup)])
       attachments.push({
         name: await this.#ensure(network, signal),
         endpoint: {
-          Aliases: [...aliases],
+          Aliases: [...aliasesOf(setup, network)],
           ...(wanted.DriverOpts !== undefined && { DriverOpts: wanted.DriverOpts }),
         },
       })
@@ -103,10 +113,10 @@ export class LocalNetworks {
   }
 
   /** One creation per network at a time, whoever asks; the waiters share its outcome. */
-  #ensure(network: Resource<NetworkSpec>, signal: AbortSignal): Promise<string> {
+  #ensure(network: Resource<NetworkSpec>, signal: AbortSignal, overlay?: Overlay): Promise<string> {
     const known = this.#names.get(network.id)
     if (known !== undefined) return waitFor(known, signal)
-    const made = this.#findOrCreate(network, unaborted)
+    const made = this.#findOrCreate(network, unaborted, overlay)
     this.#names.set(network.id, made)
     made.catch(() => {
       if (this.#names.get(network.id) === made) this.#names.delete(network.id)
@@ -114,8 +124,12 @@ export class LocalNetworks {
     return waitFor(made, signal)
   }
 
-  async #findOrCreate(network: Resource<NetworkSpec>, signal: AbortSignal): Promise<string> {
-    const existing = await this.#find(network.id, signal)
+  async #findOrCreate(
+    network: Resource<NetworkSpec>,
+    signal: AbortSignal,
+    overlay: Overlay | undefined,
+  ): Promise<string> {
+    const existing = await this.#find(network.id, signal, overlay)
     if (existing !== undefined) return existing
     // Somebody else's network may have the name: then ours carries its id too.
     for (const name of [network.name, `${network.name}-${network.id.slice(0, 12)}`]) {
@@ -123,14 +137,14 @@ export class LocalNetworks {
         await this.#connection.request({
           method: 'POST',
           path: '/networks/create',
-          body: networkBody(network, name, this.#own()),
+          body: networkBody(network, name, this.#own(), overlay),
           signal,
           purpose: 'create',
         })
         return name
       } catch (error) {
         if (!isStatus(error, 409)) throw error
-        const raced = await this.#find(network.id, signal)
+        const raced = await this.#find(network.id, signal, overlay)
         if (raced !== undefined) return raced
       }
     }
@@ -139,9 +153,17 @@ export class LocalNetworks {
     )
   }
 
-  async #find(id: ResourceId, signal: AbortSignal): Promise<string | undefined> {
-    const found = await this.#listOwn(signal, `${label.network}=${id}`)
-    return found[0]?.Name
+  /** One that was made for another subnet or address of this node is of no use any more, and goes once nothing is attached to it. */
+  async #find(
+    id: ResourceId,
+    signal: AbortSignal,
+    overlay: Overlay | undefined,
+  ): Promise<string | undefined> {
+    for (const found of await this.#listOwn(signal, `${label.network}=${id}`)) {
+      if (found.Labels?.[label.subnet] === subnetLabel(overlay)) return found.Name
+      await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
+    }
+    return undefined
   }
 
   #listOwn(signal: AbortSignal, ...labels: readonly string[]): Promise<readonly ListedNetwork[]> {
@@ -150,10 +172,29 @@ export class LocalNetworks {
   }
 }
 
-/** The body of `POST /networks/create`. `overlay` becomes a bridge; its options mean nothing to a bridge. */
-export function networkBody(network: Resource<NetworkSpec>, name: string, own: Ownership): object {
+/** Names for the engine's own name server: of the tasks that are on this node. */
+function aliasesOf(setup: TaskSetup, { id, name }: Resource<NetworkSpec>): ReadonlySet<string> {
+  const wanted = attachedTo(setup.spec).find(({ Target }) => Target === id || Target === name)
+  return new Set([...(wanted?.Aliases ?? []), setup.spec.Name, taskName(setup)])
+}
+
+function subnetLabel(overlay: Overlay | undefined): string | undefined {
+  return overlay && `${overlay.subnet} ${overlay.gateway}`
+}
+
+/**
+ * The body of `POST /networks/create`. `overlay` becomes a bridge; its options mean nothing to a bridge. One that reaches over
+ * hosts has the whole subnet, and what leaves it is not masqueraded by Docker (design/network.md).
+ */
+export function networkBody(
+  network: Resource<NetworkSpec>,
+  name: string,
+  own: Ownership,
+  reach?: Overlay,
+): object {
   const { spec } = network
   const overlay = spec.Driver === 'overlay'
+  const subnet = subnetLabel(reach)
   return {
     Name: name,
     CheckDuplicate: true,
@@ -161,15 +202,25 @@ export function networkBody(network: Resource<NetworkSpec>, name: string, own: O
     Internal: spec.Internal,
     Attachable: spec.Attachable,
     EnableIPv6: spec.EnableIPv6,
-    ...(spec.IPAM !== undefined && {
-      IPAM: { Driver: 'default', ...spec.IPAM, Config: spec.IPAM.Config ?? [] },
-    }),
-    Options: overlay ? pick(spec.Options, 'com.docker.network.driver.mtu') : spec.Options,
+    ...(reach === undefined
+      ? spec.IPAM !== undefined && {
+          IPAM: { Driver: 'default', ...spec.IPAM, Config: spec.IPAM.Config ?? [] },
+        }
+      : { IPAM: { Driver: 'default', Config: [{ Subnet: reach.subnet, Gateway: reach.gateway }] } }),
+    Options: {
+      ...(overlay ? pick(spec.Options, 'com.docker.network.driver.mtu') : spec.Options),
+      ...(reach !== undefined && {
+        'com.docker.network.bridge.name': reach.bridge,
+        'com.docker.network.bridge.enable_ip_masquerade': 'false',
+        'com.docker.network.bridge.gateway_mode_ipv4': 'nat-unprotected',
+      }),
+    },
     Labels: {
       ...spec.Labels,
       [label.cluster]: own.cluster,
       [label.node]: own.node,
       [label.network]: network.id,
+      ...(subnet !== undefined && { [label.subnet]: subnet }),
     },
   }
 }

@@ -1,8 +1,12 @@
 import type { NetworkSpec, Resource } from '@moot/crdt-state'
+import type { NetworkOutlook } from '../../core/network/network.ts'
 import { timestamp, zeroTime } from '../reply.ts'
 
 /** Docker's `Network` as `GET /networks` tells it. */
-export function networkShape(network: Resource<NetworkSpec>): Record<string, unknown> {
+export function networkShape(
+  network: Resource<NetworkSpec>,
+  networks: Pick<NetworkOutlook, 'subnets'> | undefined,
+): Record<string, unknown> {
   const { spec } = network
   return {
     Name: network.name,
@@ -15,7 +19,7 @@ export function networkShape(network: Resource<NetworkSpec>): Record<string, unk
     IPAM: {
       Driver: spec.IPAM?.Driver ?? 'default',
       Options: spec.IPAM?.Options ?? null,
-      Config: spec.IPAM?.Config ?? [],
+      Config: ipamConfig(network, networks),
     },
     Internal: spec.Internal,
     Attachable: spec.Attachable,
@@ -26,6 +30,16 @@ export function networkShape(network: Resource<NetworkSpec>): Record<string, unk
     Options: spec.Options,
     Labels: spec.Labels,
   }
+}
+
+/** As it was given, or else what was drawn. */
+function ipamConfig(
+  { id, spec }: Resource<NetworkSpec>,
+  networks: Pick<NetworkOutlook, 'subnets'> | undefined,
+): readonly object[] {
+  const given = spec.IPAM?.Config ?? []
+  const standing = networks?.subnets.get(id)
+  return given.length > 0 || standing?.kind !== 'has' ? given : [{ Subnet: standing.cidr }]
 }
 
 /** Swarm's form of a network, as it stands in a task's `NetworksAttachments`. */

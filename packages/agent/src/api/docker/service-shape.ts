@@ -1,4 +1,5 @@
-import type { Resource, ServiceSpec } from '@moot/crdt-state'
+import type { Resource, ServiceId, ServiceSpec } from '@moot/crdt-state'
+import type { NetworkOutlook } from '../../core/network/network.ts'
 import type { UpdateStatus } from '../../core/reconcile/progress.ts'
 import { timestamp } from '../reply.ts'
 
@@ -8,6 +9,7 @@ export function serviceShape(
   options: {
     readonly insertDefaults: boolean
     readonly updateStatus: UpdateStatus | undefined
+    readonly networks: Pick<NetworkOutlook, 'virtualIps' | 'ports' | 'subnets'> | undefined
     readonly status?: {
       readonly RunningTasks: number
       readonly DesiredTasks: number
@@ -17,7 +19,8 @@ export function serviceShape(
 ): Record<string, unknown> {
   const { spec, previous } = service
   const shown = options.insertDefaults ? withDefaults(spec) : spec
-  const ports = spec.EndpointSpec?.Ports
+  const ports = portsOf(service, options.networks)
+  const virtualIps = virtualIpsOf(service.id as ServiceId, options.networks)
   return {
     ID: service.id,
     Version: { Index: service.versionIndex },
@@ -27,11 +30,38 @@ export function serviceShape(
     ...(previous === undefined ? {} : { PreviousSpec: previous }),
     Endpoint: {
       Spec: spec.EndpointSpec ?? {},
-      ...(ports === undefined || ports.length === 0 ? {} : { Ports: ports }),
+      ...(ports.length === 0 ? {} : { Ports: ports }),
+      ...(virtualIps.length === 0 ? {} : { VirtualIPs: virtualIps }),
     },
     ...(options.updateStatus === undefined ? {} : { UpdateStatus: options.updateStatus }),
     ...(options.status === undefined ? {} : { ServiceStatus: options.status }),
   }
+}
+
+/** With the ports that were drawn where none was given. */
+function portsOf(
+  { id, spec }: Resource<ServiceSpec>,
+  networks: Pick<NetworkOutlook, 'ports'> | undefined,
+): NonNullable<NonNullable<ServiceSpec['EndpointSpec']>['Ports']> {
+  const held = networks?.ports.get(id as ServiceId) ?? []
+  return (spec.EndpointSpec?.Ports ?? []).map((port) => {
+    if (port.PublishMode === 'host' || (port.PublishedPort ?? 0) !== 0) return port
+    const drawn = held.find(
+      ({ target, protocol }) => target === port.TargetPort && protocol === port.Protocol,
+    )
+    return drawn === undefined ? port : { ...port, PublishedPort: drawn.port }
+  })
+}
+
+function virtualIpsOf(
+  id: ServiceId,
+  networks: Pick<NetworkOutlook, 'virtualIps' | 'subnets'> | undefined,
+): readonly { readonly NetworkID: string; readonly Addr: string }[] {
+  return [...(networks?.virtualIps.get(id) ?? [])].map(([network, address]) => {
+    const standing = networks?.subnets.get(network)
+    const bits = standing?.kind === 'has' ? standing.cidr.split('/')[1] : '32'
+    return { NetworkID: network, Addr: `${address}/${bits}` }
+  })
 }
 
 const updateDefaults = {

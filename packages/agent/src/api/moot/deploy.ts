@@ -4,6 +4,7 @@ import {
   releaseId,
   releaseLabel,
   type Resource,
+  type ServiceId,
   type ServiceSpec,
   stackLabel,
   stackOf,
@@ -93,13 +94,15 @@ function forcedAs(service: Resource<ServiceSpec>, spec: ServiceSpec): ServiceSpe
 function planOf(api: Api, stack: string, body: { readonly Name: string }): Planned {
   const view = api.cluster.view()
   try {
+    const service = [...view.services.values()].find(({ name }) => name === body.Name)
     const { spec, warnings } = readServiceSpec(body, view, {
+      reaches: api.cluster.networks() !== undefined,
+      ...(service !== undefined && { service: service.id as ServiceId }),
       name: () => body.Name,
       maxReplicas: api.settings.maxReplicasPerService,
     })
     const { [releaseLabel]: _, ...labels } = spec.Labels
     const fresh = { ...spec, Labels: { ...labels, [stackLabel]: stack } }
-    const service = [...view.services.values()].find(({ name }) => name === spec.Name)
     if (service === undefined) return { service, spec: fresh, warnings }
     if (stackOf(service.spec) !== stack) throw new NameTakenError('service', spec.Name)
     if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')

@@ -1,4 +1,5 @@
-import { type Resource, type ServiceSpec, serviceSpecSchema } from '@moot/crdt-state'
+import { type Resource, type ServiceId, type ServiceSpec, serviceSpecSchema } from '@moot/crdt-state'
+import { portHolder } from '../../core/network/published-ports.ts'
 import type { View } from '../../core/view.ts'
 import { predefinedNetworks } from '../docker/network-shape.ts'
 import { ApiError, badRequest } from '../errors.ts'
@@ -21,19 +22,27 @@ export interface ServiceBody {
 export function readServiceSpec(
   body: unknown,
   view: View,
-  options: { readonly name: () => string; readonly maxReplicas: number },
+  options: {
+    readonly name: () => string
+    readonly maxReplicas: number
+    /** Do networks and published ports reach over hosts? */
+    readonly reaches: boolean
+    /** The service that is updated; its own ports are not in its way. */
+    readonly service?: ServiceId
+  },
 ): ServiceBody {
   if (!isObject(body)) throw badRequest('invalid JSON: the request body must be an object')
-  refuseWhatIsNotThereYet(body)
+  refuseWhatIsNotThereYet(body, options)
   const named = body['Name'] === undefined || body['Name'] === '' ? { ...body, Name: options.name() } : body
   const parsed = parseWith(serviceSpecSchema, named, 'service')
   checkServiceSpec(parsed, options)
   const spec = { ...resolveNetworks(parsed, view), Mode: normalMode(parsed) }
+  refuseTakenPorts(spec, view, options.service)
   return {
     spec,
     warnings: [
       ...unknownFieldsWarning(unknownFields(body, parsed)),
-      ...networkWarnings(spec, view),
+      ...(options.reaches ? [] : networkWarnings(spec, view)),
       ...partitionWarnings(spec),
     ],
   }
@@ -74,6 +83,19 @@ function networkTarget(reference: string, view: View): string {
     throw new ApiError(400, `Service cannot be explicitly attached to the ingress network "${network.name}"`)
   }
   return network.id
+}
+
+/** In moby's words (swarmkit manager/controlapi/service.go). */
+function refuseTakenPorts(spec: ServiceSpec, view: View, self: ServiceId | undefined): void {
+  for (const port of spec.EndpointSpec?.Ports ?? []) {
+    const holder = portHolder(view.services, self, port)
+    if (holder === undefined) continue
+    const name = view.services.get(holder.service)?.name ?? holder.service
+    const kind = holder.mode === 'host' ? 'a host-published port' : 'an ingress port'
+    throw badRequest(
+      `port '${port.PublishedPort}' is already in use by service '${name}' (${holder.service}) as ${kind}: publish one of the two on another port`,
+    )
+  }
 }
 
 function networkWarnings(spec: ServiceSpec, view: View): string[] {

@@ -5,7 +5,10 @@ import { isObject } from '../schema-errors.ts'
  * What Moot cannot do yet is refused before anything is stored. Looks at the raw body: some of it is not even in the
  * schema (plugins, network attachments).
  */
-export function refuseWhatIsNotThereYet(body: Readonly<Record<string, unknown>>): void {
+export function refuseWhatIsNotThereYet(
+  body: Readonly<Record<string, unknown>>,
+  { reaches }: { readonly reaches: boolean },
+): void {
   const template = object(body['TaskTemplate'])
   const container = object(template['ContainerSpec'])
   const runtime = template['Runtime']
@@ -35,12 +38,13 @@ export function refuseWhatIsNotThereYet(body: Readonly<Record<string, unknown>>)
       throw notYet('Moot does not support cluster (CSI) volumes: use a volume of a volume driver')
     }
   }
+  if (reaches) return
   for (const port of list(object(body['EndpointSpec'])['Ports'])) {
     const { PublishMode, TargetPort } = object(port)
     // With dnsrr Docker itself refuses an ingress port; that is a mistake and stays a 400.
     if ((PublishMode ?? 'ingress') === 'ingress' && object(body['EndpointSpec'])['Mode'] !== 'dnsrr') {
       throw notYet(
-        `Moot does not publish ports on every node (ingress) yet: publish port ${String(TargetPort)} on the nodes that run the service with mode=host, ` +
+        `this node cannot publish ports on every node (its log says what is missing): publish port ${String(TargetPort)} on the nodes that run the service with mode=host, ` +
           `as in --publish mode=host,target=${String(TargetPort)},published=PORT (in a stack file: "mode: host")`,
       )
     }

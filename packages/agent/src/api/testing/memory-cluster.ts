@@ -312,6 +312,7 @@ export function memoryCluster(
       active()
       return liveness
     },
+    networks: () => undefined,
     placement() {
       active()
       return (placement ??= placementOf())

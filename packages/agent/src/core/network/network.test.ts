@@ -73,7 +73,7 @@ describe('a node’s plane', () => {
   const { plane, marks } = ask(scene)
 
   test('has each network, with its bridge here and the ways to the blocks of others', () => {
-    expect(plane.networks).toEqual(
+    expect(plane!.networks).toEqual(
       [
         {
           id: front.id,
@@ -93,11 +93,11 @@ describe('a node’s plane', () => {
         },
       ].sort((a, b) => (a.id < b.id ? -1 : 1)),
     )
-    expect(plane.networks[0]!.bridge!.name.length).toBeLessThanOrEqual(15)
+    expect(plane!.networks[0]!.bridge!.name.length).toBeLessThanOrEqual(15)
   })
 
   test('has the other members, and no way to one that is not reached', () => {
-    expect(plane.peers).toEqual([
+    expect(plane!.peers).toEqual([
       {
         node: hostId(hostB),
         underlay: '192.168.0.2',
@@ -106,16 +106,16 @@ describe('a node’s plane', () => {
       },
     ])
     const unreachable = ask({ ...scene, hosts: [hostA, { ...hostB, address: '127.0.0.1' }] })
-    expect(unreachable.plane.peers).toEqual([])
-    expect(unreachable.plane.networks.map(({ routes }) => routes)).toEqual([[], []])
+    expect(unreachable.plane!.peers).toEqual([])
+    expect(unreachable.plane!.networks.map(({ routes }) => routes)).toEqual([[], []])
     expect(unreachable.waits.peers).toEqual([{ kind: 'no-underlay', node: hostId(hostB) }])
   })
 
   test('sends what comes to a virtual IP to addresses on its network, and to a port to those on the first that is not internal', () => {
     const onFront = [addressIn(frontCidr, 3, 1), addressIn(frontCidr, 4, 2)]
     const onBack = [addressIn(backCidr, 3, 1), addressIn(backCidr, 4, 2)]
-    expect(plane.frontends).toHaveLength(3)
-    expect(plane.frontends).toEqual(
+    expect(plane!.frontends).toHaveLength(3)
+    expect(plane!.frontends).toEqual(
       expect.arrayContaining([
         { at: { kind: 'virtual', address: '10.1.0.9', network: front.id }, backends: onFront },
         { at: { kind: 'virtual', address: '10.2.0.9', network: back.id }, backends: onBack },
@@ -125,7 +125,7 @@ describe('a node’s plane', () => {
   })
 
   test('has the same frontends on every node', () => {
-    expect(ask({ ...scene, hosts: [hostB, hostA] }).plane.frontends).toEqual(plane.frontends)
+    expect(ask({ ...scene, hosts: [hostB, hostA] }).plane!.frontends).toEqual(plane!.frontends)
   })
 
   test('refuses on its frontends where nobody answers: they stay', () => {
@@ -136,7 +136,7 @@ describe('a node’s plane', () => {
         { ...hostB, liveness: 'down' },
       ],
     })
-    expect(plane.frontends.map(({ backends }) => backends)).toEqual([[], [], []])
+    expect(plane!.frontends.map(({ backends }) => backends)).toEqual([[], [], []])
   })
 })
 
@@ -166,10 +166,10 @@ describe('an outlook', () => {
     const first = ask(withAlone, network)
     const after = ask({ ...withAlone, hosts: [hostA, changed] }, network)
     const of = (outlook: NetworkOutlook) =>
-      outlook.plane.frontends.find(({ at }) => at.kind === 'virtual' && at.address === '10.2.0.10')
+      outlook.plane!.frontends.find(({ at }) => at.kind === 'virtual' && at.address === '10.2.0.10')
     expect(of(after)).toBe(of(first))
-    expect(after.plane.networks).toBe(first.plane.networks)
-    expect(after.plane.frontends).not.toEqual(before.plane.frontends)
+    expect(after.plane!.networks).toBe(first.plane!.networks)
+    expect(after.plane!.frontends).not.toEqual(before.plane!.frontends)
   })
 
   test('of a node that lost its first block has another address for its bridge', () => {
@@ -177,7 +177,7 @@ describe('an outlook', () => {
     const bridges = (blocks: readonly number[]) => {
       const claims = [claim(front, frontCidr, ...blocks)]
       const { plane } = ask({ ...scene, hosts: [{ ...hostA, blocks: claims }, hostB] }, network)
-      return plane.networks.find(({ id }) => id === front.id)?.bridge?.address
+      return plane!.networks.find(({ id }) => id === front.id)?.bridge?.address
     }
     expect(bridges([3, 5])).toBe(addressIn(frontCidr, 3, 0))
     expect(bridges([5, 3])).toBe(addressIn(frontCidr, 5, 0))
@@ -221,7 +221,7 @@ describe('an outlook', () => {
     })
     expect(after.facts.size).toBe(0)
     expect(after.waits).toEqual({ networks: new Map(), services: new Map(), peers: [] })
-    expect(after.plane.frontends).toHaveLength(2)
+    expect(after.plane!.frontends).toHaveLength(2)
   })
 })
 

@@ -21,7 +21,15 @@ import { MemberStatuses } from './members.ts'
 import type { NameTable } from './name-table.ts'
 import { NameTables } from './name-tables.ts'
 import { PlaneNetworks } from './plane-networks.ts'
-import { memberHosts, membersInside, type PeerMarks, peerMarks, type Peers, peersOf } from './peers.ts'
+import {
+  memberHosts,
+  membersInside,
+  type PeerMarks,
+  peerMarks,
+  type Peers,
+  peersOf,
+  ownEnd,
+} from './peers.ts'
 import type { Cidr, Plane } from './plane.ts'
 import { type PublishedPorts, publishedPorts } from './published-ports.ts'
 import { keepSame, remember, sameJson, sameMap, sameSet } from './remember.ts'
@@ -44,7 +52,8 @@ export interface NetworkOutlook {
   readonly virtualIps: VirtualIps['held']
   readonly ports: PublishedPorts['held']
   readonly endpoints: ReadonlyMap<ServiceId, ServiceEndpoints>
-  readonly plane: Plane
+  /** Undefined: this node has no IPv4 address that others know it by, so that nothing can be led to it. */
+  readonly plane: Plane | undefined
   readonly marks: PeerMarks
   /** What this node is to write beside specs, as their steward. */
   readonly facts: ReadonlyMap<ResourceId, ReadonlyMap<string, unknown>>
@@ -121,7 +130,7 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
     virtualIps: virtualIps.held,
     ports: ports.held,
     endpoints,
-    plane: memory.plane(planeNetworks, peers, frontends),
+    plane: memory.plane(memory.self(self, members), planeNetworks, peers, frontends),
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
     waits: {
@@ -141,6 +150,7 @@ function createMemory() {
   let heldPorts: PublishedPorts['held'] = new Map()
   let marks: PeerMarks = new Map()
   let peers: Peers = { peers: [], troubles: [] }
+  let self: Plane['self'] | undefined
   return {
     members: new MemberStatuses(),
     attaching: new Attaching(),
@@ -176,12 +186,17 @@ function createMemory() {
     }),
     inside: remember(membersInside),
     planeNetworks: new PlaneNetworks(),
+    self: remember((...from: Parameters<typeof ownEnd>) => {
+      const now = ownEnd(...from)
+      return sameJson(self, now) ? self : (self = now)
+    }),
     plane: remember(
-      (networks: Plane['networks'], { peers }: Peers, frontends: Plane['frontends']): Plane => ({
-        networks,
-        peers,
-        frontends,
-      }),
+      (
+        self: Plane['self'] | undefined,
+        networks: Plane['networks'],
+        { peers }: Peers,
+        frontends: Plane['frontends'],
+      ): Plane | undefined => self && { self, networks, peers, frontends },
     ),
     draws: remember(drawsOf),
     facts: remember(factsOf),

@@ -3,7 +3,7 @@ import { hashText } from '../hash.ts'
 import { compareText } from '../placement/order.ts'
 import { formatAddress, holds, parseAddress } from './ipv4.ts'
 import type { Member, Members } from './members.ts'
-import type { Address, Peer } from './plane.ts'
+import type { Address, Peer, Plane } from './plane.ts'
 import type { Subnets } from './subnets.ts'
 import type { PeerTrouble } from './waits.ts'
 
@@ -48,6 +48,13 @@ export function peerMarks(peers: Iterable<NodeId>, earlier: PeerMarks): PeerMark
 /** A member's IPv4 address on the way between hosts: where its mesh port is, as its record or else its settings say. */
 export function underlayOf(member: Member): Address | undefined {
   return [...meshHosts(member), ...(member.status?.addresses ?? [])].find(isHost)
+}
+
+/** A node's own end of the tunnel. */
+export function ownEnd(self: NodeId, members: Members): Plane['self'] | undefined {
+  const member = members.get(self)
+  const underlay = member && underlayOf(member)
+  return underlay === undefined ? undefined : { underlay, mac: tunnelMac(self) }
 }
 
 /** All addresses that members are known by: no subnet is drawn around one. */

@@ -33,6 +33,17 @@ export interface ContainerLease {
   readonly fence: number
 }
 
+/** A network that reaches over hosts, as this node has it, and a task's address there (design/network.md). */
+export interface Overlay {
+  readonly network: Resource<NetworkSpec>
+  readonly bridge: string
+  /** `10.128.0.0/18` */
+  readonly subnet: string
+  /** This node's own address: the container's gateway and name server. */
+  readonly gateway: string
+  readonly address: string
+}
+
 /** All that an engine needs to make a task's container. */
 export interface TaskSetup {
   readonly task: TaskEntry
@@ -41,6 +52,8 @@ export interface TaskSetup {
   readonly spec: ServiceSpec
   /** Networks that the spec names, resolved. */
   readonly networks: readonly Resource<NetworkSpec>[]
+  /** What it has on networks that reach over hosts, in the order of its networks. None: this node has no such networks. */
+  readonly overlays: readonly Overlay[]
   /** It runs under a lease of this slot; the image is had before there is one, a container is made only with its fence. */
   readonly lease?: { readonly slot: SlotKey; readonly fence: number | undefined }
 }

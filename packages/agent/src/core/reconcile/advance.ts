@@ -1,6 +1,7 @@
 import { isClaim, isTerminal, type TaskEntry } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from './actions.ts'
 import { admit } from './admission.ts'
+import { attach } from './attach.ts'
 import {
   act,
   changeTask,
@@ -104,14 +105,22 @@ function make(draft: Draft, task: TaskEntry): void {
   const prepared = answer?.action === 'prepare' && answer.result.kind === 'done'
   if (!prepared) return act(draft, { kind: 'prepare', task: task.id, setup: needed.setup })
   const permission = permissionOf(draft, task)
+  if (permission.kind === 'wait') {
+    changeTask(draft, task, { state: 'ready', message: leaseWaitMessage, error: undefined })
+    wakeAt(draft, draft.input.nowMs + draft.input.settings.leaseExplainAfterMs)
+    return
+  }
+  const attached = attach(draft, task, needed.setup)
+  if (attached.kind === 'waits') {
+    changeTask(draft, task, { message: 'waiting for an address', error: attached.why })
+    return
+  }
+  const { setup } = attached
   switch (permission.kind) {
     case 'may':
-      return act(draft, { kind: 'create', task: task.id, setup: needed.setup })
+      return act(draft, { kind: 'create', task: task.id, setup })
     case 'take':
-      return makeUnder(draft, task, needed.setup, permission.fence)
-    case 'wait':
-      changeTask(draft, task, { state: 'ready', message: leaseWaitMessage, error: undefined })
-      wakeAt(draft, draft.input.nowMs + draft.input.settings.leaseExplainAfterMs)
+      return makeUnder(draft, setup.task, setup, permission.fence)
   }
 }
 

@@ -3,10 +3,12 @@ import {
   isTerminal,
   recordKey,
   slotId,
+  type BlockClaims,
   type NodeRecord,
   type RecordChanges,
   type RecordKey,
   type Rejection,
+  type ResourceId,
   type ServiceId,
   type SlotId,
   type TaskEntry,
@@ -27,6 +29,7 @@ export interface Draft {
   readonly slots: Map<SlotId, Set<TaskId>>
   readonly facts: Map<ServiceId, UpdateFacts>
   readonly rejections: Map<ServiceId, Rejection>
+  readonly blocks: Map<ResourceId, BlockClaims>
   /** In the order in which they were made: claims are published in the placement's order. */
   readonly touched: Set<RecordKey>
   readonly actions: Map<TaskId, Action>
@@ -44,6 +47,7 @@ export function openDraft(input: ReconcileInput, own: NodeRecord): Draft {
     slots: new Map(),
     facts: new Map(own.updates),
     rejections: new Map(own.rejections),
+    blocks: new Map(own.blocks),
     touched: new Set(),
     actions: new Map(),
     conclusions: [],
@@ -135,6 +139,12 @@ export function putRejection(draft: Draft, service: ServiceId, rejection: Reject
   draft.touched.add(recordKey.rejection(service))
 }
 
+export function putBlocks(draft: Draft, network: ResourceId, claims: BlockClaims | undefined): void {
+  if (claims === undefined) draft.blocks.delete(network)
+  else draft.blocks.set(network, claims)
+  draft.touched.add(recordKey.block(network))
+}
+
 /** Is an action for this task under way or just decided? */
 export function isBusy(draft: Draft, task: TaskId): boolean {
   return draft.input.inFlight.has(task) || draft.actions.has(task)
@@ -214,5 +224,6 @@ type RecordChangeValue = RecordChanges extends ReadonlyMap<RecordKey, infer V> ?
 function beforeAndAfter(draft: Draft, kind: string, id: string): [RecordChangeValue, RecordChangeValue] {
   if (kind === 'task') return [draft.own.tasks.get(id as TaskId), draft.tasks.get(id as TaskId)]
   if (kind === 'update') return [draft.own.updates.get(id as ServiceId), draft.facts.get(id as ServiceId)]
+  if (kind === 'block') return [draft.own.blocks.get(id as ResourceId), draft.blocks.get(id as ResourceId)]
   return [draft.own.rejections.get(id as ServiceId), draft.rejections.get(id as ServiceId)]
 }

@@ -13,6 +13,7 @@ import type { HealthStanding } from '../health/standing.ts'
 import type { LeaseOrders, Leases } from '../lease/orders.ts'
 import type { LivenessMap } from '../membership/liveness.ts'
 import type { Placement } from '../placement/placement.ts'
+import type { NetworkOutlook } from '../network/network.ts'
 import type { View } from '../view.ts'
 import type { Action, ActionResult, ContainerObservation } from './actions.ts'
 
@@ -36,6 +37,8 @@ export interface ReconcileInput {
   readonly inFlight: ReadonlySet<TaskId>
   /** Actions that finished since the last call. */
   readonly results: ReadonlyMap<TaskId, { readonly action: Action['kind']; readonly result: ActionResult }>
+  /** Networks that reach over hosts, by this view; undefined where this host cannot have them. */
+  readonly networks: Pick<NetworkOutlook, 'subnets' | 'blocks' | 'waits'> | undefined
   /** Of slots that may run only with a lease. */
   readonly leases: Leases
   /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */

@@ -1,3 +1,4 @@
+import { addressesOf } from './attach.ts'
 import { isTerminal, type ServiceId, type TaskEntry } from '@moot/crdt-state'
 import { isLeaving } from '../health/subjects.ts'
 import type { ActionResult, ContainerObservation } from './actions.ts'
@@ -78,9 +79,9 @@ function observeContainer(draft: Draft, task: TaskEntry): void {
     exited(draft, task, container)
   } else if (container.state === 'created') {
     if (!reached(task, 'ready'))
-      changeTask(draft, task, { ...shown(container), state: 'ready', message: 'prepared' })
+      changeTask(draft, task, { ...shown(task, container), state: 'ready', message: 'prepared' })
     // It was ready without one, and waited for a lease.
-    else if (task.containerId === undefined) changeTask(draft, task, shown(container))
+    else if (task.containerId === undefined) changeTask(draft, task, shown(task, container))
   } else if (isUp(container)) {
     up(draft, task, container)
   }
@@ -93,7 +94,7 @@ function reached(task: TaskEntry, state: 'ready' | 'starting'): boolean {
 
 function up(draft: Draft, task: TaskEntry, container: ContainerObservation): void {
   const health = healthOf(draft, task, container)
-  const seen = { ...shown(container), seenEpoch: draft.own.epoch }
+  const seen = { ...shown(task, container), seenEpoch: draft.own.epoch }
   // It goes, whatever it says of itself in the end.
   if (isLeaving(task)) {
     changeTask(draft, task, seen)
@@ -103,14 +104,14 @@ function up(draft: Draft, task: TaskEntry, container: ContainerObservation): voi
     case 'starting':
       if (task.state !== 'running')
         changeTask(draft, task, {
-          ...shown(container),
+          ...shown(task, container),
           state: 'starting',
           message: 'starting',
           error: health.why,
         })
       return
     case 'ill':
-      changeTask(draft, task, { ...shown(container), ...fallenIll(draft, task, health.why) })
+      changeTask(draft, task, { ...shown(task, container), ...fallenIll(draft, task, health.why) })
       return
     case 'unready':
       changeTask(draft, task, {
@@ -135,12 +136,12 @@ function isUpAndWell(task: TaskEntry): TaskPatch {
   }
 }
 
-function shown(container: ContainerObservation): TaskPatch {
+function shown(task: TaskEntry, container: ContainerObservation): TaskPatch {
   return {
     containerId: container.container,
     pid: container.pid === undefined || container.pid === 0 ? undefined : container.pid,
     ...(container.ports === undefined ? {} : { ports: container.ports }),
-    ...(container.addresses === undefined ? {} : { addresses: container.addresses }),
+    ...(container.addresses === undefined ? {} : { addresses: addressesOf(task, container.addresses) }),
   }
 }
 

@@ -8,8 +8,9 @@ import { giveUp } from './give-up.ts'
 import { rebalance } from './rebalance.ts'
 import { concludeLoosened } from './lease.ts'
 import { leaseOrders } from './lease-orders.ts'
-import { decideEnded, replaceUnleased } from './restart.ts'
+import { decideEnded, replaceUnleased, replaceUnreachable } from './restart.ts'
 import { advanceTasks } from './advance.ts'
+import { tidyBlocks } from './attach.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
 import { latchFacts, stepUpdates } from './update.ts'
 
@@ -43,6 +44,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   observe(draft)
   withdraw(draft)
   replaceUnleased(draft)
+  replaceUnreachable(draft)
   concludeLoosened(draft)
   latchFacts(draft)
   decideEnded(draft)
@@ -52,6 +54,7 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   advanceTasks(draft)
   trimHistory(draft)
   withdrawRejections(draft)
+  tidyBlocks(draft)
   removeOrphans(draft)
   return closeDraft(draft, leaseOrders(draft))
 }

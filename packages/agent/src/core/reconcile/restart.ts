@@ -1,4 +1,12 @@
-import { isTerminal, specDigest, type ServiceSpec, type TaskEntry } from '@moot/crdt-state'
+import {
+  isClaim,
+  isTerminal,
+  specDigest,
+  type ServiceId,
+  type ServiceSpec,
+  type TaskEntry,
+} from '@moot/crdt-state'
+import { lostAddresses } from '../network/endpoints.ts'
 import { leasedServices } from '../lease/partition-label.ts'
 import { isUnleased } from './lease.ts'
 import { changeTask, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
@@ -140,6 +148,29 @@ export function replaceUnleased(draft: Draft): void {
     if (spec === undefined) continue
     changeTask(draft, task, { desired: 'shutdown' })
     restart(draft, task, spec, withoutPenalty(task, input.nowMs))
+  }
+}
+
+/**
+ * Step 2b: a task whose address is another node's by now, or nobody's, makes way for one with an address of its own; of each service one at a
+ * time on this node.
+ */
+export function replaceUnreachable(draft: Draft): void {
+  const { networks, synced, view } = draft.input
+  if (networks === undefined || !synced) return
+  const busy = new Set<ServiceId>()
+  for (const task of draft.tasks.values())
+    if (isClaim(task) && task.state !== 'running') busy.add(task.service)
+  for (const { id } of draft.own.tasks.values()) {
+    const task = draft.tasks.get(id)
+    if (task === undefined || !isClaim(task) || busy.has(task.service) || slotBelongs(draft, task) !== 'ours')
+      continue
+    if (lostAddresses(task, view.self, networks.blocks).length === 0) continue
+    const spec = specOfTask(draft, task)
+    if (spec === undefined) continue
+    busy.add(task.service)
+    changeTask(draft, task, { desired: 'shutdown' })
+    restart(draft, task, spec, withoutPenalty(task, draft.input.nowMs))
   }
 }
 

@@ -65,7 +65,10 @@ export function setupOf(
     }
   }
   const lease = setupLease(draft, task, service)
-  return { kind: 'ready', setup: { task, service, spec, networks, ...(lease !== undefined && { lease }) } }
+  return {
+    kind: 'ready',
+    setup: { task, service, spec, networks, overlays: [], ...(lease !== undefined && { lease }) },
+  }
 }
 
 function setupLease(

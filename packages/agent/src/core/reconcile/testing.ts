@@ -6,10 +6,12 @@ import {
   slotId,
   specDigest,
   updateKey,
+  type BlockClaims,
   type ContainerId,
   type NodeId,
   type NodeRecord,
   type NodeSpec,
+  type NetworkSpec,
   type NodeStatus,
   type RecordChanges,
   type Rejection,
@@ -25,6 +27,7 @@ import { defaults } from '../../defaults.ts'
 import type { HealthStanding } from '../health/standing.ts'
 import type { Leases } from '../lease/orders.ts'
 import type { Liveness, LivenessMap } from '../membership/liveness.ts'
+import { createNetwork } from '../network/network.ts'
 import { place } from '../placement/place.ts'
 import { placementInput, withoutClaims } from '../placement/placement-input.ts'
 import type { Placement, SlotPlacement } from '../placement/placement.ts'
@@ -166,6 +169,9 @@ export interface Scene {
   readonly unsettled?: readonly NodeId[]
   readonly drained?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
+  /** Absent: this host cannot have networks over hosts. */
+  readonly networks?: readonly Resource<NetworkSpec>[]
+  readonly blocks?: readonly BlockClaims[]
 }
 
 /** Of a node that holds none, and knows what its watchdog watches: nothing. */
@@ -186,7 +192,12 @@ export function factsOf(
 
 export function recordOf(
   node: NodeId,
-  parts: { tasks?: readonly TaskEntry[]; facts?: readonly UpdateFacts[]; rejections?: readonly Rejection[] },
+  parts: {
+    tasks?: readonly TaskEntry[]
+    facts?: readonly UpdateFacts[]
+    rejections?: readonly Rejection[]
+    blocks?: readonly BlockClaims[]
+  },
   status: NodeStatus = statusOf(),
 ): NodeRecord {
   return {
@@ -198,7 +209,7 @@ export function recordOf(
     alerts: new Map(),
     updates: new Map((parts.facts ?? []).map((facts) => [facts.service, facts])),
     rejections: new Map((parts.rejections ?? []).map((rejection) => [rejection.service, rejection])),
-    blocks: new Map(),
+    blocks: new Map((parts.blocks ?? []).map((claims) => [claims.network, claims])),
   }
 }
 
@@ -218,7 +229,7 @@ export function inputOf(scene: Scene): ReconcileInput {
   const view: View = {
     self,
     services: new Map(scene.services.map((service) => [service.id as ServiceId, service])),
-    networks: new Map(),
+    networks: new Map((scene.networks ?? []).map((network) => [network.id, network])),
     secrets: new Map(),
     configs: new Map(),
     nodes: new Map(
@@ -263,6 +274,8 @@ export function inputOf(scene: Scene): ReconcileInput {
     listed: scene.listed ?? true,
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
+    networks:
+      scene.networks === undefined ? undefined : createNetwork().update({ view, liveness, marks: new Map() }),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
     nowMs: scene.nowMs ?? 1_000_000,

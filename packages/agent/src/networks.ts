@@ -1,0 +1,203 @@
+import type { Author, NetworkSpec, NodeId, RecordVersion, ResourceId, SpecKind } from '@moot/crdt-state'
+import type { Logger } from 'pino'
+import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
+import type { PeerMarks } from './core/network/peers.ts'
+import { isStewardOf } from './core/steward.ts'
+import type { View } from './core/view.ts'
+import type { Decision } from './decisions.ts'
+import type { Defaults } from './defaults.ts'
+import type { Clock } from './ports/clock.ts'
+import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
+
+/** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
+const ingressName = 'ingress'
+const ingressSpec: NetworkSpec = {
+  Name: ingressName,
+  Driver: 'overlay',
+  Labels: {},
+  Options: {},
+  Attachable: false,
+  Internal: false,
+  Ingress: true,
+  EnableIPv6: false,
+}
+
+/** One node's part in the networks that reach over hosts: what follows from each view is written down and made so in the kernel. */
+export interface Networks {
+  /** What follows from this view; undefined where this host cannot have such networks. */
+  outlook(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
+  /** The view may have changed. */
+  trigger(): void
+  /** Resolves once the kernel knows the bridges that there are now. */
+  bridged(signal: AbortSignal): Promise<void>
+  /** Which version of that node's record this node sends traffic by. */
+  goesBy(node: NodeId): RecordVersion | undefined
+  ability(): DataPlaneAbility
+  start(signal: AbortSignal): Promise<void>
+  stop(): Promise<void>
+  /** Takes back all that was made in the kernel. */
+  clear(signal: AbortSignal): Promise<void>
+}
+
+export function createNetworks(options: {
+  readonly self: NodeId
+  readonly dataPlane: DataPlane
+  readonly decide: () => Decision
+  /** Facts are written, and the kernel is changed, only by who knows enough. */
+  readonly mayDecide: () => boolean
+  readonly records: () => ReadonlyMap<NodeId, RecordVersion>
+  readonly write: (
+    kind: SpecKind,
+    id: ResourceId,
+    facts: ReadonlyMap<string, unknown>,
+    author: Author,
+  ) => Promise<unknown>
+  /** Makes a network, where there is none of that name. */
+  readonly createNetwork: (name: string, spec: NetworkSpec, author: Author) => Promise<unknown>
+  /** Something follows from the same view now. */
+  readonly changed: () => void
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
+}): Networks {
+  const { self, dataPlane, clock, logger, settings } = options
+  const network = createNetwork()
+  const stopping = new AbortController()
+  let ability: DataPlaneAbility = { kind: 'none', why: 'it has not been looked at yet' }
+  let marks: PeerMarks = new Map()
+  let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
+  let applied: { readonly plane: unknown; readonly versions: ReadonlyMap<NodeId, RecordVersion> } | undefined
+  let isDirty = false
+  let isForced = false
+  let running: Promise<void> | undefined
+  let cancelCheck: () => void = () => undefined
+  const writing = new Set<ResourceId>()
+  let makesIngress = false
+
+  function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
+    if (ability.kind === 'none') return undefined
+    if (last?.view === view && last.liveness === liveness) return last.outlook
+    const next = network.update({ view, liveness, marks })
+    marks = next.marks
+    last = { view, liveness, outlook: next }
+    return next
+  }
+
+  function writeFacts({ facts }: NetworkOutlook, { networks }: View): void {
+    for (const [id, all] of facts) {
+      if (writing.has(id)) continue
+      writing.add(id)
+      const kind = networks.has(id) ? 'network' : 'service'
+      const author = { node: self, client: 'moot-agent', atMs: clock.wallMs() }
+      options
+        .write(kind, id, all, author)
+        .catch((error: unknown) =>
+          logger.error(
+            { err: error, [kind]: id },
+            'what was drawn for it could not be written; it is tried again',
+          ),
+        )
+        .finally(() => writing.delete(id))
+    }
+  }
+
+  /** Made when a service needs it first, on one node; two sides of a partition make the same document. */
+  function makeIngress({ waits }: NetworkOutlook, { view, liveness }: Decision): void {
+    const isWanted = [...waits.services.values()].some((all) => all.some(({ kind }) => kind === 'no-ingress'))
+    if (
+      !isWanted ||
+      makesIngress ||
+      !isStewardOf(ingressName as ResourceId, self, view.nodes.keys(), liveness)
+    )
+      return
+    makesIngress = true
+    options
+      .createNetwork(ingressName, ingressSpec, { node: self, client: 'moot-agent', atMs: clock.wallMs() })
+      .catch((error: unknown) => logger.error({ err: error }, 'the network "ingress" could not be made'))
+      .finally(() => (makesIngress = false))
+  }
+
+  async function once(): Promise<void> {
+    const isDue = isForced
+    isForced = false
+    if (!options.mayDecide()) return
+    const decision = options.decide()
+    const next = outlook(decision)
+    if (next === undefined) return
+    writeFacts(next, decision.view)
+    makeIngress(next, decision)
+    const versions = options.records()
+    if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
+      await dataPlane.apply(next.plane, stopping.signal)
+    }
+    applied = { plane: next.plane, versions }
+  }
+
+  async function loop(): Promise<void> {
+    while (isDirty && !stopping.signal.aborted) {
+      isDirty = false
+      try {
+        await once()
+      } catch (error) {
+        if (stopping.signal.aborted) return
+        logger.error(
+          { err: error },
+          'the network of this host could not be made as it should be; it is tried again',
+        )
+        applied = undefined
+        checkAfter(settings.kernelRetryMs)
+      }
+    }
+  }
+
+  function trigger(): void {
+    if (ability.kind === 'none' || stopping.signal.aborted) return
+    isDirty = true
+    running ??= Promise.resolve()
+      .then(loop)
+      .finally(() => {
+        running = undefined
+        if (isDirty) trigger()
+      })
+  }
+
+  /** What others did to the kernel is found out when a plane comes. */
+  function checkAfter(ms: number): void {
+    cancelCheck()
+    cancelCheck = clock.after(ms, () => {
+      checkAfter(settings.kernelCheckIntervalMs)
+      isForced = true
+      trigger()
+    })
+  }
+
+  return {
+    outlook,
+    trigger,
+    async bridged(signal) {
+      isForced = true
+      trigger()
+      // What is under way goes round once more.
+      await running
+      signal.throwIfAborted()
+    },
+    goesBy: (node) => (ability.kind === 'none' ? options.records().get(node) : applied?.versions.get(node)),
+    ability: () => ability,
+    async start(signal) {
+      ability = await dataPlane.ability(signal)
+      if (ability.kind === 'none')
+        logger.warn(
+          { why: ability.why },
+          'networks reach only over this host: tasks on others are not on them',
+        )
+      else checkAfter(settings.kernelCheckIntervalMs)
+      options.changed()
+    },
+    async stop() {
+      stopping.abort(new Error('the agent stops'))
+      cancelCheck()
+      await running
+    },
+    clear: (signal) => (ability.kind === 'none' ? Promise.resolve() : dataPlane.clear(signal)),
+  }
+}

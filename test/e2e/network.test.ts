@@ -1,0 +1,127 @@
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { Hosts, type TestHost } from './hosts.ts'
+import { allReady, containersOf, createService, service, untilRuns } from './questions.ts'
+
+/** The client is no member: the switch's own address. */
+const clientAddress = '10.99.0.254'
+const webPort = '8080'
+
+describe('networks over hosts', () => {
+  let hosts: Hosts
+  beforeAll(async () => {
+    hosts = await Hosts.up(5)
+  })
+  beforeEach(async () => {
+    await hosts.reset()
+    await allReady(hosts)
+  })
+
+  function ask(host: TestHost, port = webPort): Promise<string> {
+    return hosts.fromClient(
+      'curl',
+      '--silent',
+      '--show-error',
+      '--max-time',
+      '2',
+      `http://${host.address}:${port}/`,
+    )
+  }
+
+  /** From inside a container: the answer, or nothing. */
+  async function askFrom(
+    container: { readonly host: number; readonly Id: string },
+    to: string,
+  ): Promise<string> {
+    const host = hosts.host(container.host)
+    return host.engine('exec', container.Id, 'timeout', '2', 'wget', '-qO-', `http://${to}/`).catch(() => '')
+  }
+
+  async function addressesOf(name: string): Promise<readonly string[]> {
+    const rows = await hosts
+      .host(1)
+      .api<{ DesiredState: string; NetworksAttachments?: { Addresses: string[] }[] }[]>(
+        'GET',
+        `/tasks?filters=${encodeURIComponent(JSON.stringify({ service: [name], 'desired-state': ['running'] }))}`,
+      )
+    return rows.flatMap(({ NetworksAttachments }) =>
+      (NetworksAttachments ?? []).flatMap(({ Addresses }) =>
+        Addresses.map((text) => text.split('/')[0] ?? ''),
+      ),
+    )
+  }
+
+  async function virtualIpOf(name: string): Promise<string> {
+    const { Endpoint } = (await service(hosts.host(2), name)) as unknown as {
+      Endpoint: { VirtualIPs?: { Addr: string }[] }
+    }
+    return Endpoint.VirtualIPs?.[0]?.Addr.split('/')[0] ?? ''
+  }
+
+  it('every host answers on a published port, whichever hosts run the tasks, and they see the client’s address', async () => {
+    await createService(hosts.host(3), 'web', '--replicas', '2', '--publish', `${webPort}:80`)
+    await untilRuns(hosts, 'web', 2)
+    await hosts.waitFor('every host answers', async () => {
+      const answers = await Promise.all(hosts.all().map((host) => ask(host).catch(() => '')))
+      return answers.every((answer) => answer.startsWith('v1 '))
+    })
+    for (const host of hosts.all())
+      for (let turn = 0; turn < 4; turn += 1) expect(await ask(host)).toMatch(/^v1 /)
+    const logs = await hosts.host(5).docker('service', 'logs', '--raw', 'web')
+    const clients = new Set([...logs.matchAll(/\[::ffff:([\d.]+)\]/g)].map(([, address]) => address))
+    expect([...clients]).toEqual([clientAddress])
+    const container = (await containersOf(hosts, 'web'))[0]!
+    expect(hosts.all().some(({ index }) => index !== container.host)).toBe(true)
+  })
+
+  it('containers reach each other over hosts, and a service by its virtual IP; another network is another world', async () => {
+    await hosts.host(1).docker('network', 'create', '--driver', 'overlay', 'back')
+    await hosts.host(4).docker('network', 'create', '--driver', 'overlay', 'other')
+    await createService(hosts.host(2), 'web', '--replicas', '5', '--network', 'back')
+    await createService(hosts.host(3), 'stranger', '--replicas', '5', '--network', 'other')
+    await untilRuns(hosts, 'web', 5)
+    await untilRuns(hosts, 'stranger', 5)
+    await hosts.waitFor('the service has its virtual IP', async () => (await virtualIpOf('web')) !== '')
+    const virtualIp = await virtualIpOf('web')
+    const [web, strangers] = await Promise.all([containersOf(hosts, 'web'), containersOf(hosts, 'stranger')])
+    const addresses = await addressesOf('web')
+    expect(new Set(addresses).size).toBe(5)
+    await hosts.waitFor('one reaches all', async () => {
+      const answers = await Promise.all(addresses.map((address) => askFrom(web[0]!, address)))
+      return new Set(answers.filter(Boolean)).size === 5
+    })
+    for (const container of web) {
+      const answers = await Promise.all(Array.from({ length: 8 }, () => askFrom(container, virtualIp)))
+      expect(answers.filter((answer) => !answer.startsWith('v1 '))).toEqual([])
+    }
+    const stranger = strangers.find(({ host }) => host === web[0]!.host) ?? strangers[0]!
+    for (const to of [...addresses, virtualIp]) expect(await askFrom(stranger, to)).toBe('')
+  })
+
+  it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {
+    await createService(hosts.host(1), 'web', '--replicas', '5', '--publish', `${webPort}:80`)
+    await untilRuns(hosts, 'web', 5)
+    await hosts.waitFor('every host answers', async () => {
+      const answers = await Promise.all(hosts.all().map((host) => ask(host).catch(() => '')))
+      return answers.every(Boolean)
+    })
+    const over = new AbortController()
+    const restarted = hosts
+      .agentKill(2)
+      .then(() => hosts.agentStart(2))
+      .finally(() => over.abort())
+    const failed: unknown[] = []
+    while (!over.signal.aborted) await ask(hosts.host(2)).catch((error: unknown) => failed.push(error))
+    await restarted
+    expect(failed).toEqual([])
+    await hosts.kill(4)
+    await hosts.waitFor(
+      'what answers is alive',
+      async () => {
+        const answers = await Promise.allSettled(Array.from({ length: 10 }, () => ask(hosts.host(1))))
+        return answers.every(({ status }) => status === 'fulfilled')
+      },
+      { timeoutMs: 10_000 },
+    )
+    await hosts.start(4)
+  })
+})
