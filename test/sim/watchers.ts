@@ -312,7 +312,10 @@ export class Watchers {
         this.#islands.delete(host)
         continue
       }
-      const island = this.#islands.get(host) ?? { sinceMs: world.nowMs, before: undefined }
+      // An agent that stood still meanwhile carries out what it had decided before it was cut off.
+      const known = this.#islands.get(host)
+      const isKnown = known !== undefined && known.sinceMs >= host.resumedAtMs
+      const island = isKnown ? known : { sinceMs: world.nowMs, before: undefined }
       const isOver = !world.isImpaired && world.nowMs - island.sinceMs >= carriedOutWithinMs
       this.#islands.set(host, { ...island, before: island.before ?? (isOver ? stateOf(host) : undefined) })
     }
@@ -325,6 +328,7 @@ export class Watchers {
     const before = this.#islands.get(host)?.before
     if (agent === undefined || before === undefined || before.slots.has(slotId(task.service, task.slot)))
       return
+    if (this.#world.nowMs - host.resumedAtMs < carriedOutWithinMs) return
     if (!isIsland(this.#world, host)) return
     const view = agent.view()
     const now = view.records.get(host.node)?.tasks.get(task.id)
