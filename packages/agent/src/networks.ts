@@ -126,11 +126,10 @@ export function createNetworks(options: {
     if (next === undefined) return
     writeFacts(next, decision.view)
     makeIngress(next, decision)
-    const versions = options.records()
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
     }
-    applied = { plane: next.plane, versions }
+    applied = { plane: next.plane, versions: decision.view.records }
   }
 
   async function loop(): Promise<void> {

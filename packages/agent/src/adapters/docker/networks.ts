@@ -161,7 +161,12 @@ export class LocalNetworks {
   ): Promise<string | undefined> {
     for (const found of await this.#listOwn(signal, `${label.network}=${id}`)) {
       if (found.Labels?.[label.subnet] === subnetLabel(overlay)) return found.Name
-      await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
+      try {
+        await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
+      } catch (error) {
+        // 403: something is on it still; then the new one has another name for a while. 404: gone already.
+        if (!isStatus(error, 403, 404)) throw error
+      }
     }
     return undefined
   }

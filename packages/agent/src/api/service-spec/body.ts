@@ -1,4 +1,5 @@
 import { type Resource, type ServiceId, type ServiceSpec, serviceSpecSchema } from '@moot/crdt-state'
+import { defaults } from '../../defaults.ts'
 import { portHolder } from '../../core/network/published-ports.ts'
 import type { View } from '../../core/view.ts'
 import { predefinedNetworks } from '../docker/network-shape.ts'
@@ -88,6 +89,10 @@ function networkTarget(reference: string, view: View): string {
 /** In moby's words (swarmkit manager/controlapi/service.go). */
 function refuseTakenPorts(spec: ServiceSpec, view: View, self: ServiceId | undefined): void {
   for (const port of spec.EndpointSpec?.Ports ?? []) {
+    if (port.PublishMode === 'ingress' && port.PublishedPort === defaults.meshPort)
+      throw badRequest(
+        `port '${port.PublishedPort}' is what the hosts speak to each other on: publish another one`,
+      )
     const holder = portHolder(view.services, self, port)
     if (holder === undefined) continue
     const name = view.services.get(holder.service)?.name ?? holder.service

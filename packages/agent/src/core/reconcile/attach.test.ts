@@ -133,13 +133,35 @@ describe('a task whose address is another node’s by now', () => {
     blocks: [claim(net, subnet, 4)],
   }
 
-  test('makes way for one with an address of its own, one of a service at a time', () => {
+  test('makes way for one with an address of its own', () => {
     const changed = changedTasks(run(scene).changes)
-    expect(changed.filter((task) => task?.desired === 'shutdown')).toHaveLength(1)
-    expect(changed.find((task) => task?.attempt === 2)).toMatchObject({
-      state: 'assigned',
-      desired: 'running',
+    expect(changed.filter((task) => task?.desired === 'shutdown')).toHaveLength(2)
+    expect(changed.filter((task) => task?.attempt === 2)).toMatchObject([
+      { state: 'assigned', desired: 'running' },
+      { state: 'assigned', desired: 'running' },
+    ])
+  })
+
+  test('takes with it those that are on the same bridge, where the bridge’s own address is lost', () => {
+    const kept = runningTask(web, { addresses: at(9, 1) })
+    const containers = [containerFor(kept, 'running')]
+    const blocks = [0, 1, 2, 3, 4, 5].map((block) => claim(net, subnet, block, 9))
+    const keptIn = blocks.map((mine) => {
+      const others = [recordOf(other, { blocks: [claim(net, subnet, ...mine.blocks.slice(0, 1))] })]
+      const one: Scene = {
+        services: [web],
+        networks: [net],
+        tasks: [kept],
+        containers,
+        others,
+        blocks: [mine],
+      }
+      const isReplaced = changedTasks(run(one).changes).some((task) => task?.desired === 'shutdown')
+      return [isReplaced, claimsIn(run(one))?.blocks.length === 1]
     })
+    // By hash this node loses some of them and keeps others: it is replaced exactly where the first block is lost.
+    for (const [isReplaced, isLost] of keptIn) expect(isReplaced).toBe(isLost)
+    expect(new Set(keptIn.map(([isReplaced]) => isReplaced))).toEqual(new Set([true, false]))
   })
 
   test('is left alone before the first sync, and while its network has no subnet', () => {

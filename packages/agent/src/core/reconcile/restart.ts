@@ -2,10 +2,11 @@ import {
   isClaim,
   isTerminal,
   specDigest,
-  type ServiceId,
+  type ResourceId,
   type ServiceSpec,
   type TaskEntry,
 } from '@moot/crdt-state'
+import { lostBlocks } from '../network/blocks.ts'
 import { lostAddresses } from '../network/endpoints.ts'
 import { leasedServices } from '../lease/partition-label.ts'
 import { isUnleased } from './lease.ts'
@@ -152,26 +153,36 @@ export function replaceUnleased(draft: Draft): void {
 }
 
 /**
- * Step 2b: a task whose address is another node's by now, or nobody's, makes way for one with an address of its own; of each service one at a
- * time on this node.
+ * Step 2b: a task whose address is another node's by now, or nobody's, makes way for one with an address of its own. All at once: what is sent
+ * to them arrives elsewhere. Where this node's own address on a network was in a lost block all its tasks there go, since a bridge has one address.
  */
 export function replaceUnreachable(draft: Draft): void {
   const { networks, synced, view } = draft.input
   if (networks === undefined || !synced) return
-  const busy = new Set<ServiceId>()
-  for (const task of draft.tasks.values())
-    if (isClaim(task) && task.state !== 'running') busy.add(task.service)
+  const renumbered = renumberedNetworks(draft)
   for (const { id } of draft.own.tasks.values()) {
     const task = draft.tasks.get(id)
-    if (task === undefined || !isClaim(task) || busy.has(task.service) || slotBelongs(draft, task) !== 'ours')
-      continue
-    if (lostAddresses(task, view.self, networks.blocks).length === 0) continue
+    if (task === undefined || !isClaim(task) || slotBelongs(draft, task) !== 'ours') continue
+    const isOnOldBridge =
+      task.addresses?.some((each) => each.id !== undefined && renumbered.has(each.id)) === true
+    if (!isOnOldBridge && lostAddresses(task, view.self, networks.blocks).length === 0) continue
     const spec = specOfTask(draft, task)
     if (spec === undefined) continue
-    busy.add(task.service)
     changeTask(draft, task, { desired: 'shutdown' })
     restart(draft, task, spec, withoutPenalty(task, draft.input.nowMs))
   }
+}
+
+/** Networks of which this node has lost the block that its bridge's own address is in. */
+function renumberedNetworks({ input: { networks, view }, own }: Draft): ReadonlySet<ResourceId> {
+  const found = new Set<ResourceId>()
+  for (const [id, claim] of own.blocks) {
+    const table = networks?.blocks.get(id)
+    const [first] = claim.blocks
+    if (table !== undefined && first !== undefined && lostBlocks(table, view.self, claim).includes(first))
+      found.add(id)
+  }
+  return found
 }
 
 /** Whose turn is it in the ended task's slot? `open`: nobody's yet, and the placement prefers another node. */

@@ -1,0 +1,49 @@
+import { describe, expect, test } from 'vitest'
+import type { ServiceId } from '@moot/crdt-state'
+import { service } from '../../core/placement/fixtures.ts'
+import type { View } from '../../core/view.ts'
+import { readServiceSpec } from './body.ts'
+
+const ports = (...all: readonly object[]) => ({ EndpointSpec: { Ports: all } })
+const ingress = (PublishedPort: number) => ({
+  Protocol: 'tcp',
+  TargetPort: 80,
+  PublishedPort,
+  PublishMode: 'ingress',
+})
+const host = (PublishedPort: number) => ({ ...ingress(PublishedPort), PublishMode: 'host' })
+
+const web = service('web', ports(ingress(8080)))
+const edge = service('edge', ports(host(8443)))
+const view = {
+  services: new Map([web, edge].map((each) => [each.id as ServiceId, each])),
+  networks: new Map(),
+} as unknown as View
+
+function read(body: object, options: { reaches?: boolean; service?: ServiceId } = {}) {
+  const asked = { Name: 'api', TaskTemplate: { ContainerSpec: { Image: 'api' } }, ...body }
+  return readServiceSpec(asked, view, { name: () => '', maxReplicas: 100, reaches: true, ...options })
+}
+
+describe('a port that every node answers on', () => {
+  test('is refused where another service has it, in either mode, and says whose it is', () => {
+    expect(() => read(ports(ingress(8080)))).toThrow(
+      /port '8080' is already in use by service 'web' .* ingress port/,
+    )
+    expect(() => read(ports(ingress(8443)))).toThrow(/by service 'edge' .* host-published port/)
+  })
+
+  test('is no obstacle to the service itself, nor is one in host mode to another in host mode', () => {
+    expect(read(ports(ingress(8080)), { service: web.id as ServiceId }).warnings).toEqual([])
+    expect(read(ports(host(8443))).warnings).toEqual([])
+    expect(read(ports(ingress(8081))).spec.EndpointSpec?.Ports).toHaveLength(1)
+  })
+
+  test('is not the one that the hosts speak to each other on', () => {
+    expect(() => read(ports(ingress(7420)))).toThrow(/7420.*what the hosts speak to each other on/)
+  })
+
+  test('is refused on a host that cannot have it, with what to do instead', () => {
+    expect(() => read(ports(ingress(8081)), { reaches: false })).toThrow(/mode=host,target=80/)
+  })
+})
