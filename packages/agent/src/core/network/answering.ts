@@ -62,11 +62,11 @@ function answerAddress(
   asked: string,
   type: AskedType,
 ): NameAnswer {
-  const name = first(asker, ({ reverse }) => reverse.get(address))
+  const name = first(asker, ({ reverse }) => reverse.get(address))?.concat('.', nameDomain)
   const zone = asked.slice(asked.indexOf('.') + 1)
-  if (name !== undefined) {
+  if (name !== undefined && fitsIntoAnswer(name)) {
     if (type !== 'PTR' && type !== 'ANY') return { kind: 'empty', zone }
-    return { kind: 'pointer', name: `${name}.${nameDomain}` }
+    return { kind: 'pointer', name }
   }
   return index.networkOf(address) === undefined ? elsewhere(asker) : { kind: 'unknown', zone }
 }
@@ -81,6 +81,11 @@ function first<T>(asker: Asker, found: (network: KnownNetwork) => T | undefined)
     if (one !== undefined) return one
   }
   return undefined
+}
+
+/** An alias can be anything; a label has at most 63 bytes, a name 255 with its lengths (RFC 1035, 2.3.4). */
+function fitsIntoAnswer(name: string): boolean {
+  return /^[\x21-\x7e]{1,253}$/.test(name) && name.split('.').every(({ length }) => length > 0 && length < 64)
 }
 
 /** Empty: the domain itself. Undefined: not in it. */
