@@ -41,6 +41,23 @@ export interface NameServerCounts {
   readonly truncated: number
 }
 
+export const nothingCounted: NameServerCounts = {
+  answered: 0,
+  empty: 0,
+  unknown: 0,
+  forwarded: 0,
+  forwardFailed: 0,
+  forwardsFull: 0,
+  refused: 0,
+  malformed: 0,
+  unsupported: 0,
+  dropped: 0,
+  truncated: 0,
+}
+
+/** As they are while it counts. */
+export type Counting = { -readonly [K in keyof NameServerCounts]: number }
+
 export class NameServerUnavailableError extends Error {
   readonly code = 'ERR_NAME_SERVER_UNAVAILABLE'
   override name = 'NameServerUnavailableError'

@@ -41,7 +41,7 @@ export interface Edns {
 
 const headBytes = 12
 /** A question has at most 255 bytes of name, and options. */
-const questionMaxBytes = 4_096
+export const questionMaxBytes = 4_096
 /** OPT, TSIG, SIG(0): there is nothing else that goes with a question. */
 const additionalsMax = 4
 
