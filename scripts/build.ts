@@ -1,5 +1,5 @@
 /**
- * Bundles the agent and the CLI into dist/: one file each (beside the agent its thread, its watchdog and Automerge's WebAssembly), so that the
+ * Bundles the agent and the CLI into dist/: one file each (beside the agent its thread, its watchdog, its name server and Automerge's WebAssembly), so that the
  * agent is ready in a fraction of a second and a command answers in less than 100 ms.
  */
 import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -53,6 +53,13 @@ await build({
   ...shared,
   entryPoints: [join(root, 'packages/agent/src/adapters/watchdog/main.ts')],
   outfile: join(dist, 'watchdog.mjs'),
+})
+// So has the name server, which outlives the agent too.
+await build({
+  ...shared,
+  entryPoints: [join(root, 'packages/agent/src/adapters/dns/main.ts')],
+  outfile: join(dist, 'name-server.mjs'),
+  banner: { js: banner },
 })
 await build({
   ...shared,

@@ -36,6 +36,19 @@ describe('networks over hosts', () => {
     return host.engine('exec', container.Id, 'timeout', '2', 'wget', '-qO-', `http://${to}/`).catch(() => '')
   }
 
+  /** What a name means in there: addresses, none where it is nobody's. */
+  async function lookUp(
+    container: { readonly host: number; readonly Id: string },
+    name: string,
+  ): Promise<readonly string[]> {
+    const host = hosts.host(container.host)
+    const told = await host.engine('exec', container.Id, 'nslookup', '-type=a', name).catch(() => '')
+    const [, ...answers] = told.split(/^Name:/m)
+    return answers.flatMap((answer) =>
+      [...answer.matchAll(/^Address:\s+([\d.]+)$/gm)].map(([, address]) => address ?? ''),
+    )
+  }
+
   async function addressesOf(name: string): Promise<readonly string[]> {
     const rows = await hosts
       .host(1)
@@ -95,6 +108,31 @@ describe('networks over hosts', () => {
     }
     const stranger = strangers.find(({ host }) => host === web[0]!.host) ?? strangers[0]!
     for (const to of [...addresses, virtualIp]) expect(await askFrom(stranger, to)).toBe('')
+  })
+
+  it('a service has a name on every host of its network, also while the agent is gone, and none on another', async () => {
+    await hosts.host(1).docker('network', 'create', '--driver', 'overlay', 'back')
+    await hosts.host(1).docker('network', 'create', '--driver', 'overlay', 'other')
+    await createService(hosts.host(2), 'web', '--replicas', '5', '--network', 'name=back,alias=www')
+    await createService(hosts.host(3), 'stranger', '--replicas', '1', '--network', 'other')
+    await untilRuns(hosts, 'web', 5)
+    await untilRuns(hosts, 'stranger', 1)
+    await hosts.waitFor('the service has its virtual IP', async () => (await virtualIpOf('web')) !== '')
+    const [virtualIp, addresses] = await Promise.all([virtualIpOf('web'), addressesOf('web')])
+    const web = await containersOf(hosts, 'web')
+    for (const container of web) {
+      await hosts.waitFor(`host ${container.host} knows the name`, async () =>
+        (await lookUp(container, 'web')).includes(virtualIp),
+      )
+      for (const name of ['www', 'WEB.', 'web.moot.internal'])
+        expect(await lookUp(container, name)).toEqual([virtualIp])
+      expect((await lookUp(container, 'tasks.web')).toSorted()).toEqual(addresses.toSorted())
+    }
+    const [stranger] = await containersOf(hosts, 'stranger')
+    expect(await lookUp(stranger!, 'web')).toEqual([])
+    await hosts.agentKill(web[0]!.host)
+    expect(await lookUp(web[0]!, 'web')).toEqual([virtualIp])
+    await hosts.agentStart(web[0]!.host)
   })
 
   it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {

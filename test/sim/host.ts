@@ -20,6 +20,10 @@ import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.ca
 import { MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
 import { memoryDataPlane } from '../../packages/agent/src/ports/data-plane.memory.ts'
+import {
+  memoryNameServer,
+  type MemoryNameServerProcess,
+} from '../../packages/agent/src/ports/name-server.memory.ts'
 import { memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import { cheapIdentity } from './cheap-identity.ts'
@@ -73,6 +77,7 @@ export class Host {
   readonly clock: HostClock
   readonly watchdog: WatchdogProcess
   readonly #kernel = memoryDataPlane()
+  readonly #names: MemoryNameServerProcess = {}
   readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
   isFull = false
@@ -356,6 +361,7 @@ export class Host {
         memoryWitness(world, () => (this.#options.reachesGateway(this) ? 'answered' : 'silent')),
         life,
       ),
+      nameServer: () => memoryNameServer(this.#names),
       dataPlane: () => processDataPlane(this.#kernel, life),
       prober: processProber(
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),

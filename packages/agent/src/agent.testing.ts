@@ -10,6 +10,7 @@ import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
 import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
+import { memoryNameServer, type MemoryNameServerProcess } from './ports/name-server.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
@@ -27,6 +28,7 @@ export interface Machine {
   engine: MemoryEngine
   exclusive: MemoryExclusiveHost
   kernel: MemoryDataPlane
+  names: MemoryNameServerProcess
   /** As others know it. */
   address: string
   /** Whom its agent takes for a member. */
@@ -157,6 +159,7 @@ export class World {
         return withFaults(mesh, machine)
       },
       witness: memoryWitness(this.clock),
+      nameServer: () => memoryNameServer((machine.names ??= {})),
       dataPlane: () => (machine.kernel ??= memoryDataPlane()),
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       exclusive: (machine.exclusive ??= this.#exclusive(machine)),

@@ -32,6 +32,7 @@ import { parseToken } from './join/token.ts'
 import { type Member, openMember } from './member.ts'
 import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
+import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
 import type { Engine } from './ports/engine.ts'
 import type { ExclusiveHost } from './ports/exclusive-host.ts'
@@ -52,6 +53,7 @@ export interface AgentOptions {
   readonly prober: Prober
   readonly exclusive: ExclusiveHost
   readonly dataPlane: (context: { readonly clusterId: string }) => DataPlane
+  readonly nameServer: () => NameServer
   readonly clock: Clock
   readonly logger: Logger
   readonly settings: Defaults
@@ -136,6 +138,7 @@ export function createAgent(options: AgentOptions): Agent {
       prober: options.prober,
       exclusive: options.exclusive,
       dataPlane: options.dataPlane({ clusterId }),
+      nameServer: options.nameServer(),
       isFounder,
       clock,
       logger,

@@ -16,8 +16,6 @@ export const defaults = {
   kernelCallTimeoutMs: 10_000,
   /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
   kernelCheckIntervalMs: 30_000,
-  /** Where a node's name server listens, UDP and TCP: port 53 of the bridges is redirected there, since the host may have a server of its own on 53. */
-  nameServerPort: 7_453,
   /** After the kernel refused what it was asked for. */
   kernelRetryMs: 1_000,
   /** Connections' deletions at a time: each walks through all connections. */
@@ -249,6 +247,38 @@ export const defaults = {
   voterSteadyMs: 60_000,
   /** The next voter in line proposes the change so much later. */
   voterTurnMs: 10_000,
+  /** UDP and TCP: port 53 of the bridges is redirected there, since others have it on many hosts (systemd-resolved, dnsmasq). Unassigned by IANA. */
+  nameServerPort: 7453,
+  /** Another name server answers in some ten milliseconds; three of them are tried before who asked gives up, which is after 5 s in the C library. */
+  nameServerForwardTimeoutMs: 2_000,
+  /** One that did not answer is tried last for so long. */
+  nameServerForwardAvoidMs: 10_000,
+  /** Questions to other name servers under way: each has a socket of its own, and a process has 1,024 files by default. One asker gets a quarter. */
+  nameServerForwardsMax: 512,
+  nameServerForwardsPerAsker: 128,
+  /** TCP connections of containers at once, all and one's: an answer that is too long for UDP takes a millisecond. */
+  nameServerConnectionsMax: 256,
+  nameServerConnectionsPerAsker: 32,
+  /** RFC 7766 wants seconds. */
+  nameServerConnectionIdleMs: 10_000,
+  /** Over one connection without an answer yet; the next ones wait in the kernel. */
+  nameServerQuestionsPerConnection: 64,
+  /** A changed table is kept for a next process so much later, all changes since together: to write 1,000 services takes 20 ms. */
+  nameServerKeepDelayMs: 250,
+  /** Its own connections (agents, one each), and one frame of theirs: 10,000 services are 15 MB. */
+  nameServerControlMax: 16,
+  nameServerFrameMaxBytes: 64 * 1024 * 1024,
+  /** It takes the largest table in a second on a busy host; whoever does not answer by then is hung. */
+  nameServerCallTimeoutMs: 4_000,
+  /** How often it is asked for a sign of life: one that is stopped keeps its connection. */
+  nameServerPulseMs: 2_000,
+  /** It starts in 0.2 s; a busy host takes longer. */
+  nameServerStartTimeoutMs: 5_000,
+  /** One that ended is started again: at once, then ever more slowly. */
+  nameServerReturnFirstMs: 50,
+  nameServerReturnMaxMs: 5_000,
+  /** One that is replaced waits so long at most for answers to what it has passed on. */
+  nameServerRetireMs: 500,
   /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
   startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { hostname } from 'node:os'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { digestId } from '@moot/crdt-state'
@@ -14,7 +14,9 @@ import { gatewayWitness } from './adapters/gateway.ts'
 import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
 import { createKernelDataPlane } from './adapters/kernel/data-plane.ts'
+import { processNameServer } from './adapters/dns/client.ts'
 import { networkProber } from './adapters/prober.ts'
+import { runDirectory } from './adapters/run-directory.ts'
 import { realClock } from './adapters/clock.ts'
 import { createAgent } from './agent.ts'
 import { createApiServer } from './api/server.ts'
@@ -95,6 +97,13 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         settings: defaults,
       }),
     witness: gatewayWitness({ clock, settings: defaults }),
+    nameServer: () =>
+      processNameServer({
+        directory: join(runDirectory('/run/moot', values['data-dir']), 'names'),
+        port: defaults.nameServerPort,
+        settings: defaults,
+        log: (line) => logger.info({ part: 'names' }, line),
+      }),
     dataPlane: ({ clusterId }) =>
       createKernelDataPlane({ vni: vniOf(clusterId), dnsPort: defaults.nameServerPort }),
     prober: networkProber(defaults),

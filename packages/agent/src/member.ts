@@ -33,6 +33,7 @@ import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
+import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
@@ -77,6 +78,7 @@ export interface MemberOptions {
   readonly isFounder: boolean
   readonly exclusive: ExclusiveHost
   readonly dataPlane: DataPlane
+  readonly nameServer: NameServer
   /** `bytes` random bytes as hex. */
   readonly randomHex: (bytes: number) => string
   /** Who admitted this node; empty: nobody, or it joined before this was kept. */
@@ -346,6 +348,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const networks = createNetworks({
     self,
     dataPlane: options.dataPlane,
+    nameServer: options.nameServer,
+    specOf: (task) => history.specAt(task.service, task.digest),
     decide: () => decisions.now(),
     mayDecide: () => synced() && rulesAgree(),
     records: () => records.all(),

@@ -1,5 +1,16 @@
-import type { Author, NetworkSpec, NodeId, RecordVersion, ResourceId, SpecKind } from '@moot/crdt-state'
+import {
+  type Author,
+  canonicalJson,
+  type NetworkSpec,
+  type NodeId,
+  type RecordVersion,
+  type ResourceId,
+  type ServiceSpec,
+  type SpecKind,
+  type TaskEntry,
+} from '@moot/crdt-state'
 import type { Logger } from 'pino'
+import type { NameTable } from './core/network/name-table.ts'
 import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
 import type { PeerMarks } from './core/network/peers.ts'
 import { isStewardOf } from './core/steward.ts'
@@ -8,6 +19,7 @@ import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
 import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
+import type { NameServer } from './ports/name-server.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
 const ingressName = 'ingress'
@@ -42,6 +54,9 @@ export interface Networks {
 export function createNetworks(options: {
   readonly self: NodeId
   readonly dataPlane: DataPlane
+  readonly nameServer: NameServer
+  /** The spec that a task of this node runs. */
+  readonly specOf: (task: TaskEntry) => ServiceSpec | undefined
   readonly decide: () => Decision
   /** Facts are written, and the kernel is changed, only by who knows enough. */
   readonly mayDecide: () => boolean
@@ -67,6 +82,7 @@ export function createNetworks(options: {
   let marks: PeerMarks = new Map()
   let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
   let applied: { readonly plane: unknown; readonly versions: ReadonlyMap<NodeId, RecordVersion> } | undefined
+  let named: NameTable | undefined
   let isDirty = false
   let isForced = false
   let running: Promise<void> | undefined
@@ -117,6 +133,21 @@ export function createNetworks(options: {
       .finally(() => (makesIngress = false))
   }
 
+  /** Told whole; what differs is the name server's to find out. */
+  async function publishNames(): Promise<void> {
+    const table = network.nameTable(options.specOf)
+    const isSame =
+      named !== undefined &&
+      named.networks.length === table.networks.length &&
+      named.networks.every((each, at) => each === table.networks[at]) &&
+      canonicalJson(named.clients) === canonicalJson(table.clients)
+    if (isSame) return
+    // Where nothing has a name nothing is started for it.
+    if (named === undefined && table.networks.length === 0) return
+    await options.nameServer.publish(table, stopping.signal)
+    named = table
+  }
+
   async function once(): Promise<void> {
     const isDue = isForced
     isForced = false
@@ -130,6 +161,7 @@ export function createNetworks(options: {
       await dataPlane.apply(next.plane, stopping.signal)
     }
     applied = { plane: next.plane, versions: decision.view.records }
+    await publishNames()
   }
 
   async function loop(): Promise<void> {
@@ -144,6 +176,7 @@ export function createNetworks(options: {
           'the network of this host could not be made as it should be; it is tried again',
         )
         applied = undefined
+        named = undefined
         checkAfter(settings.kernelRetryMs)
       }
     }
@@ -196,7 +229,12 @@ export function createNetworks(options: {
       stopping.abort(new Error('the agent stops'))
       cancelCheck()
       await running
+      await options.nameServer.close()
     },
-    clear: (signal) => (ability.kind === 'none' ? Promise.resolve() : dataPlane.clear(signal)),
+    async clear(signal) {
+      if (ability.kind === 'none') return
+      await dataPlane.clear(signal)
+      await options.nameServer.end(signal)
+    },
   }
 }

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { defaults } from '../defaults.ts'
 import type { ExclusiveHost } from '../ports/exclusive-host.ts'
 import { bootMemory } from './boot-memory.ts'
 import { slotCgroup } from './docker/slot-cgroup.ts'
+import { runDirectory } from './run-directory.ts'
 import { processWatchdog } from './watchdog/client.ts'
 
 /** @param dataDirectory tells the agents of one host apart. */
@@ -12,8 +12,7 @@ export function systemExclusiveHost(options: {
   readonly runDirectory: string
   readonly settings: typeof defaults
 }): ExclusiveHost {
-  const hash = createHash('sha256').update(resolve(options.dataDirectory)).digest('hex').slice(0, 16)
-  const directory = join(options.runDirectory, hash)
+  const directory = runDirectory(options.runDirectory, options.dataDirectory)
   return {
     memory: bootMemory(join(directory, 'granted')),
     watchdog: () =>

@@ -133,7 +133,11 @@ function hostConfig(
     ReadonlyRootfs: container.ReadOnly,
     Init: container.Init,
     ExtraHosts: nonEmpty((container.Hosts ?? []).flatMap(extraHosts)),
-    Dns: nonEmpty(container.DNSConfig?.Nameservers),
+    // This node's name server knows the service's own, and asks them what is no name of ours.
+    Dns:
+      setup.overlays[0] === undefined
+        ? nonEmpty(container.DNSConfig?.Nameservers)
+        : [setup.overlays[0].gateway],
     DnsSearch: nonEmpty(container.DNSConfig?.Search),
     DnsOptions: nonEmpty(container.DNSConfig?.Options),
     SecurityOpt: nonEmpty(securityOptions(container.Privileges)),

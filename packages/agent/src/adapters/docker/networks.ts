@@ -84,10 +84,8 @@ export class LocalNetworks {
     for (const overlay of setup.overlays) {
       attachments.push({
         name: await this.#ensure(overlay.network, signal, overlay),
-        endpoint: {
-          IPAMConfig: { IPv4Address: overlay.address },
-          Aliases: [...aliasesOf(setup, overlay.network)],
-        },
+        // No names of services: the engine's own name server knows only what is on this node, and answers first.
+        endpoint: { IPAMConfig: { IPv4Address: overlay.address } },
       })
     }
     // `Networks` beside the task template is the older place of the same list (Engine API, ServiceSpec).

@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -7,6 +5,7 @@ import type { Arm, ArmAnswer, DisarmAnswer, Watched } from '../../core/lease/wat
 import type { SlotKey } from '../../core/lease/messages.ts'
 import type { defaults } from '../../defaults.ts'
 import { type Watchdog, type WatchdogLoss, WatchdogUnavailableError } from '../../ports/watchdog.ts'
+import { type Detached, startDetached } from '../detached-process.ts'
 import { Line, type LineSettings } from './line.ts'
 import { isQuestion, type Question, type Reply } from './protocol.ts'
 import { hasState } from './state-file.ts'
@@ -24,9 +23,6 @@ export interface WatchdogSetup {
 
 /** How long between two tries to reach a process that is starting. */
 const knockIntervalMs = 20
-
-/** It says two lines for each task that it kills. */
-const logMaxBytes = 256 * 1024
 
 /** The watchdog in a process of its own, which is started when it is needed first and found again after a restart of the agent. */
 export function processWatchdog(setup: WatchdogSetup): Watchdog {
@@ -194,24 +190,9 @@ class WatchdogClient implements Watchdog {
     }
   }
 
-  /** In a session of its own: what is sent to the agent's process group or terminal does not reach it. */
-  #spawn(): { hasEnded(): boolean; words(): string } {
+  #spawn(): Detached {
     const { directory, cgroupRoot } = this.#setup
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    const path = join(directory, 'log')
-    const isLong = existsSync(path) && statSync(path).size > logMaxBytes
-    const log = openSync(path, isLong ? 'w' : 'a', 0o600)
-    let ended: string | undefined
-    const child = spawn(
-      process.execPath,
-      [...flags, program(), '--directory', directory, '--cgroups', cgroupRoot],
-      { detached: true, cwd: '/', env: { PATH: process.env['PATH'] }, stdio: ['ignore', log, log] },
-    )
-    child.once('error', (error) => (ended = error.message))
-    child.once('exit', (code, signal) => (ended = `it ended with ${code ?? signal}`))
-    child.unref()
-    closeSync(log)
-    return { hasEnded: () => ended !== undefined, words: () => `${ended ?? 'no answer yet'}; see ${path}` }
+    return startDetached([...flags, program(), '--directory', directory, '--cgroups', cgroupRoot], directory)
   }
 
   /** A process that is stopped keeps its connections. */

@@ -11,8 +11,12 @@ export interface NameTable {
 export interface NamedNetwork {
   readonly id: ResourceId
   readonly subnet: Cidr
+  /** Whoever is on such networks alone is told no name of the world: a question that is passed on is a way out too (CVE-2024-29018). */
+  readonly isInternal: boolean
   /** In lower case, without a dot at the end and without `.moot.internal`: `web`, `tasks.web`, `local.web`, `web.shop`. */
   readonly names: Readonly<Record<string, Answer>>
+  /** Whose an address is, in the same form: of tasks and of virtual IPs. */
+  readonly reverse: Readonly<Record<Address, string>>
 }
 
 export interface Answer {
@@ -29,3 +33,5 @@ export interface Client {
   /** Its service's own (DNSConfig.Nameservers), for what is no name of ours; none: the host's. */
   readonly nameservers: readonly Address[]
 }
+
+export const emptyNameTable: NameTable = { networks: [], clients: [] }

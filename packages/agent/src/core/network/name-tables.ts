@@ -4,19 +4,24 @@ import type { AttachedServices } from './attached-services.ts'
 import type { FrontsInput } from './fronts.ts'
 import { type NamedService, namesOf, NetworkNames, type ServiceNames } from './names.ts'
 import type { NamedNetwork } from './name-table.ts'
+import type { View } from '../view.ts'
+import type { Address, Cidr } from './plane.ts'
 import type { Subnets } from './subnets.ts'
 
 const none: ServiceNames = new Map()
+const noNames: NamedNetwork['names'] = {}
 
 /** Names of all networks as one node answers them; a service of which nothing changed costs a look at it. */
 export class NameTables {
   readonly #networks = new Map<ResourceId, NetworkNames>()
+  readonly #tables = new Map<ResourceId, NamedNetwork>()
   readonly #known = new Map<ServiceId, { readonly from: NamedService; readonly names: ServiceNames }>()
 
   update(
     self: NodeId,
     { services, virtualIps, endpoints }: Pick<FrontsInput, 'services' | 'virtualIps' | 'endpoints'>,
     subnets: Subnets,
+    networks: View['networks'],
   ): readonly NamedNetwork[] {
     for (const [id, { service, attachments }] of services) {
       const from = {
@@ -36,9 +41,32 @@ export class NameTables {
       .sort(([a], [b]) => compareText(a, b))
       .flatMap(([id, standing]) =>
         standing.kind === 'has'
-          ? [{ id, subnet: standing.cidr, names: this.#networks.get(id)?.names() ?? {} }]
+          ? [this.#named(id, standing.cidr, networks.get(id)?.spec.Internal === true)]
           : [],
       )
+  }
+
+  /** The same value while nothing of it changed. */
+  #named(id: ResourceId, subnet: Cidr, isInternal: boolean): NamedNetwork {
+    const names = this.#networks.get(id)?.names() ?? noNames
+    const before = this.#tables.get(id)
+    if (before?.names === names && before.subnet === subnet && before.isInternal === isInternal) return before
+    const named = { id, subnet, isInternal, names, reverse: this.#reverse(id) }
+    this.#tables.set(id, named)
+    return named
+  }
+
+  /** Whose an address is: a task's by its own name, a virtual IP its service's. */
+  #reverse(id: ResourceId): NamedNetwork['reverse'] {
+    const reverse: [Address, string][] = []
+    for (const { from } of this.#known.values()) {
+      const name = from.service.name.toLowerCase()
+      const virtualIp = from.virtualIps?.get(id)
+      if (virtualIp !== undefined) reverse.push([virtualIp, name])
+      for (const { address, slot, task } of from.endpoints?.get(id)?.up ?? [])
+        reverse.push([address, `${name}.${slot}.${task}`])
+    }
+    return Object.fromEntries(reverse)
   }
 
   #forget(services: AttachedServices): void {

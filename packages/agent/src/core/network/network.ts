@@ -97,7 +97,7 @@ export function createNetwork(): Network {
         (spec) => attachmentsOf(spec, view.networks),
         specOf,
       )
-      return { networks: names.update(view.self, outlook, outlook.subnets), clients }
+      return { networks: names.update(view.self, outlook, outlook.subnets, view.networks), clients }
     },
   }
 }

@@ -1,0 +1,97 @@
+import { connect, type Socket } from 'node:net'
+import type { defaults } from '../../defaults.ts'
+import { onFrames } from './frames.ts'
+import { type Question, readReply, type Reply, writeQuestion } from './protocol.ts'
+
+export type LineSettings = Pick<typeof defaults, 'nameServerCallTimeoutMs' | 'nameServerFrameMaxBytes'>
+
+/** Who answers at the other end. */
+export type Hello = Reply & { kind: 'hello' }
+
+/** One connection to a name server's process. Whoever does not answer in time is taken for dead. */
+export class Line {
+  readonly #socket: Socket
+  readonly #settings: LineSettings
+  readonly #onEnd: (why: string) => void
+  readonly #waiting = new Map<number, PromiseWithResolvers<Reply>>()
+  #asked = 0
+  #ended: Error | undefined
+
+  private constructor(socket: Socket, settings: LineSettings, onEnd: (why: string) => void) {
+    this.#socket = socket
+    this.#settings = settings
+    this.#onEnd = onEnd
+  }
+
+  /**
+   * Rejects if nobody listens at `path`.
+   * @param onEnd it ended, though nobody here has closed it; before any question that it has left unanswered rejects.
+   */
+  static async open(path: string, settings: LineSettings, onEnd: (why: string) => void): Promise<Line> {
+    const socket = connect(path)
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('error', reject)
+    })
+    const line = new Line(socket, settings, onEnd)
+    socket.on('error', (error) => line.#end(error))
+    socket.on('close', () => line.#end(new Error('its process ended')))
+    // The agent may end whenever it wants to.
+    socket.unref()
+    onFrames(socket, settings.nameServerFrameMaxBytes, (text) => line.#hear(text))
+    return line
+  }
+
+  async ask(question: Question): Promise<Reply> {
+    if (this.#ended !== undefined) throw this.#ended
+    const { nameServerCallTimeoutMs: timeoutMs } = this.#settings
+    const id = this.#asked++
+    const waiting = Promise.withResolvers<Reply>()
+    this.#waiting.set(id, waiting)
+    const timer = setTimeout(() => this.#end(new HungError(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    this.#socket.write(writeQuestion(id, question))
+    try {
+      return await waiting.promise
+    } finally {
+      clearTimeout(timer)
+      this.#waiting.delete(id)
+    }
+  }
+
+  async hello(): Promise<Hello> {
+    const reply = await this.ask({ ask: 'hello' })
+    if (reply.kind !== 'hello') throw new Error(`it answered "${reply.kind}" to a hello`)
+    return reply
+  }
+
+  close(): void {
+    this.#ended ??= new Error('the agent has let go of it')
+    this.#rejectAll(this.#ended)
+  }
+
+  #hear(text: string): void {
+    try {
+      const { id, ...reply } = readReply(text)
+      this.#waiting.get(id)?.resolve(reply)
+    } catch (error) {
+      this.#end(new Error('it says what this agent does not understand', { cause: error }))
+    }
+  }
+
+  #end(error: Error): void {
+    if (this.#ended !== undefined) return
+    this.#ended = error
+    this.#onEnd(error.message)
+    this.#rejectAll(error)
+  }
+
+  #rejectAll(error: Error): void {
+    for (const waiting of this.#waiting.values()) waiting.reject(error)
+    this.#socket.destroy()
+  }
+}
+
+/** It took the connection, and says nothing. */
+export class HungError extends Error {
+  override name = 'HungError'
+}
