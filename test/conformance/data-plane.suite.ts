@@ -26,10 +26,14 @@ export type Answer =
   /** No answer, or told that there is no way. */
   | { readonly kind: 'unreachable' }
 
+/** For an answer that has to come, ms. */
+const answerWithinMs = 10_000
+
 /** Hosts and containers as in `data-plane.setup.ts`. */
 export interface DataPlaneBed {
   dataPlane(host: number): DataPlane
-  ask(from: Asker, to: Address, port: number, protocol?: Protocol): Promise<Answer>
+  /** Whoever expects an answer is patient: on a busy machine it may be late. */
+  ask(from: Asker, to: Address, port: number, protocol?: Protocol, patienceMs?: number): Promise<Answer>
   close(): Promise<void>
 }
 
@@ -61,7 +65,7 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
     ): Promise<{ readonly by: ReadonlySet<string>; readonly seen: ReadonlySet<string> }> => {
       const answered: Extract<Answer, { kind: 'answered' }>[] = []
       for (let count = 0; count < 24; count++) {
-        const answer = await bed.ask(from, to, port, protocol)
+        const answer = await bed.ask(from, to, port, protocol, answerWithinMs)
         if (answer.kind !== 'answered') throw new Error(`${from} asked ${to}:${port}: ${answer.kind}`)
         answered.push(answer)
       }

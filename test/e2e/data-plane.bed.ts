@@ -21,7 +21,7 @@ import type { Answer, Asker, DataPlaneBed } from '../conformance/data-plane.suit
 import type { LoadOptions, LoadReport, Order, Reply } from './data-plane.orders.ts'
 
 /** No answer by then is none: all ways here are a few microseconds long. */
-const silenceMs = 700
+const silenceMs = 1_300
 
 export interface NamespaceBed extends DataPlaneBed {
   namespace(of: string): string
@@ -56,8 +56,8 @@ export async function namespaceBed(): Promise<NamespaceBed> {
     within: (of, program, ...args) => run('nsenter', [`--net=/run/netns/${namespace(of)}`, program, ...args]),
     dataPlane: (host) => inhabitant(`host${host}`).dataPlane,
     order: (to, order) => inhabitant(to).obey(order),
-    async ask(from, to, port, protocol = 'tcp') {
-      return answerOf(await inhabitant(from).ask(to, port, protocol))
+    async ask(from, to, port, protocol = 'tcp', patienceMs = silenceMs) {
+      return answerOf(await inhabitant(from).ask(to, port, protocol, patienceMs))
     },
     async load(from, options) {
       await inhabitant(from).obey({ do: 'begin', name: 'load', ...options })
@@ -243,9 +243,9 @@ class Inhabitant {
     })
   }
 
-  async ask(to: Address, port: number, protocol: Protocol): Promise<string> {
+  async ask(to: Address, port: number, protocol: Protocol, timeoutMs = silenceMs): Promise<string> {
     if (protocol === 'sctp') throw new Error('nobody here speaks SCTP')
-    return String(await this.obey({ do: 'ask', to, port, protocol, timeoutMs: silenceMs }))
+    return String(await this.obey({ do: 'ask', to, port, protocol, timeoutMs }))
   }
 
   async kill(): Promise<void> {
