@@ -10,7 +10,7 @@ import {
   type NameServerCounts,
   NameServerUnavailableError,
 } from '../../ports/name-server.ts'
-import { Launcher, type LauncherSettings, type NameServerPlace } from './launcher.ts'
+import { Launcher, type LauncherSettings, type NameServerPlace, NotStartedError } from './launcher.ts'
 import type { Line } from './line.ts'
 
 export interface NameServerSetup extends NameServerPlace {
@@ -99,7 +99,7 @@ class NameServerClient implements NameServer {
   async #say(): Promise<void> {
     try {
       // The first connection may be to one that is gone, or that another agent has told something.
-      if ((await this.#sayOnce().catch(() => false)) || (await this.#sayOnce())) return
+      if ((await this.#sayOnce().catch(orAgain)) || (await this.#sayOnce())) return
     } catch (error) {
       throw new NameServerUnavailableError(error instanceof Error ? error.message : String(error), {
         cause: error,
@@ -188,6 +188,12 @@ class NameServerClient implements NameServer {
     }, this.#setup.settings.nameServerPulseMs)
     this.#pulse.unref()
   }
+}
+
+/** What could not be started now cannot be a moment later. */
+function orAgain(error: unknown): false {
+  if (error instanceof NotStartedError) throw error
+  return false
 }
 
 /** The work goes on, but whoever gave it up does not wait for it. */

@@ -16,12 +16,12 @@ export interface Incoming {
 
 /** Where every question arrives, whichever socket it came by, and where it is counted. */
 export class Desk {
-  /** Replaced where a whole table comes. */
-  index: NameIndex
+  /** Undefined: it has been told nothing yet, and says nothing, so that whoever asks asks again. Replaced where a whole table comes. */
+  index: NameIndex | undefined
   readonly counters: Counting = { ...nothingCounted }
   readonly forwarder: Forwarder
 
-  constructor(index: NameIndex, parts: ForwarderParts) {
+  constructor(index: NameIndex | undefined, parts: ForwarderParts) {
     this.index = index
     this.forwarder = new Forwarder(parts)
   }
@@ -32,11 +32,12 @@ export class Desk {
    */
   receive(incoming: Incoming, send: (answer: Buffer) => void): boolean {
     const { message, asker, port, transport } = incoming
-    if (this.forwarder.isOwn(message, port)) {
+    const { index } = this
+    if (index === undefined || this.forwarder.isOwn(message, port)) {
       this.counters.dropped++
       return false
     }
-    const response = respond(message, { asker, transport, index: this.index, random: Math.random })
+    const response = respond(message, { asker, transport, index, random: Math.random })
     switch (response.kind) {
       case 'silence':
         this.counters.dropped++

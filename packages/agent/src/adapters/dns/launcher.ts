@@ -19,6 +19,13 @@ export interface NameServerPlace {
   readonly program?: Program
 }
 
+export class NotStartedError extends Error {
+  override name = 'NotStartedError'
+  constructor(why: string) {
+    super(`it did not start: ${why}`)
+  }
+}
+
 /** How long between two tries to reach a process that is starting. */
 const knockIntervalMs = 20
 
@@ -74,7 +81,7 @@ export class Launcher {
         isGivenUp = true
         atMs = Math.min(atMs, performance.now() + otherStartsWithinMs)
       }
-      if (performance.now() >= atMs) throw new Error(`it did not start: ${child.words()}`)
+      if (performance.now() >= atMs) throw new NotStartedError(child.words())
     }
   }
 
@@ -82,16 +89,16 @@ export class Launcher {
     const { directory } = this.#place
     // Until it has said who it is, nobody has lost anything.
     let isGivenOut = false
-    const ended = (why: string): void => {
-      if (isGivenOut) onEnd(why)
+    const ended = (error: Error): void => {
+      if (error instanceof HungError) killHung(directory)
+      if (isGivenOut) onEnd(error.message)
     }
     try {
       const line = await Line.open(join(directory, 'socket'), this.#settings, ended)
       const hello = await line.hello()
       isGivenOut = true
       return { line, hello }
-    } catch (error) {
-      if (error instanceof HungError) killHung(directory)
+    } catch {
       return undefined
     }
   }

@@ -8,16 +8,18 @@ export type LineSettings = Pick<typeof defaults, 'nameServerCallTimeoutMs' | 'na
 /** Who answers at the other end. */
 export type Hello = Reply & { kind: 'hello' }
 
+const secondLookMs = 50
+
 /** One connection to a name server's process. Whoever does not answer in time is taken for dead. */
 export class Line {
   readonly #socket: Socket
   readonly #settings: LineSettings
-  readonly #onEnd: (why: string) => void
+  readonly #onEnd: (error: Error) => void
   readonly #waiting = new Map<number, PromiseWithResolvers<Reply>>()
   #asked = 0
   #ended: Error | undefined
 
-  private constructor(socket: Socket, settings: LineSettings, onEnd: (why: string) => void) {
+  private constructor(socket: Socket, settings: LineSettings, onEnd: (error: Error) => void) {
     this.#socket = socket
     this.#settings = settings
     this.#onEnd = onEnd
@@ -27,7 +29,7 @@ export class Line {
    * Rejects if nobody listens at `path`.
    * @param onEnd it ended, though nobody here has closed it; before any question that it has left unanswered rejects.
    */
-  static async open(path: string, settings: LineSettings, onEnd: (why: string) => void): Promise<Line> {
+  static async open(path: string, settings: LineSettings, onEnd: (error: Error) => void): Promise<Line> {
     const socket = connect(path)
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve)
@@ -48,7 +50,9 @@ export class Line {
     const id = this.#asked++
     const waiting = Promise.withResolvers<Reply>()
     this.#waiting.set(id, waiting)
-    const timer = setTimeout(() => this.#end(new HungError(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const isHung = (): void => this.#end(new HungError(`no answer within ${timeoutMs} ms`))
+    // An agent that has stood still itself first reads what has come meanwhile.
+    let timer = setTimeout(() => (timer = setTimeout(isHung, secondLookMs)), timeoutMs)
     this.#socket.write(writeQuestion(id, question))
     try {
       return await waiting.promise
@@ -81,7 +85,7 @@ export class Line {
   #end(error: Error): void {
     if (this.#ended !== undefined) return
     this.#ended = error
-    this.#onEnd(error.message)
+    this.#onEnd(error)
     this.#rejectAll(error)
   }
 

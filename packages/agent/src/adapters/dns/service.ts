@@ -56,11 +56,13 @@ export class Service {
   /** False: it has another version than `from`. What is kept for a next process follows a moment later. */
   publish(from: string | null, to: string, changes: NameChanges): boolean {
     if (from !== null && from !== this.#version) return false
-    const index = from === null ? new NameIndex() : this.#desk.index
+    const index = from === null ? new NameIndex() : (this.#desk.index ?? new NameIndex())
     index.apply(changes)
     this.#desk.index = index
     this.#version = to
-    this.#keep ??= setTimeout(() => this.flush(), this.#parts.settings.nameServerKeepDelayMs)
+    // What a new agent says is all of it, and comes once.
+    const delayMs = from === null ? 0 : this.#parts.settings.nameServerKeepDelayMs
+    this.#keep ??= setTimeout(() => this.flush(), delayMs)
     return true
   }
 
@@ -70,7 +72,7 @@ export class Service {
   }
 
   flush(): void {
-    if (this.#keep === undefined) return
+    if (this.#keep === undefined || this.#desk.index === undefined) return
     clearTimeout(this.#keep)
     this.#keep = undefined
     try {

@@ -7,8 +7,8 @@ import { readKept, writeKept } from './protocol.ts'
 
 /** What a next process begins with. Lies in memory (/run), where a rename is whole or not at all. */
 export interface TableFile {
-  /** Empty where there is none, or none that can be read. */
-  read(): NameIndex
+  /** Undefined where there is none, or none that can be read. */
+  read(): NameIndex | undefined
   write(index: NameIndex): void
   remove(): void
 }
@@ -17,16 +17,16 @@ export function tableFile(directory: string, log: (line: string) => void): Table
   const path = join(directory, 'table.json')
   return {
     read() {
-      const index = new NameIndex()
-      if (!existsSync(path)) return index
+      if (!existsSync(path)) return undefined
       try {
+        const index = new NameIndex()
         index.apply(readKept(readFileSync(path, 'utf8')))
         return index
       } catch (error) {
         // The agent says it all again.
         renameSync(path, `${path}.damaged`)
         log(`${path} cannot be read and is set aside as ${path}.damaged: ${String(error)}`)
-        return new NameIndex()
+        return undefined
       }
     },
     write(index) {

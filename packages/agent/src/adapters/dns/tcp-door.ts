@@ -67,7 +67,7 @@ export class TcpDoor {
     const asker = socket.remoteAddress
     const port = socket.remotePort
     // Whoever is on no network has nothing to ask for, and takes no place.
-    const isWelcome = asker !== undefined && this.#desk.index.askerAt(asker) !== undefined
+    const isWelcome = asker !== undefined && this.#desk.index?.askerAt(asker) !== undefined
     if (!isWelcome || port === undefined || !this.#shares.take(asker)) {
       if (asker !== undefined && !isWelcome) this.#desk.counters.refused++
       else this.#desk.counters.dropped++
