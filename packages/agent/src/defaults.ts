@@ -263,8 +263,8 @@ export const defaults = {
   nameServerConnectionIdleMs: 10_000,
   /** Over one connection without an answer yet; the next ones wait in the kernel. */
   nameServerQuestionsPerConnection: 64,
-  /** A changed table is kept for a next process so much later, all changes since together: to write 1,000 services takes 20 ms. */
-  nameServerKeepDelayMs: 250,
+  /** A changed table is kept for a next process so much later, all changes since together: to write 1,000 services takes 20 ms, in which nobody is answered. */
+  nameServerKeepDelayMs: 1_000,
   /** Its own connections (agents, one each), and one frame of theirs: 10,000 services are 15 MB. */
   nameServerControlMax: 16,
   nameServerFrameMaxBytes: 64 * 1024 * 1024,

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { changesBetween } from '../../core/network/name-changes.ts'
-import { emptyNameTable, type NameTable } from '../../core/network/name-table.ts'
+import { allOf, changesBetween } from '../../core/network/name-changes.ts'
+import type { NameTable } from '../../core/network/name-table.ts'
 import type { defaults } from '../../defaults.ts'
 import {
   type NameServer,
@@ -113,14 +113,14 @@ class NameServerClient implements NameServer {
     const table = this.#wanted
     if (table === undefined) return true
     const { said } = link
-    const changes = changesBetween(said?.table ?? emptyNameTable, table)
-    if (said !== undefined && changes === undefined) return true
+    const changes = said === undefined ? allOf(table) : changesBetween(said.table, table)
+    if (changes === undefined) return true
     const version = `${this.#name} ${this.#said++}`
     const reply = await link.line.ask({
       ask: 'publish',
       from: said?.version ?? null,
       to: version,
-      changes: changes ?? { networks: [], goneNetworks: [] },
+      changes,
     })
     if (reply.kind === 'failed') throw new Error(reply.why)
     if (reply.kind === 'published') link.said = { version, table }

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { changesBetween } from '../../core/network/name-changes.ts'
+import { allOf } from '../../core/network/name-changes.ts'
 import { NameIndex } from '../../core/network/name-index.ts'
-import { emptyNameTable } from '../../core/network/name-table.ts'
 import { readKept, writeKept } from './protocol.ts'
 
 /** What a next process begins with. Lies in memory (/run), where a rename is whole or not at all. */
@@ -30,8 +29,7 @@ export function tableFile(directory: string, log: (line: string) => void): Table
       }
     },
     write(index) {
-      const changes = changesBetween(emptyNameTable, index.toTable()) ?? { networks: [], goneNetworks: [] }
-      writeFileSync(`${path}.new`, writeKept(changes), { mode: 0o600 })
+      writeFileSync(`${path}.new`, writeKept(allOf(index.toTable())), { mode: 0o600 })
       renameSync(`${path}.new`, path)
     },
     remove() {

@@ -16,6 +16,11 @@ export interface NetworkChanges extends Pick<NamedNetwork, 'id' | 'subnet' | 'is
   readonly reverse: Readonly<Record<Address, string | null>>
 }
 
+/** What makes it of an empty one. */
+export function allOf(table: NameTable): NameChanges {
+  return { ...table, goneNetworks: [] }
+}
+
 /** Undefined: both say the same. */
 export function changesBetween(before: NameTable, after: NameTable): NameChanges | undefined {
   const old = new Map(before.networks.map((network) => [network.id, network]))

@@ -1,6 +1,6 @@
 import type { ResourceId } from '@moot/crdt-state'
-import { changesBetween, type NameChanges } from './name-changes.ts'
-import { type Answer, type Client, emptyNameTable, type NameTable } from './name-table.ts'
+import { allOf, type NameChanges } from './name-changes.ts'
+import type { Answer, Client, NameTable } from './name-table.ts'
 import type { Address, Cidr } from './plane.ts'
 
 /** A name table as it is asked: changed in place, so that a change costs what it changes. */
@@ -12,8 +12,7 @@ export class NameIndex {
 
   static of(table: NameTable): NameIndex {
     const index = new NameIndex()
-    const changes = changesBetween(emptyNameTable, table)
-    if (changes !== undefined) index.apply(changes)
+    index.apply(allOf(table))
     return index
   }
 

@@ -33,5 +33,3 @@ export interface Client {
   /** Its service's own (DNSConfig.Nameservers), for what is no name of ours; none: the host's. */
   readonly nameservers: readonly Address[]
 }
-
-export const emptyNameTable: NameTable = { networks: [], clients: [] }
