@@ -16,6 +16,7 @@ import { watchAddresses } from './addresses.ts'
 import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
+import { lostAddresses } from '../../packages/agent/src/core/network/endpoints.ts'
 import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
 import { mayRunOn, wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
@@ -148,6 +149,8 @@ export class Watchers {
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       this.#wasScaledAway(host, found.setup, service) ||
+      // Two sides of a partition may have had one address, or a subnet each.
+      (!this.#world.isPeaceful && hasLostAddress(host, task)) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
       // A step whose next task runs ends with this, though the spec it was for has been overtaken just now.
       this.#others(found.setup.task, [host]).some(isRunning) ||
@@ -426,6 +429,13 @@ function isWanted(
 
 function placeOf(host: Host, { task }: TaskSetup): string {
   return `${host.name}/${slotId(task.service, task.slot)}`
+}
+
+/** Its address is another node's by now, or nobody's. */
+function hasLostAddress({ agent, node }: Host, id: TaskId): boolean {
+  const task = agent?.view().records.get(node)?.tasks.get(id)
+  const networks = agent?.networks()
+  return task !== undefined && networks !== undefined && lostAddresses(task, node, networks.blocks).length > 0
 }
 
 /** Somebody wants it more even, and named this very task. */
