@@ -76,8 +76,7 @@ export class Host {
   readonly engine: MemoryEngine
   readonly clock: HostClock
   readonly watchdog: WatchdogProcess
-  /** None yet: with one, seed 980000011 replaces a task for its address without a cause that a person could see (design/network.md). */
-  readonly #kernel = memoryDataPlane({ kind: 'none', why: 'it is simulated' })
+  readonly #kernel = memoryDataPlane()
   readonly #names: MemoryNameServerProcess = {}
   readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
