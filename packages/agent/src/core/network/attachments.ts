@@ -73,7 +73,8 @@ export function attachmentsOf(spec: ServiceSpec, networks: Networks): Attachment
   return { networks: [...attached.values()], publishedOn, ingress: ingress?.id, waits }
 }
 
-function networkOf(networks: Networks, target: string): Resource<NetworkSpec> | undefined {
+/** Services name networks by id or by name. */
+export function networkOf(networks: Networks, target: string): Resource<NetworkSpec> | undefined {
   const byId = networks.get(target as ResourceId)
   if (byId !== undefined) return byId
   for (const network of networks.values()) if (network.name === target) return network

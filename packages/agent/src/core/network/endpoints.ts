@@ -63,17 +63,21 @@ function standingOf(
   return { node, task, rank: isSure ? 'first' : 'second' }
 }
 
+/** The address that its record says it has on this network, whosever it is. */
+export function givenAddress({ addresses = [] }: TaskEntry, network: ResourceId): number | undefined {
+  const text = addresses.find(({ id }) => id === network)?.address
+  return text === undefined ? undefined : parseAddress(text.split('/')[0] ?? '')
+}
+
 /** The task's address on this network, if it is out of a block that its node has: another node would be sent what is meant for it. */
 export function addressOn(
-  { addresses = [] }: TaskEntry,
+  task: TaskEntry,
   network: ResourceId,
   node: NodeId,
   table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
 ): Address | undefined {
-  const text = addresses.find(({ id }) => id === network)?.address
-  if (text === undefined || table === undefined) return undefined
-  const address = parseAddress(text.split('/')[0] ?? '')
-  if (address === undefined) return undefined
+  const address = givenAddress(task, network)
+  if (address === undefined || table === undefined) return undefined
   const block = blockOf(table.geometry, address)
   return block !== undefined && table.owners.get(block) === node ? formatAddress(address) : undefined
 }

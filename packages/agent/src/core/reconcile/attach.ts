@@ -3,8 +3,9 @@ import { explainBlockWait, explainSubnetWait } from '../explain/network.ts'
 import { allocateAddress, bridgeAddress, type OwnBlocks } from '../network/allocate.ts'
 import { attachmentsOf } from '../network/attachments.ts'
 import { blocksOf, type BlockTable, lostBlocks, nextBlock, nextClaims } from '../network/blocks.ts'
+import { givenAddress } from '../network/endpoints.ts'
 import { blockOf } from '../network/geometry.ts'
-import { formatAddress, parseAddress } from '../network/ipv4.ts'
+import { formatAddress } from '../network/ipv4.ts'
 import { bridgeName } from '../network/node-plane.ts'
 import type { HasSubnet } from '../network/subnets.ts'
 import type { Overlay, TaskSetup } from './actions.ts'
@@ -21,8 +22,7 @@ type Attached =
 export function attach(draft: Draft, task: TaskEntry, setup: TaskSetup): Attached {
   const { networks: outlook, view } = draft.input
   if (outlook === undefined) return { kind: 'attached', setup }
-  const nameOf = (id: ResourceId): string =>
-    view.networks.get(id)?.name ?? view.services.get(id as never)?.name ?? id
+  const nameOf = (id: ResourceId): string => view.networks.get(id)?.name ?? id
   const overlays: Overlay[] = []
   const given: NonNullable<TaskEntry['addresses']>[number][] = []
   const { networks: attached, waits } = attachmentsOf(setup.spec, view.networks)
@@ -93,20 +93,15 @@ function addressFor(draft: Draft, task: TaskEntry, network: ResourceId, own: Own
   const inUse = new Set<number>()
   let latest: { readonly address: number; readonly atMs: number } | undefined
   for (const other of draft.tasks.values()) {
-    const address = addressIn(other, network)
+    const address = givenAddress(other, network)
     if (address === undefined || other.id === task.id) continue
     if (!isTerminal(other.state)) inUse.add(address)
     if (latest === undefined || other.createdAtMs > latest.atMs) latest = { address, atMs: other.createdAtMs }
   }
-  const has = addressIn(task, network)
+  const has = givenAddress(task, network)
   const isOwn =
     has !== undefined && own.blocks.includes(blockOf(own.geometry, has) ?? -1) && has !== bridgeAddress(own)
   return isOwn && !inUse.has(has) ? has : allocateAddress(own, inUse, latest?.address)
-}
-
-function addressIn({ addresses = [] }: TaskEntry, network: ResourceId): number | undefined {
-  const text = addresses.find(({ id }) => id === network)?.address
-  return text === undefined ? undefined : parseAddress(text.split('/')[0] ?? '')
 }
 
 /** Undefined: claimed. */

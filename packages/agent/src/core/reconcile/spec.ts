@@ -13,9 +13,8 @@ import {
 } from '@moot/crdt-state'
 import { slotKey } from '../lease/contract.ts'
 import type { SlotKey } from '../lease/messages.ts'
-import { attachedTo, predefinedNetworks, publishesInIngress } from '../network/attachments.ts'
+import { attachedTo, networkOf, predefinedNetworks, publishesInIngress } from '../network/attachments.ts'
 import { constraintsOf } from '../placement/misfit.ts'
-import type { View } from '../view.ts'
 import type { TaskSetup } from './actions.ts'
 import type { Draft } from './draft.ts'
 import type { ReconcileInput } from './input.ts'
@@ -58,7 +57,7 @@ export function setupOf(
   }
   const networks: Resource<NetworkSpec>[] = []
   for (const { Target } of attachedTo(spec)) {
-    const network = networkOf(view, Target)
+    const network = networkOf(view.networks, Target)
     if (network !== undefined) networks.push(network)
     else if (!predefinedNetworks.has(Target)) {
       return { kind: 'missing', what: `network ${Target} is not known on this node yet` }
@@ -79,13 +78,6 @@ function setupLease(
   if (leased !== undefined) return { slot: leased as SlotKey, fence }
   if (needOf(draft, id, slot) === undefined) return undefined
   return { slot: slotKey(service.name, slot), fence: undefined }
-}
-
-function networkOf(view: View, target: string): Resource<NetworkSpec> | undefined {
-  const byId = view.networks.get(target as Resource<NetworkSpec>['id'])
-  if (byId !== undefined) return byId
-  for (const network of view.networks.values()) if (network.name === target) return network
-  return undefined
 }
 
 /** Do nodes send traffic to its tasks, by its name on a network or by a port that every node answers on? */
