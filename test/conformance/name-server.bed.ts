@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -222,15 +222,27 @@ export async function sendTcp(messages: readonly Buffer[], from: string, port: n
   return answers
 }
 
-/** Free for UDP and, as good as certainly, for TCP. */
+/** Free for UDP and TCP, and below what Linux gives to connections out of this host: those, and what is left of them, take a port as well. */
 async function freePort(): Promise<number> {
-  const socket = createSocket('udp4')
-  await new Promise<void>((resolve) => {
-    socket.bind({ port: 0, address: '0.0.0.0' }, resolve)
-  })
-  const { port } = socket.address()
-  socket.close()
-  return port
+  for (;;) {
+    const port = 10_240 + Math.floor(Math.random() * 20_000)
+    const server = createServer()
+    const socket = createSocket('udp4')
+    try {
+      const isListening = once(server, 'listening')
+      server.listen({ port, host: '0.0.0.0' })
+      await isListening
+      const isBound = once(socket, 'listening')
+      socket.bind({ port, address: '0.0.0.0' })
+      await isBound
+      return port
+    } catch {
+      // Taken: another one.
+    } finally {
+      server.close()
+      socket.close()
+    }
+  }
 }
 
 function processesBelow(directory: string): number[] {

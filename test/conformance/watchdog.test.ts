@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Arm } from '../../packages/agent/src/core/lease/watch.ts'
+import type { Arm, Watched } from '../../packages/agent/src/core/lease/watch.ts'
 import type { SlotKey } from '../../packages/agent/src/core/lease/messages.ts'
 import { cgroupTree, memoryBed, processBed, type WatchdogBed } from './watchdog.bed.ts'
 
@@ -48,6 +48,12 @@ function keepsItsWord(bedOf: () => Promise<WatchdogBed>, whole = true): void {
     const fromMs = bed.nowMs()
     while (bed.isOccupied(cgroup) && bed.nowMs() < fromMs + withinMs) await bed.pass(10)
   }
+  /** What emptied a moment ago can be joined until the watchdog has seen it, and would be killed then. */
+  const untilSaysSo = async (): Promise<void> => {
+    const isGone = (watched: Watched): boolean => watched.kind === 'over' && watched.goneAtMs !== undefined
+    while (!(await bed.watchdog.list()).some((watched) => watched.slot === slot && isGone(watched)))
+      await bed.pass(10)
+  }
 
   it('kills at the deadline, within a second and not before', async () => {
     const { deadlineMs } = await running(400)
@@ -95,6 +101,7 @@ function keepsItsWord(bedOf: () => Promise<WatchdogBed>, whole = true): void {
     await running(200)
     await bed.pass(200)
     await untilGone(1_000)
+    await untilSaysSo()
     expect(await bed.start(cgroup)).toBe(false)
     expect(await bed.watchdog.arm(arm(60_000))).toEqual({ kind: 'over' })
     expect(await bed.start(cgroup)).toBe(false)

@@ -147,9 +147,13 @@ export class Keeper {
   #keepOver(watched: Watched & { readonly kind: 'over' }): void {
     const { cgroups, bootMs, log } = this.#parts
     const { cgroup, slot, fence, deadlineMs } = watched
-    // Blocked first: what is not there yet cannot be killed, and what forks is not faster than we are.
-    this.#try(watched, 'block', () => cgroups.block(cgroup))
-    if (this.#isOccupied(watched)) {
+    const isOccupied = (): boolean => {
+      // Blocked first: what is not there yet cannot be killed, and what forks is not faster than we are.
+      this.#try(watched, 'block', () => cgroups.block(cgroup))
+      return this.#isOccupied(watched)
+    }
+    // Twice before it is called empty: a cgroup that the last process leaves after the block could still be joined.
+    if (isOccupied() || (watched.goneAtMs === undefined && isOccupied())) {
       this.#try(watched, 'kill', () => cgroups.kill(cgroup))
       if (watched.goneAtMs !== undefined || this.#all.get(slot)?.kind === 'armed')
         this.#put({ ...watched, goneAtMs: undefined })

@@ -8,8 +8,8 @@ export type HealthStanding =
   | { readonly kind: 'well' }
   /** It runs and gets no traffic; it comes back by itself. */
   | { readonly kind: 'unready'; readonly why: string }
-  /** It is to be stopped, and its task started anew. */
-  | { readonly kind: 'ill'; readonly why: string }
+  /** It is to be stopped, and its task started anew; not yet where only the record says so, of before the agent restarted. */
+  | { readonly kind: 'ill'; readonly why: string; readonly by?: 'record' }
 
 /**
  * Startup and readiness are what a start waits for, and what never comes is ill, as a Docker health check that never gets
@@ -21,7 +21,11 @@ export function standingOf({ states }: Watched): HealthStanding {
   const liveness = states.get('liveness')
   if (startup?.verdict === 'bad') return { kind: 'ill', why: told('startup', startup) }
   if (startup?.verdict === 'open') return { kind: 'starting', why: startup.why && told('startup', startup) }
-  if (liveness?.verdict === 'bad') return { kind: 'ill', why: told('liveness', liveness) }
+  if (liveness?.verdict === 'bad') {
+    // Taken over as bad, and not asked since.
+    const isByRecord = liveness.failures === 0
+    return { kind: 'ill', why: told('liveness', liveness), ...(isByRecord && { by: 'record' }) }
+  }
   if (readiness === undefined || readiness.verdict === 'good') return { kind: 'well' }
   const why = told('readiness', readiness)
   if (readiness.verdict === 'open') return { kind: 'starting', why: readiness.why && why }

@@ -41,8 +41,9 @@ class Played {
 
   get standing(): string {
     const standing = standingOf(this.one)
+    const says = 'by' in standing ? `, says the ${standing.by}` : ''
     return 'why' in standing && standing.why !== undefined
-      ? `${standing.kind}: ${standing.why}`
+      ? `${standing.kind}: ${standing.why}${says}`
       : standing.kind
   }
 
@@ -162,8 +163,10 @@ describe('a container that was well', () => {
       { liveness: probe },
       { isUp: true, failed: { liveness: `liveness: ${no.why}` } },
     )
+    expect(played.standing).toBe('ill: liveness: TCP :80 → connection refused, says the record')
+    played.until(6_000, () => no)
     expect(played.standing).toBe('ill: liveness: TCP :80 → connection refused')
-    played.until(6_000, () => yes)
+    played.until(12_000, () => yes)
     expect(played.standing).toBe('well')
   })
 

@@ -15,6 +15,7 @@ import {
   wakeAt,
   type Draft,
 } from './draft.ts'
+import { healthOf } from './health.ts'
 import { isExclusiveSlot, keyOf } from './lease-need.ts'
 import { explainWaiting, hasLostLease, permissionOf } from './lease.ts'
 import { isItsTurn } from './illness.ts'
@@ -225,6 +226,9 @@ function stopIll(
   container: ContainerObservation,
 ): void {
   if (illness.kind !== 'stopping') {
+    const health = healthOf(draft, task, container)
+    // It may have got well while nobody asked.
+    if (health.kind === 'ill' && health.by === 'record') return
     if (!isItsTurn(draft, task, illness)) return
     changeTask(draft, task, { illness: { ...illness, kind: 'stopping' }, error: illness.why })
   }

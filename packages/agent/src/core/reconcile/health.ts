@@ -12,7 +12,7 @@ const unhealthy = 'unhealthy container'
 export function healthOf(draft: Draft, task: TaskEntry, container: ContainerObservation): HealthStanding {
   if (container.health === 'unhealthy') return { kind: 'ill', why: unhealthy }
   const standing = draft.input.health.get(container.container)
-  if (standing?.kind === 'ill') return { kind: 'ill', why: `${unhealthy}: ${standing.why}` }
+  if (standing?.kind === 'ill') return { ...standing, why: `${unhealthy}: ${standing.why}` }
   if (container.health === 'starting') return { kind: 'starting', why: undefined }
   return standing ?? unasked(draft, task)
 }

@@ -360,6 +360,17 @@ describe('what probes say', () => {
     expect(dead.actions).toMatchObject([{ kind: 'stop' }])
   })
 
+  test('stops nobody for what was said before the agent started: it may have got well since', () => {
+    const ill = 'liveness: GET :80/live → 503'
+    const task = runningTask(probed, {
+      illness: { kind: 'waiting', sinceMs: 1, why: `unhealthy container: ${ill}` },
+    })
+    const untold = run(scene(task, { kind: 'ill', why: ill, by: 'record' }))
+    expect(untold.actions).toEqual([])
+    expect(untold.changes.size).toBe(0)
+    expect(run(scene(task, { kind: 'ill', why: ill })).actions).toMatchObject([{ kind: 'stop' }])
+  })
+
   test('a step of an update has not ended while its task is not ready, and has failed when that lasts', () => {
     const unready = { sinceMs: 999_000, why }
     const task = runningTask(probed, { unready, stateAtMs: 900_000 })
