@@ -37,9 +37,10 @@ describe('hosts that die', () => {
         return status.synced === true
       })
       expect((await containersOf(hosts, 'web')).map((container) => container.Id).toSorted()).toEqual(before)
-      expect((await service(hosts.host(victim), 'web')).ServiceStatus).toMatchObject({
-        RunningTasks: 10,
-        DesiredTasks: 10,
+      // What it ran before it lost its power counts until it has looked at its engine.
+      await hosts.waitFor('the returned host counts ten of ten', async () => {
+        const { ServiceStatus } = await service(hosts.host(victim), 'web')
+        return ServiceStatus?.RunningTasks === 10 && ServiceStatus.DesiredTasks === 10
       })
     })
   }
