@@ -26,6 +26,11 @@ export class IllHealth {
     world.listeners.onProbe((_host, { task }, part, isWell) => {
       if (part === 'live' && !isWell) this.#liveFailedMs.set(task.id, world.nowMs)
     })
+    // What is over because nobody wants it there is not missed when it is wanted again.
+    world.onContainer((host, setup, { state }) => {
+      const isOver = state === 'exited' && !this.#isWanted(host, setup.service.spec, setup)
+      if (isOver) this.#down.delete(slotId(setup.task.service, setup.task.slot))
+    })
   }
 
   /** For Docker's health check or for its probes, now or a moment ago. */
