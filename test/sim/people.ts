@@ -183,7 +183,8 @@ export class People {
   /** A write that may not have known of a removal loses against it, as people are told. */
   #counts(subject: string, askedMs: number): boolean {
     const sinceMs = this.#takenBackMs.get(subject)
-    return sinceMs === undefined || (this.#world.isPeaceful && askedMs - sinceMs > spreadWithinMs)
+    const hasSpread = this.#world.isPeaceful && !this.#world.isImpaired
+    return sinceMs === undefined || (hasSpread && askedMs - sinceMs > spreadWithinMs)
   }
 
   #away(host: number | undefined): { Constraints: string[] } {
