@@ -183,8 +183,7 @@ export class People {
   /** A write that may not have known of a removal loses against it, as people are told. */
   #counts(subject: string, askedMs: number): boolean {
     const sinceMs = this.#takenBackMs.get(subject)
-    const hasSpread = this.#world.isPeaceful && !this.#world.isImpaired
-    return sinceMs === undefined || (hasSpread && askedMs - sinceMs > spreadWithinMs)
+    return sinceMs === undefined || (this.#world.isOpen && askedMs - sinceMs > spreadWithinMs)
   }
 
   #away(host: number | undefined): { Constraints: string[] } {
