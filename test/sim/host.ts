@@ -47,6 +47,8 @@ import { WatchdogProcess } from './watchdog.ts'
 export interface Answer {
   readonly status: number
   readonly body: unknown
+  /** In its body or its header: it was done, but. */
+  readonly warnings: readonly string[]
 }
 
 /** Between a failed start and the next, ms. */
@@ -269,10 +271,15 @@ export class Host {
       method,
       url: path,
       ...(body !== undefined && { payload: body }),
-    }).then(({ statusCode, payload }) => ({
-      status: statusCode,
-      body: payload === '' ? undefined : (JSON.parse(payload) as unknown),
-    }))
+    }).then(({ statusCode, payload, headers }) => {
+      const told = payload === '' ? undefined : (JSON.parse(payload) as unknown)
+      const { Warnings } = (told ?? {}) as { readonly Warnings?: readonly string[] | null }
+      return {
+        status: statusCode,
+        body: told,
+        warnings: [...(Warnings ?? []), ...[headers['warning'] ?? []].flat()],
+      }
+    })
     try {
       return await Promise.race([gone.promise, answered])
     } finally {

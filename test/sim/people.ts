@@ -149,9 +149,8 @@ export class People {
     const askedMs = this.#world.nowMs
     const answer = await ask(label)
     if (answer === undefined || answer.status >= 300) return answer
-    const { Warnings } = (answer.body ?? {}) as { readonly Warnings?: readonly string[] | null }
     // Where it says that one disk only has it, that disk may be lost.
-    if (Warnings?.some((warning) => warning.startsWith('stored on this node only')) === true) return answer
+    if (answer.warnings.some((warning) => warning.includes('stored on this node only'))) return answer
     if (!this.#counts(subject, askedMs)) return answer
     const labels = this.acknowledged.get(subject) ?? new Set()
     this.acknowledged.set(subject, labels.add(label))

@@ -186,8 +186,8 @@ async function remove(api: Api, call: Call): Promise<void> {
       )
     }
   }
-  await api.cluster.remove('network', network.id, authorOf(api, call))
-  return sendEmpty(call.res, 204)
+  const written = await api.cluster.remove('network', network.id, authorOf(api, call))
+  return sendEmpty(call.res, 204, written.warnings)
 }
 
 /** A container of `docker run` on a cluster network: the engine alone has no such network. */

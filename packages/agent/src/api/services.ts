@@ -131,8 +131,8 @@ async function rollBack(api: Api, call: Call, service: Resource<ServiceSpec>, in
 
 async function remove(api: Api, call: Call): Promise<void> {
   const service = serviceOf(api, param(call, 'id'))
-  await api.cluster.remove('service', service.id, authorOf(api, call))
-  sendEmpty(call.res, 200)
+  const written = await api.cluster.remove('service', service.id, authorOf(api, call))
+  sendEmpty(call.res, 200, written.warnings)
 }
 
 /** Go's clients expect null where there is no warning; an empty list makes some of them print an empty line. */
