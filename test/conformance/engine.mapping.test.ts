@@ -57,6 +57,25 @@ describe('each field of a spec becomes', () => {
     },
   )
 
+  test.each([
+    [undefined, ['attempts:2']],
+    [['ndots:3'], ['attempts:2']],
+    [['timeout:1', 'ndots:0'], ['timeout:1']],
+  ])('DNS options %j, on a network over hosts: no ndots, nor the host’s own', (Options, expected) => {
+    const setup = taskSetup({ container: Options === undefined ? {} : { DNSConfig: { Options } } })
+    const overlay = {
+      network: testNetwork(),
+      bridge: 'moot-web',
+      subnet: '10.1.0.0/18',
+      gateway: '10.1.4.1',
+      address: '10.1.4.2',
+    }
+    expect(body({ ...setup, overlays: [overlay] }).HostConfig).toMatchObject({
+      Dns: ['10.1.4.1'],
+      DnsOptions: expected,
+    })
+  })
+
   test('nothing at all where it is not given: the image and the engine decide', () => {
     const { Labels, HostConfig, ...rest } = body(taskSetup())
     expect(rest).toEqual({ Image: 'moot/test:1' })

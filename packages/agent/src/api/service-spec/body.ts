@@ -44,6 +44,7 @@ export function readServiceSpec(
     warnings: [
       ...unknownFieldsWarning(unknownFields(body, parsed)),
       ...(options.reaches ? [] : networkWarnings(spec, view)),
+      ...ndotsWarning(spec),
       ...partitionWarnings(spec),
     ],
   }
@@ -84,6 +85,17 @@ function networkTarget(reference: string, view: View): string {
     throw new ApiError(400, `Service cannot be explicitly attached to the ingress network "${network.name}"`)
   }
   return network.id
+}
+
+/** The engine's resolver would give no answer to the names of services (see adapters/docker/container.ts). */
+function ndotsWarning({ TaskTemplate }: ServiceSpec): readonly string[] {
+  const { Networks = [], ContainerSpec } = TaskTemplate
+  const option = ContainerSpec.DNSConfig?.Options?.find((each) => each.startsWith('ndots'))
+  const isOver = Networks.some(({ Target }) => !(predefinedNetworks as readonly string[]).includes(Target))
+  if (!isOver || option === undefined) return []
+  return [
+    `DNS option "${option}" is set aside: on a network over hosts a name is looked up as it is first, then in each search domain`,
+  ]
 }
 
 /** In moby's words (swarmkit manager/controlapi/service.go). */
