@@ -1,7 +1,8 @@
 #!/bin/sh
 # What must be on a machine before our TypeScript can run there. POSIX sh: nothing else is here yet.
 #   bootstrap.sh packages                 npm packages, Node 24 among them
-#   bootstrap.sh system hosts|bed|test    Debian packages: for scripts/hosts, for `make up`, for both
+#   bootstrap.sh system hosts|bed|test|soak|bench
+#                                         Debian packages: for scripts/hosts, for `make up`, and what each make target needs besides
 #   bootstrap.sh need-linux-root COMMAND  says at once what COMMAND needs
 set -eu
 cd "$(dirname "$0")/.."
@@ -36,9 +37,13 @@ missing_packages() {
     printf 'busybox-static '
   fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || printf 'ca-certificates '
-  if [ "$1" != hosts ]; then
-    # The Redis server of examples/guestbook without Debian's service of it: the program is in both packages.
-    need redis-check-rdb redis-tools
+  # The Redis server of examples/guestbook without Debian's service of it: the program is in both packages.
+  [ "$1" = hosts ] || need redis-check-rdb redis-tools
+  if [ "$1" = bench ]; then
+    need wrk wrk
+    need haproxy haproxy
+  fi
+  if [ "$1" = bed ] || [ "$1" = test ]; then
     need debootstrap debootstrap
     docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
   fi
@@ -93,7 +98,9 @@ case "${1:-}" in
       hosts) need_linux_root "${MOOT_COMMAND:-scripts/hosts}" ;;
       bed) need_linux_root "make up" ;;
       test) need_linux_root "make test" ;;
-      *) fail "bootstrap.sh system hosts|bed|test" ;;
+      soak) need_linux_root "make soak" ;;
+      bench) need_linux_root "make bench" ;;
+      *) fail "bootstrap.sh system hosts|bed|test|soak|bench" ;;
     esac
     install_system "$2"
     ;;
