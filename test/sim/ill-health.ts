@@ -65,7 +65,7 @@ export class IllHealth {
     const isOfIt = (each: TaskSetup): boolean => each.task.service === setup.task.service
     for (const [slot, each] of this.#down) {
       // Who has left took its tasks along, well or not.
-      const isThere = host.agent?.view().nodes.has(each.node) === true
+      const isThere = host.agent?.view().nodes.has(each.node)
       if (isOfIt(each.setup) && !(isThere && this.#isWanted(host, service.spec, each.setup)))
         this.#down.delete(slot)
     }
