@@ -90,6 +90,7 @@ const decide = (): void => {
     inFlight: new Set(),
     results: new Map(),
     networks: undefined,
+    guests: { wishes: [], seen: [] },
     leases: noLeases,
     synced: true,
     nowMs: 1_000_000,

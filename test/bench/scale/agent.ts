@@ -222,6 +222,7 @@ export class VirtualAgent {
       inFlight: this.engine.inFlight,
       results,
       networks: undefined,
+      guests: { wishes: [], seen: [] },
       leases: noLeases,
       synced: true,
       nowMs: this.#world.calendar.nowMs,

@@ -12,6 +12,8 @@ const memoryCalls = [
   'start',
   'stop',
   'remove',
+  'network',
+  'guests',
   'sweep',
   'logs',
 ] as const

@@ -1,4 +1,4 @@
-import { addressesOf, type Geometry } from './geometry.ts'
+import { addressesOf, blockOf, type Geometry } from './geometry.ts'
 
 /** What a node has of a network: its blocks, in the order in which it claimed them, and what is set aside in the subnet. */
 export interface OwnBlocks {
@@ -32,6 +32,13 @@ export function allocateAddress(
   const at = latest === undefined ? -1 : all.indexOf(latest)
   const round = [...all.slice(at + 1), ...all.slice(0, at + 1)]
   return round.find((address) => address !== bridge && !inUse.has(address))
+}
+
+/** Is this address the node's to give to a container? */
+export function mayGive(own: OwnBlocks, address: number): boolean {
+  const block = blockOf(own.geometry, address)
+  if (block === undefined || !own.blocks.includes(block) || address === bridgeAddress(own)) return false
+  return addressesOf(own.geometry, block, own.reserved).includes(address)
 }
 
 /** How many more containers can have an address. */

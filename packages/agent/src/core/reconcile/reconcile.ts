@@ -11,6 +11,7 @@ import { leaseOrders } from './lease-orders.ts'
 import { decideEnded, replaceUnleased, replaceUnreachable } from './restart.ts'
 import { advanceTasks } from './advance.ts'
 import { tidyBlocks } from './attach.ts'
+import { keepGuests, placeGuests } from './guests.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
 import { latchFacts, stepUpdates } from './update.ts'
 
@@ -21,6 +22,7 @@ const nothing: ReconcileOutput = {
   changes: new Map(),
   actions: [],
   conclusions: [],
+  guests: new Map(),
   leases: new Map(),
   wakeAtMs: undefined,
 }
@@ -51,7 +53,9 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   stepUpdates(draft)
   rebalance(draft)
   claimVacant(draft)
+  keepGuests(draft)
   advanceTasks(draft)
+  placeGuests(draft)
   trimHistory(draft)
   withdrawRejections(draft)
   tidyBlocks(draft)
