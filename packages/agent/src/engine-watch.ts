@@ -43,6 +43,7 @@ export function createEngineWatch(options: {
   readonly retryMs: number
   readonly guestLookDelayMs: number
   readonly changed: () => void
+  readonly guestsChanged: () => void
 }): EngineWatch {
   const { engine, clock, logger, changed } = options
   const abort = new AbortController()
@@ -126,7 +127,7 @@ export function createEngineWatch(options: {
         'who is on the networks of this node could not be seen; it is listed again',
       )
     }
-    if (!sameJson(before, guests)) changed()
+    if (!sameJson(before, guests)) options.guestsChanged()
   }
 
   /** Whoever asks before a look has begun shares it; what is seen is never older than the question. */

@@ -246,6 +246,10 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       changed()
       status.publish()
     },
+    guestsChanged: () => {
+      changed()
+      sweeper.soon()
+    },
   })
   const health = createHealthWatch({
     prober: options.prober,
@@ -504,6 +508,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       history.remember(change.after as Resource<ServiceSpec>)
       autoBalance.wake()
     }
+    if (change.kind === 'network' && change.after === undefined) sweeper.soon()
     if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
       const gone = change.before.name as NodeId
       if (gone === self) tellRemoval()
