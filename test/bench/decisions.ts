@@ -91,6 +91,7 @@ const decide = (): void => {
     results: new Map(),
     networks: undefined,
     guests: { wishes: [], seen: [] },
+    idleBlocks: new Map(),
     leases: noLeases,
     synced: true,
     nowMs: 1_000_000,

@@ -52,6 +52,7 @@ export function createReconciler(options: {
   let results = new Map<TaskId, { action: Action['kind']; result: ActionResult }>()
   /** As long as the engine is down. */
   let whatIf: WhatIf | undefined
+  let idleBlocks: ReconcileInput['idleBlocks'] = new Map()
   let cancelWake: () => void = () => undefined
   let dirty = false
   let running: Promise<void> | undefined
@@ -99,12 +100,14 @@ export function createReconciler(options: {
       results: taken,
       networks: options.networks(decision),
       guests: options.guests(),
+      idleBlocks,
       leases: options.leases(),
       synced: options.synced(),
       nowMs,
       specAt: options.specAt,
       settings,
     })
+    idleBlocks = output.idleBlocks
     if (output.changes.size > 0) {
       options.publish(await records.write(output.changes))
       // The record is part of the view: what follows from the change is decided in the next round.

@@ -223,6 +223,7 @@ export class VirtualAgent {
       results,
       networks: undefined,
       guests: { wishes: [], seen: [] },
+      idleBlocks: new Map(),
       leases: noLeases,
       synced: true,
       nowMs: this.#world.calendar.nowMs,

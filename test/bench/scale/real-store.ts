@@ -106,6 +106,7 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     results: new Map(),
     networks: undefined,
     guests: { wishes: [], seen: [] },
+    idleBlocks: new Map(),
     leases: noLeases,
     synced: true,
     nowMs: 0,

@@ -32,6 +32,8 @@ export interface MemoryEngineOptions {
   readonly behaviour?: (setup: TaskSetup) => MemoryBehaviour
   /** Told of every change of a container, also while the engine is down: for checkers. */
   readonly observed?: (setup: TaskSetup, observation: ContainerObservation) => void
+  /** Told of every container that a person puts on a network: for checkers. */
+  readonly guestPut?: (guest: GuestObservation) => void
   /** Is this image here, or to be had from a registry? Default: all but names with `missing` in them. */
   readonly imageExists?: (image: string) => boolean
   /** The kernel lets no process start below this container's cgroup. Default: it does. */
@@ -265,6 +267,7 @@ export class MemoryEngine implements Engine {
   /** Somebody puts a container on a network of ours, or changes one that is there. */
   putGuest(guest: GuestObservation): void {
     this.#guests.set(`${guest.container} ${guest.network}`, guest)
+    this.#options.guestPut?.(guest)
     this.#emit({ kind: 'guests' })
   }
 
@@ -335,6 +338,11 @@ export class MemoryEngine implements Engine {
   /** What runs, straight from the world: for checkers, works also while the engine is down. */
   containers(): readonly { readonly setup: TaskSetup; readonly observation: ContainerObservation }[] {
     return [...this.#boxes.values()].map(({ setup, observation }) => ({ setup, observation }))
+  }
+
+  /** Who is on networks of ours beside tasks, straight from the world. */
+  guestsNow(): readonly GuestObservation[] {
+    return [...this.#guests.values()]
   }
 
   /** Whose container this is; undefined once it is removed. */

@@ -9,7 +9,7 @@ import {
 import { explainBlockWait, explainSubnetWait } from '../explain/network.ts'
 import { allocateAddress, bridgeAddress, mayGive, type OwnBlocks } from '../network/allocate.ts'
 import { attachmentsOf } from '../network/attachments.ts'
-import { blocksOf, type BlockTable, lostBlocks, nextBlock, nextClaims } from '../network/blocks.ts'
+import { blocksOf, type BlockTable, nextBlock, nextClaims } from '../network/blocks.ts'
 import { givenAddress } from '../network/endpoints.ts'
 import { formatAddress, parseAddress } from '../network/ipv4.ts'
 import { bridgeName } from '../network/node-plane.ts'
@@ -133,18 +133,6 @@ export function addressesOf(
 ): NonNullable<TaskEntry['addresses']> {
   const given = (task.addresses ?? []).filter(({ id }) => id !== undefined)
   return [...given, ...told.filter(({ address }) => !given.some((each) => each.address === address))]
-}
-
-/** Claims of networks that are gone, and of blocks that another node keeps, end. */
-export function tidyBlocks(draft: Draft): void {
-  const { networks: outlook, synced, view } = draft.input
-  if (outlook === undefined || !synced) return
-  for (const [id, claim] of draft.own.blocks) {
-    const table = outlook.blocks.get(id)
-    if (!view.networks.has(id)) putBlocks(draft, id, undefined)
-    else if (table !== undefined && lostBlocks(table, view.self, claim).length > 0)
-      putBlocks(draft, id, nextClaims(table, view.self))
-  }
 }
 
 function ownBlocks(draft: Draft, { geometry, cidr, reserved }: HasSubnet, table: BlockTable): OwnBlocks {

@@ -39,6 +39,7 @@ export interface Draft {
   readonly actions: Map<TaskId, Action>
   readonly conclusions: Conclusion[]
   readonly guestVerdicts: Map<GuestId, GuestVerdict>
+  readonly idleBlocks: Map<ResourceId, ReadonlyMap<number, number>>
   /** When tasks here began to start within the last second, by the record and by this call; counted when first asked. */
   startsAtMs: number[] | undefined
   wakeAtMs: number | undefined
@@ -58,6 +59,7 @@ export function openDraft(input: ReconcileInput, own: NodeRecord): Draft {
     actions: new Map(),
     conclusions: [],
     guestVerdicts: new Map(),
+    idleBlocks: new Map(),
     startsAtMs: undefined,
     wakeAtMs: undefined,
   }
@@ -228,6 +230,7 @@ export function closeDraft(draft: Draft, leases: ReconcileOutput['leases']): Rec
     actions: [...draft.actions.values()],
     conclusions: draft.conclusions,
     guests: draft.guestVerdicts,
+    idleBlocks: draft.idleBlocks,
     leases,
     wakeAtMs: draft.wakeAtMs,
   }

@@ -18,6 +18,7 @@ import type { NetworkOutlook } from '../network/network.ts'
 import type { View } from '../view.ts'
 import type { Action, ActionResult, ContainerObservation, GuestObservation } from './actions.ts'
 import type { GuestVerdict, GuestWish } from './guests.ts'
+import type { IdleBlocks } from './tidy-blocks.ts'
 
 /** All that one reconciliation looks at. The same input gives the same output. */
 export interface ReconcileInput {
@@ -47,6 +48,8 @@ export interface ReconcileInput {
     /** What the engine shows; undefined where that is not known. */
     readonly seen: readonly GuestObservation[] | undefined
   }
+  /** As the last call left them; none: this agent has only just started. */
+  readonly idleBlocks: IdleBlocks
   /** Of slots that may run only with a lease. */
   readonly leases: Leases
   /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */
@@ -97,6 +100,8 @@ export interface ReconcileOutput {
   readonly conclusions: readonly Conclusion[]
   /** Of wishes that have no entry in the record yet, and of entries that have lost their address. */
   readonly guests: ReadonlyMap<GuestId, GuestVerdict>
+  /** For the next call. */
+  readonly idleBlocks: IdleBlocks
   /** In force before any of `actions` begins. */
   readonly leases: LeaseOrders
   /** Call again at this time (as `nowMs` counts) even if nothing happens. */

@@ -10,9 +10,9 @@ import { concludeLoosened } from './lease.ts'
 import { leaseOrders } from './lease-orders.ts'
 import { decideEnded, replaceUnleased, replaceUnreachable } from './restart.ts'
 import { advanceTasks } from './advance.ts'
-import { tidyBlocks } from './attach.ts'
 import { keepGuests, placeGuests } from './guests.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
+import { tidyBlocks } from './tidy-blocks.ts'
 import { latchFacts, stepUpdates } from './update.ts'
 
 export type { ReconcileInput, ReconcileOutput } from './input.ts'
@@ -23,6 +23,7 @@ const nothing: ReconcileOutput = {
   actions: [],
   conclusions: [],
   guests: new Map(),
+  idleBlocks: new Map(),
   leases: new Map(),
   wakeAtMs: undefined,
 }

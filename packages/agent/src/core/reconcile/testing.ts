@@ -178,6 +178,7 @@ export interface Scene {
   readonly wishes?: readonly GuestWish[]
   /** Absent: nobody's but tasks' containers are on networks here. */
   readonly guestsSeen?: ReconcileInput['guests']['seen']
+  readonly idleBlocks?: ReconcileInput['idleBlocks']
 }
 
 /** Of a node that holds none, and knows what its watchdog watches: nothing. */
@@ -285,6 +286,7 @@ export function inputOf(scene: Scene): ReconcileInput {
     networks:
       scene.networks === undefined ? undefined : createNetwork().update({ view, liveness, marks: new Map() }),
     guests: { wishes: scene.wishes ?? [], seen: 'guestsSeen' in scene ? scene.guestsSeen : [] },
+    idleBlocks: scene.idleBlocks ?? new Map(),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
     nowMs: scene.nowMs ?? 1_000_000,
