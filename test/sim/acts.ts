@@ -86,8 +86,8 @@ export type Deed = { readonly atMs: number; readonly via: number } & (
       readonly shape: Omit<Shape, 'image'>
     }
   | { readonly kind: 'remove'; readonly service: string }
-  /** A container of the person's own, on the network of services, for so long. */
-  | { readonly kind: 'attach'; readonly forMs: number }
+  /** Containers of the person's own, on the network of services, for so long. */
+  | { readonly kind: 'attach'; readonly count: number; readonly forMs: number }
   | { readonly kind: 'restore'; readonly service: string }
   | { readonly kind: 'availability'; readonly host: number; readonly state: Availability }
   /** `host` joins with a token that is asked for at `via`. */
@@ -253,7 +253,7 @@ function attachments(random: Random, hosts: number, faultsForMs: number): readon
   return Array.from({ length: random.between(1, 12) }, () => {
     const atMs = random.between(5_000, faultsForMs - 5_000)
     const forMs = Math.min(random.between(500, 60_000), faultsForMs - atMs)
-    return { kind: 'attach', atMs, forMs, via: random.between(0, hosts - 1) }
+    return { kind: 'attach', atMs, forMs, count: random.between(1, 6), via: random.between(0, hosts - 1) }
   })
 }
 

@@ -1,4 +1,4 @@
-import { type ContainerId, digestId, type NodeId, type ServiceSpec } from '@moot/crdt-state'
+import { type ContainerId, digestId, type NodeId, type ResourceId, type ServiceSpec } from '@moot/crdt-state'
 import type { Deed, Shape } from './acts.ts'
 import type { Answer, Host } from './host.ts'
 import type { NodeRow, ServiceRow } from './rows.ts'
@@ -117,7 +117,8 @@ export class People {
           ...(deed.service !== undefined && { subject: deed.service }),
         })
       case 'attach':
-        return this.#attach(host, deed.forMs)
+        await host.ask('POST', '/networks/create', networkBody)
+        return this.#attachAll(host, deed.count, deed.forMs)
       case 'remove':
         return this.#undo(deed.service, () => host.ask('DELETE', `/services/${deed.service}`))
       case 'restore':
@@ -192,21 +193,25 @@ export class People {
     return { Constraints: host === undefined ? [] : [`node.id!=${this.#world.host(host).node}`] }
   }
 
-  /** `docker run --network`: what the engine is told is told to it here. */
-  async #attach({ agent, engine }: Host, forMs: number): Promise<Answer | undefined> {
-    const network = [...(agent?.view().networks.values() ?? [])].find(({ name }) => name === networkName)
-    if (agent === undefined || network === undefined) return undefined
+  /** `docker run --network`, so many at once: what the engine is told is told to it here. */
+  async #attachAll(host: Host, count: number, forMs: number): Promise<Answer | undefined> {
+    const network = [...(host.agent?.view().networks.values() ?? [])].find(({ name }) => name === networkName)
+    if (network === undefined) return undefined
+    const all = Array.from({ length: count }, () => this.#attach(host, network.id, forMs))
+    return (await Promise.all(all)).find(Boolean)
+  }
+
+  async #attach(host: Host, network: ResourceId, forMs: number): Promise<Answer | undefined> {
+    const { agent, engine } = host
     this.#attached += 1
     const container = digestId('container', String(this.#attached)) as ContainerId
-    const wanted = { network: network.id, aliases: ['tool'], nameservers: [] }
+    const wanted = { network, aliases: ['tool'], nameservers: [] }
     try {
-      const place = await agent.attach(wanted, new AbortController().signal, async (place) => {
-        const { address } = place
-        engine.putGuest({ container, name: 'toolbox', isUp: true, network: network.id, address })
-        this.#world.clock.after(forMs, () => engine.dropGuest(container, network.id))
-        return place
+      await agent?.attach(wanted, new AbortController().signal, async ({ address }) => {
+        engine.putGuest({ container, name: 'toolbox', isUp: true, network, address })
+        this.#world.clock.after(forMs, () => engine.dropGuest(container, network))
       })
-      return { status: 201, body: place }
+      return { status: 201, body: {} }
     } catch (error) {
       return { status: 503, body: { message: error instanceof Error ? error.message : String(error) } }
     }
