@@ -177,6 +177,7 @@ export function processEngine(engine: Engine, life: Life, { now, onCreate, onSto
       }),
     network: (overlay, signal) => life.effect(() => engine.network(overlay, signal)),
     guests: (signal) => life.effect(() => engine.guests(signal)),
+    detach: (guest, signal) => life.effect(() => engine.detach(guest, signal)),
     sweep: (wanted, signal) => life.effect(() => engine.sweep(wanted, signal)),
     logs: (container, query, signal) => life.effect(() => engine.logs(container, query, signal)),
   }

@@ -123,6 +123,14 @@ describe('containers that people put on networks', () => {
     expect(before).toMatchObject([{ aliases: ['db'], container: { id: container } }])
   })
 
+  it('a node that leaves takes it off the network', async () => {
+    world = await World.of(2)
+    await put(nth(1), await back())
+    await world.during(nth(1).agent.leave({ force: false, author }))
+    expect(nth(1).engine.guestsNow()).toEqual([])
+    expect(nth(1).engine.networks()).toEqual(new Set())
+  })
+
   it('an address of another node’s is refused, and who waits too long is told for what', async () => {
     world = await World.of(2)
     const network = await back()

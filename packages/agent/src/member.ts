@@ -558,6 +558,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await stopped(signal)
       // What ended is kept for `service logs` while there is a cluster; now there is none.
       for (const { container } of await engine.list(signal)) await engine.remove(container, signal)
+      // People's containers run on, without a network that is none any more.
+      for (const guest of await engine.guests(signal)) await engine.detach(guest, signal)
       await engine.sweep({ services: new Set(), networks: new Set() }, signal)
       await networks.clear(signal)
     },

@@ -14,6 +14,7 @@ const memoryCalls = [
   'remove',
   'network',
   'guests',
+  'detach',
   'sweep',
   'logs',
 ] as const

@@ -196,6 +196,10 @@ export class MemoryEngine implements Engine {
     return this.#calls.call('guests', undefined, signal, () => [...this.#guests.values()])
   }
 
+  detach({ container, network }: GuestObservation, signal: AbortSignal): Promise<void> {
+    return this.#calls.call('detach', undefined, signal, () => this.dropGuest(container, network))
+  }
+
   sweep(
     wanted: { readonly services: ReadonlySet<ServiceId>; readonly networks: ReadonlySet<string> },
     signal: AbortSignal,

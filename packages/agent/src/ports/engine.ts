@@ -57,6 +57,8 @@ export interface Engine {
   network(overlay: Overlay, signal: AbortSignal): Promise<string>
   /** All containers on networks of ours that are no tasks. */
   guests(signal: AbortSignal): Promise<readonly GuestObservation[]>
+  /** Takes one of these off its network; it runs on. No error where it is not there any more. */
+  detach(guest: GuestObservation, signal: AbortSignal): Promise<void>
   /** Removes networks that Moot made for networks and services that are gone. */
   sweep(
     wanted: { readonly services: ReadonlySet<ServiceId>; readonly networks: ReadonlySet<string> },

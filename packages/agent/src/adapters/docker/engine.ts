@@ -186,6 +186,10 @@ class DockerEngine implements Engine {
     return this.#networks.guests(signal)
   }
 
+  async detach(guest: GuestObservation, signal: AbortSignal): Promise<void> {
+    await this.#networks.detach(guest, signal)
+  }
+
   async sweep(
     wanted: { readonly services: ReadonlySet<ServiceId>; readonly networks: ReadonlySet<string> },
     signal: AbortSignal,

@@ -83,6 +83,22 @@ export class LocalNetworks {
       .flatMap((container) => guestsOf(container, ids))
   }
 
+  async detach({ container, network }: GuestObservation, signal: AbortSignal): Promise<void> {
+    for (const { Id } of await this.#listOwn(signal, `${label.network}=${network}`)) {
+      try {
+        await this.#connection.request({
+          method: 'POST',
+          path: `/networks/${Id}/disconnect`,
+          body: { Container: container, Force: true },
+          signal,
+        })
+      } catch (error) {
+        // 404: the container or the network is gone. 403 or, in Engine 20.10, 500: it is not on this one.
+        if (!isStatus(error, 403, 404, 500)) throw error
+      }
+    }
+  }
+
   /** The engine was restarted, or somebody removed a network: ask again. */
   forget(): void {
     this.#names.clear()
