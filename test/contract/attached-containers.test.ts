@@ -167,7 +167,8 @@ describe('docker run --network', () => {
       const body = { HostConfig: { NetworkMode: 'lan' }, NetworkingConfig: { EndpointsConfig: { lan } } }
       expect((await run(body)).status).toBe(400)
     }
-    expect((await run({ HostConfig: { NetworkMode: 'lan', Dns: [{}] } })).status).toBe(400)
+    for (const Dns of [[{}], Array.from({ length: 17 }, () => '9.9.9.9'), ['9'.repeat(46)]])
+      expect((await run({ HostConfig: { NetworkMode: 'lan', Dns } })).status).toBe(400)
     expect([asked, bed.cluster.attached]).toEqual([[], []])
   })
 

@@ -94,19 +94,24 @@ export function createGuests(options: {
     return { network, bridge: bridgeName(id), subnet: has.cidr, gateway, address }
   }
 
+  /** One that is not made yet gets another. */
+  function tellLost({ container, address }: GuestEntry): void {
+    if (container === undefined) return
+    logger.error(
+      { container: container.name, address },
+      'the address of a container that a person put on a network is another node’s by now: disconnect it from the network and connect it again',
+    )
+  }
+
   return {
     wishes: () => [...wishes.values()],
     told(verdicts) {
       for (const [id, verdict] of verdicts) {
-        if (verdict.kind === 'lost')
-          logger.error(
-            { container: verdict.guest.container?.name, address: verdict.guest.address },
-            'this address of a container that a person put on a network is another node’s by now: disconnect and connect it again',
-          )
-        else if (verdict.kind === 'waits') {
-          const waiting = pending.get(id)
-          if (waiting !== undefined) waiting.why = verdict.why
-        } else pending.get(id)?.refuse(new AddressRefusedError(explainGuestRefusal(verdict.refusal)))
+        const waiting = pending.get(id)
+        if (verdict.kind === 'lost') tellLost(verdict.guest)
+        else if (verdict.kind === 'refused')
+          waiting?.refuse(new AddressRefusedError(explainGuestRefusal(verdict.refusal)))
+        else if (waiting !== undefined) waiting.why = verdict.why
       }
       for (const { wish, settle } of pending.values()) {
         const guest = options.entry(wish.id)

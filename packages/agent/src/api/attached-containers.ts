@@ -14,9 +14,12 @@ type Fields = Readonly<Record<string, unknown>>
 const serviceLabel = 'com.docker.swarm.service.name'
 const taskLabel = 'moot.task'
 
-/** More of them, or longer ones than DNS has, are no names of one container: they stand in a record that all nodes hold. */
+/** More of them, or longer ones than DNS has, are no names of one container: they stand in a record that all nodes hold. So do its name servers. */
 const aliasesMax = 64
 const aliasMaxLength = 253
+const nameserversMax = 16
+/** An IPv6 address in full. */
+const nameserverMaxLength = 45
 
 /**
  * `docker run --network NET`: where NET is the cluster's, the engine is told of its own network instead, with an address that
@@ -56,7 +59,7 @@ function asksOf(api: Api, body: Fields): readonly Ask[] {
     const { names } = named.get(network.id) ?? { names: [] }
     named.set(network.id, { network, names: [...names, name] })
   }
-  const nameservers = texts(host['Dns'], 'HostConfig.Dns')
+  const nameservers = texts(host['Dns'], 'HostConfig.Dns', nameserversMax, nameserverMaxLength)
   return [...named.values()].map(({ network, names }) => {
     const endpoint = fields(names.map((name) => endpoints[name]).find(isObject))
     return { network, names: new Set(names), endpoint, wanted: wantedOn(network, endpoint, nameservers) }
@@ -83,9 +86,7 @@ function wantedOn(
   endpoint: Fields,
   nameservers: readonly string[],
 ): GuestWanted {
-  const aliases = texts(endpoint['Aliases'], 'Aliases')
-  if (aliases.length > aliasesMax || aliases.some((alias) => alias.length > aliasMaxLength))
-    throw badRequest(`invalid Aliases: at most ${aliasesMax}, of at most ${aliasMaxLength} characters each`)
+  const aliases = texts(endpoint['Aliases'], 'Aliases', aliasesMax, aliasMaxLength)
   const address = fields(endpoint['IPAMConfig'])['IPv4Address'] ?? ''
   if (address === '') return { network: id, aliases, nameservers }
   if (typeof address !== 'string' || parseAddress(address) === undefined)
@@ -204,10 +205,11 @@ function fields(value: unknown): Fields {
   return isObject(value) ? value : {}
 }
 
-function texts(value: unknown, what: string): readonly string[] {
+function texts(value: unknown, what: string, max: number, maxLength: number): readonly string[] {
   const all: readonly unknown[] = Array.isArray(value) ? value : []
-  if (!all.every((each) => typeof each === 'string')) throw badRequest(`invalid ${what}: a list of strings`)
-  return all
+  const fit = all.filter((each): each is string => typeof each === 'string' && each.length <= maxLength)
+  if (fit.length === all.length && fit.length <= max) return fit
+  throw badRequest(`invalid ${what}: at most ${max} texts, of at most ${maxLength} characters each`)
 }
 
 export const attachedContainerRoutes: readonly Route[] = [
