@@ -1,4 +1,4 @@
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { Hosts, type TestHost } from './hosts.ts'
 import { allReady, containersOf, createService, service, untilRuns } from './questions.ts'
 
@@ -6,10 +6,21 @@ import { allReady, containersOf, createService, service, untilRuns } from './que
 const clientAddress = '10.99.0.254'
 const webPort = '8080'
 
+interface Inspected {
+  readonly Containers: Readonly<
+    Record<string, { readonly Name: string; readonly IPv4Address: string }>
+  > | null
+}
+
 describe('networks over hosts', () => {
   let hosts: Hosts
   beforeAll(async () => {
     hosts = await Hosts.up(5)
+  })
+  /** Containers that a test puts on networks itself. */
+  const guests = ['box', 'second', 'closed']
+  afterEach(async () => {
+    for (const host of hosts.on()) await host.engine('rm', '--force', ...guests)
   })
   beforeEach(async () => {
     await hosts.reset()
@@ -133,6 +144,71 @@ describe('networks over hosts', () => {
     await hosts.agentKill(web[0]!.host)
     expect(await lookUp(web[0]!, 'web')).toEqual([virtualIp])
     await hosts.agentStart(web[0]!.host)
+  })
+
+  it('a container of a person’s on an attachable network reaches services of all hosts by name, and is reached from them', async () => {
+    const [first, second] = [hosts.host(1), hosts.host(2)]
+    await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
+    await createService(hosts.host(3), 'web', '--replicas', '5', '--network', 'back')
+    await untilRuns(hosts, 'web', 5)
+    const run = ['run', '--detach', '--network', 'back', '--network-alias', 'tool']
+    const Id = (await second.docker(...run, '--name', 'box', 'moot/test:1')).trim()
+    const box = { host: second.index, Id }
+    const virtualIp = await virtualIpOf('web')
+    expect(await lookUp(box, 'web')).toEqual([virtualIp])
+    expect((await lookUp(box, 'tasks.web')).toSorted()).toEqual((await addressesOf('web')).toSorted())
+    for (let turn = 0; turn < 8; turn += 1) expect(await askFrom(box, 'web')).toMatch(/^v1 /)
+    const [network] = JSON.parse(await second.docker('network', 'inspect', 'back')) as Inspected[]
+    const address = network?.Containers?.[Id]?.IPv4Address.split('/')[0] ?? ''
+    expect(network?.Containers?.[Id]?.Name).toBe('box')
+    for (const container of await containersOf(hosts, 'web')) {
+      await hosts.waitFor(`host ${container.host} knows its names`, async () =>
+        (await lookUp(container, 'tool')).includes(address),
+      )
+      for (const to of [address, 'box', 'tool', Id.slice(0, 12)])
+        expect(await askFrom(container, to)).toMatch(/^v1 /)
+    }
+    await expect(first.docker('network', 'rm', 'back')).rejects.toThrow(/in use by/)
+    await first.docker('service', 'rm', 'web')
+    await expect(first.docker('network', 'rm', 'back')).rejects.toThrow(/in use by container box on node/)
+    await second.docker('rm', '--force', 'box')
+    await hosts.waitFor('the network can be removed', () => first.docker('network', 'rm', 'back'))
+  })
+
+  it('docker network connect and disconnect put a container on a network and take it off again', async () => {
+    const [first, second] = [hosts.host(1), hosts.host(2)]
+    await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
+    await first.docker('run', '--detach', '--name', 'box', '--network', 'back', 'moot/test:1')
+    await second.docker('run', '--detach', '--name', 'second', 'moot/test:1')
+    await second.docker('network', 'connect', '--alias', 'two', 'back', 'second')
+    const box = { host: first.index, Id: 'box' }
+    await hosts.waitFor('it has its alias elsewhere', async () => (await askFrom(box, 'two')) !== '')
+    expect(await askFrom(box, 'second')).toMatch(/^v1 /)
+    const [address] = await lookUp(box, 'two')
+    await second.docker('restart', '--time', '1', 'second')
+    await hosts.waitFor('it has its names again', async () => (await askFrom(box, 'two')) !== '')
+    expect(await lookUp(box, 'two')).toEqual([address])
+    await second.docker('network', 'disconnect', 'back', 'second')
+    await hosts.waitFor('it has none any more', async () => (await lookUp(box, 'two')).length === 0)
+    expect(await askFrom(box, address!)).toBe('')
+  })
+
+  it('a network takes no container of a person’s without --attachable, and none at another host’s address', async () => {
+    const [first, second] = [hosts.host(1), hosts.host(2)]
+    await first.docker('network', 'create', '--driver', 'overlay', 'shut')
+    await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
+    const run = ['run', '--detach', '--name', 'closed']
+    await expect(second.docker(...run, '--network', 'shut', 'moot/test:1')).rejects.toThrow(
+      /network shut not manually attachable/,
+    )
+    await first.docker('run', '--detach', '--name', 'box', '--network', 'back', 'moot/test:1')
+    const [network] = JSON.parse(await first.docker('network', 'inspect', 'back')) as Inspected[]
+    const [taken] = Object.values(network?.Containers ?? {}).map(
+      ({ IPv4Address }) => IPv4Address.split('/')[0]!,
+    )
+    const at = ['--network', 'back', '--ip', taken!, 'moot/test:1']
+    await expect(second.docker(...run, ...at)).rejects.toThrow(/its own blocks of the network only/)
+    await expect(first.docker(...run, ...at)).rejects.toThrow(/is in use on this node/)
   })
 
   it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {

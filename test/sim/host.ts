@@ -114,6 +114,7 @@ export class Host {
       latencyMs: this.#latencyMs,
       behaviour: options.behaviour,
       observed: (setup, observation) => options.onContainer(this, setup, observation),
+      guestPut: (guest) => options.onGuest(this, guest),
       isBlocked: (setup) => this.watchdog.isBlocked(setup),
     })
     this.clock = new HostClock(options.clock, options.clockRate, options.upForMs)

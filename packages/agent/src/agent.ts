@@ -327,6 +327,8 @@ export function createAgent(options: AgentOptions): Agent {
     liveness: () => active().liveness(),
     placement: () => active().placement(),
     networks: () => active().networks(),
+    attach: (wanted, signal, use) => active().attach(wanted, signal, use),
+    guests: async () => active().guests(),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

@@ -15,6 +15,9 @@ import type { VoterCandidate, VoterHealth } from './core/lease/voter-set.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
 import type { Placement } from './core/placement/placement.ts'
+import type { Address } from './core/network/plane.ts'
+import type { GuestObservation } from './core/reconcile/actions.ts'
+import type { GuestWish } from './core/reconcile/guests.ts'
 import type { View } from './core/view.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
@@ -49,6 +52,18 @@ export type ClusterEvent =
     }
   | { readonly kind: 'warning'; readonly message: string; readonly atMs: number }
 
+/** A container that a person puts on a network. */
+export type GuestWanted = Omit<GuestWish, 'id'>
+
+/** Where it goes. */
+export interface GuestPlace {
+  /** The engine's name of the network. */
+  readonly bridge: string
+  readonly address: Address
+  /** This node's own address on the network: its name server too. */
+  readonly gateway: Address
+}
+
 export interface JoinToken {
   /** As in `tokens()`; the token's text is opaque. */
   readonly id: string
@@ -76,6 +91,14 @@ export interface Cluster {
   placement(): Placement
   /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
   networks(): NetworkOutlook | undefined
+
+  /**
+   * A place on a network for a container of a person's, on this node; `use` puts it there. Rejects with `NetworkHereOnlyError`,
+   * `AddressRefusedError` or `NoAddressError`, and with what `use` rejects with.
+   */
+  attach<T>(wanted: GuestWanted, signal: AbortSignal, use: (place: GuestPlace) => Promise<T>): Promise<T>
+  /** Such containers on this node's networks as they are now, whoever put them there; undefined where the engine does not say. */
+  guests(): Promise<readonly GuestObservation[] | undefined>
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

@@ -283,6 +283,14 @@ export const defaults = {
   startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */
   maxTasksPerNode: 1_000,
+  /** A block of addresses that nobody uses is given back after so long: an update, or a service scaled down for the moment, uses it again sooner. */
+  blockIdleMs: 10 * 60_000,
+  /** Containers that people put on networks, on one node: each is 300 bytes of its record. */
+  guestsMax: 1_000,
+  /** Who asks for an address waits for so long at most: a block is had in 0.2 s, a network's subnet in a second. */
+  guestWaitMs: 5_000,
+  /** The engine's other containers are listed so soon after an event of one: several go at once. */
+  guestLookDelayMs: 50,
   /** One mesh message; larger ones are refused before they are read. */
   maxMessageBytes: 8 * 1024 * 1024,
   /** One dial with its handshakes: a LAN takes 20 ms; a SYN lost twice is sent for the third time after 3 s. */

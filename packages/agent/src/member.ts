@@ -1,5 +1,7 @@
 import {
+  digestId,
   type Identity,
+  type GuestId,
   type NodeId,
   nodeIdOf,
   openRecordStore,
@@ -29,6 +31,7 @@ import { subjectsOf } from './core/health/subjects.ts'
 import { createHealthWatch } from './health-watch.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
 import { createExecutor, engineConcurrency, type Executor } from './executor.ts'
+import { createGuests, type Guests } from './guests.ts'
 import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
@@ -107,6 +110,8 @@ export interface Member {
   liveness(): LivenessMap
   placement(): Placement
   networks(): NetworkOutlook | undefined
+  readonly attach: Guests['attach']
+  guests(): Promise<ReturnType<EngineWatch['guests']>>
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -236,9 +241,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     logger: logger.child({ part: 'engine' }),
     relistIntervalMs: settings.relistIntervalMs,
     retryMs: settings.engineRetryMs,
+    guestLookDelayMs: settings.guestLookDelayMs,
     changed: () => {
       changed()
       status.publish()
+    },
+    guestsChanged: () => {
+      changed()
+      sweeper.soon()
     },
   })
   const health = createHealthWatch({
@@ -292,6 +302,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     executor: () => executor,
     networks: (decision) => networks.outlook(decision),
     leases: () => leases.leases(),
+    guests: () => ({ wishes: guests.wishes(), seen: watch.guests() }),
+    guestsTold: (verdicts) => guests.told(verdicts),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
     synced: () => synced() && rulesAgree(),
     specAt: history.specAt,
@@ -363,6 +375,21 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     clock,
     logger: logger.child({ part: 'network' }),
     settings,
+  })
+  const guests = createGuests({
+    self,
+    engine,
+    watch,
+    outlook: () => networks.outlook(decisions.now()),
+    entry: (id) => records.own.guests.get(id),
+    network: (id) => viewOf().networks.get(id),
+    bridged: (signal) => networks.bridged(signal),
+    changed: () => reconciler.trigger(),
+    newId: () => digestId('guest', options.randomHex(16)) as GuestId,
+    clock,
+    logger: logger.child({ part: 'network' }),
+    settings,
+    stopping: stopping.signal,
   })
   const sweeper = createNetworkSweeper({
     engine,
@@ -481,6 +508,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       history.remember(change.after as Resource<ServiceSpec>)
       autoBalance.wake()
     }
+    if (change.kind === 'network' && change.after === undefined) sweeper.soon()
     if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
       const gone = change.before.name as NodeId
       if (gone === self) tellRemoval()
@@ -519,12 +547,19 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
     networks: () => networks.outlook(decisions.now()),
+    attach: (wanted, signal, use) => guests.attach(wanted, signal, use),
+    async guests() {
+      await watch.lookAtGuests()
+      return watch.guests()
+    },
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
     async clear(signal) {
       await stopped(signal)
       // What ended is kept for `service logs` while there is a cluster; now there is none.
       for (const { container } of await engine.list(signal)) await engine.remove(container, signal)
+      // People's containers run on, without a network that is none any more.
+      for (const guest of await engine.guests(signal)) await engine.detach(guest, signal)
       await engine.sweep({ services: new Set(), networks: new Set() }, signal)
       await networks.clear(signal)
     },

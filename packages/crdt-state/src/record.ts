@@ -1,5 +1,6 @@
 import type {
   ContainerId,
+  GuestId,
   NodeId,
   ResourceId,
   ServiceId,
@@ -228,6 +229,25 @@ export interface BlockClaims {
   readonly blocks: readonly number[]
 }
 
+/**
+ * A container that a person, not a service, put on a network of the cluster (`docker run --network`), and its address there.
+ * Written before there is such a container; gone once there is none any more.
+ */
+export interface GuestEntry {
+  readonly id: GuestId
+  readonly network: ResourceId
+  /** `10.128.0.17` */
+  readonly address: string
+  /** Names that it was given on the network beside its own. */
+  readonly aliases: readonly string[]
+  /** Its own name servers, for what is no name of the cluster; none: the host's. */
+  readonly nameservers: readonly string[]
+  /** Wall clock of this node, ms. */
+  readonly createdAtMs: number
+  /** Absent: it is about to be made. */
+  readonly container?: { readonly id: ContainerId; readonly name: string; readonly isUp: boolean }
+}
+
 /** A node's record, decoded. Entries of kinds that this agent does not know are kept and passed on, not shown here. */
 export interface NodeRecord {
   readonly node: NodeId
@@ -239,18 +259,19 @@ export interface NodeRecord {
   readonly updates: ReadonlyMap<ServiceId, UpdateFacts>
   readonly rejections: ReadonlyMap<ServiceId, Rejection>
   readonly blocks: ReadonlyMap<ResourceId, BlockClaims>
+  readonly guests: ReadonlyMap<GuestId, GuestEntry>
 }
 
 /**
  * Keys of a record's entries: `status`, `task/<TaskId>`, `alert/<NodeId>`, `update/<ServiceId>`, `rejection/<ServiceId>`,
- * `block/<ResourceId of a network>`.
+ * `block/<ResourceId of a network>`, `guest/<GuestId>`.
  */
 export type RecordKey = string
 
 /** Changes of one's own record; `undefined` removes the entry. Applied as a whole or not at all. */
 export type RecordChanges = ReadonlyMap<
   RecordKey,
-  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | undefined
+  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | GuestEntry | undefined
 >
 
 export const recordKey = {
@@ -260,4 +281,5 @@ export const recordKey = {
   update: (service: ServiceId): RecordKey => `update/${service}`,
   rejection: (service: ServiceId): RecordKey => `rejection/${service}`,
   block: (network: ResourceId): RecordKey => `block/${network}`,
+  guest: (id: GuestId): RecordKey => `guest/${id}`,
 }

@@ -1,9 +1,12 @@
 import { NameTakenError, type NetworkSpec, networkSpecSchema, type Resource } from '@moot/crdt-state'
 import { explainSubnetWait } from '../core/explain/network.ts'
+import { guestsOn } from '../core/network/guests.ts'
 import { givenSubnet, refusalOfSubnet } from '../core/network/subnets.ts'
+import { nodeDisplayName } from '../core/view.ts'
 import { parseJson, readBody } from './body.ts'
 import { NotInClusterError } from '../errors.ts'
 import { type Api, authorOf, type Call, param, type Route } from './call.ts'
+import { containersOn, isBridgeOfOurs, networksOf } from './cluster-networks.ts'
 import { networkShape, predefinedNetworks, predefinedNetworkShape } from './docker/network-shape.ts'
 import { enginePath, passToEngine } from './engine/proxy.ts'
 import { ApiError, badRequest, notYet } from './errors.ts'
@@ -11,14 +14,6 @@ import { booleanFilter, type Filters, readFilters } from './filters.ts'
 import { sendEmpty, sendJson } from './reply.ts'
 import { resolve } from './resolve.ts'
 import { isObject, parseWith, unknownFields, unknownFieldsWarning } from './schema-errors.ts'
-
-/** Cluster networks; none on a node that is in no cluster (its engine's own are answered all the same). */
-function networksOf(api: Api): readonly Resource<NetworkSpec>[] {
-  return api.cluster.state().kind === 'active' ? [...api.cluster.view().networks.values()] : []
-}
-
-/** Put on by the engine adapter (adapters/docker/labels.ts). */
-const networkLabel = 'moot.network'
 
 const listFilters = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type', 'idOrName']
 
@@ -45,11 +40,6 @@ async function list(api: Api, call: Call): Promise<void> {
   sendJson(call.res, 200, [...shown, ...others])
 }
 
-/** The bridge that stands for a cluster network on this node is no network of its own to people. */
-function isBridgeOfOurs(network: unknown): boolean {
-  return isObject(network) && isObject(network['Labels']) && networkLabel in network['Labels']
-}
-
 function matches(network: Resource<NetworkSpec>, filters: Filters): boolean {
   // Unlike elsewhere, a network's name and id match by any part (moby `daemon/network/filter.go`).
   const part = (name: string, text: string): boolean =>
@@ -73,23 +63,24 @@ async function inspect(api: Api, call: Call): Promise<void> {
   const ours = networksOf(api)
   const exact = ours.find(({ id, name }) => id === reference || name === reference)
   if (exact !== undefined && scope !== 'local') {
-    sendJson(call.res, 200, networkShape(exact, api.cluster.networks()))
-    return
+    return sendInspected(api, call, exact)
   }
   if (scope === 'swarm') {
     if ((predefinedNetworks as readonly string[]).includes(reference)) {
-      sendJson(call.res, 200, predefinedNetworkShape(reference))
-      return
+      return sendJson(call.res, 200, predefinedNetworkShape(reference))
     }
-    sendJson(call.res, 200, networkShape(networkBy(ours, reference), api.cluster.networks()))
-    return
+    return sendInspected(api, call, networkBy(ours, reference))
   }
   const local = await api.engine.json(enginePath(api, call), call.signal)
   if (local.status === 404 && scope !== 'local' && ours.some(({ id }) => id.startsWith(reference))) {
-    sendJson(call.res, 200, networkShape(networkBy(ours, reference), api.cluster.networks()))
-    return
+    return sendInspected(api, call, networkBy(ours, reference))
   }
-  sendJson(call.res, local.status, local.body)
+  return sendJson(call.res, local.status, local.body)
+}
+
+async function sendInspected(api: Api, call: Call, network: Resource<NetworkSpec>): Promise<void> {
+  const containers = await containersOn(api, call, network.id)
+  sendJson(call.res, 200, networkShape(network, api.cluster.networks(), containers))
 }
 
 function networkBy(networks: readonly Resource<NetworkSpec>[], reference: string): Resource<NetworkSpec> {
@@ -186,17 +177,24 @@ async function remove(api: Api, call: Call): Promise<void> {
       )
     }
   }
+  await refuseWithContainers(api, network)
   const written = await api.cluster.remove('network', network.id, authorOf(api, call))
   return sendEmpty(call.res, 204, written.warnings)
 }
 
-/** A container of `docker run` on a cluster network: the engine alone has no such network. */
-async function attach(api: Api, call: Call): Promise<void> {
-  const reference = param(call, 'id')
-  if (networksOf(api).some(({ id, name }) => id === reference || name === reference)) {
-    throw notYet(`Moot does not attach single containers to cluster networks yet: ${reference} is one`)
-  }
-  return passToEngine(api, call)
+/** Here as the engine says at this moment; elsewhere as records tell. One that is stopped counts too: it could not be started again. */
+async function refuseWithContainers(api: Api, { id }: Resource<NetworkSpec>): Promise<void> {
+  const { cluster } = api
+  const view = cluster.view()
+  const here = (await cluster.guests())?.filter(({ network }) => network === id)
+  const recorded = guestsOn(id, view.records, cluster.liveness())
+    .filter(({ node }) => here === undefined || node !== cluster.self)
+    .map(({ node, guest }) => ({ node, name: guest.container?.name ?? guest.address }))
+  const [user] = [...(here ?? []).map(({ name }) => ({ node: cluster.self, name })), ...recorded]
+  if (user === undefined) return
+  throw badRequest(
+    `rpc error: code = FailedPrecondition desc = network ${id} is in use by container ${user.name} on node ${nodeDisplayName(view, user.node)}: disconnect or remove that one first`,
+  )
 }
 
 export const networkRoutes: readonly Route[] = [
@@ -204,6 +202,4 @@ export const networkRoutes: readonly Route[] = [
   { method: 'POST', path: '/networks/create', handler: create, anywhere: true },
   { method: 'GET', path: '/networks/:id', handler: inspect, anywhere: true },
   { method: 'DELETE', path: '/networks/:id', handler: remove, anywhere: true },
-  { method: 'POST', path: '/networks/:id/connect', handler: attach, anywhere: true },
-  { method: 'POST', path: '/networks/:id/disconnect', handler: attach, anywhere: true },
 ]

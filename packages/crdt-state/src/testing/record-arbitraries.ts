@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import type {
   ContainerId,
+  GuestId,
   NodeId,
   ResourceId,
   ServiceId,
@@ -12,6 +13,7 @@ import type {
 import {
   type Alert,
   type BlockClaims,
+  type GuestEntry,
   type NodeStatus,
   type RecordKey,
   recordKey,
@@ -175,9 +177,22 @@ const block: fc.Arbitrary<BlockClaims> = fc.record({
   blocks: fc.array(fc.nat(), { maxLength: 3 }),
 })
 
+const guest: fc.Arbitrary<GuestEntry> = fc.record(
+  {
+    id: id as fc.Arbitrary<GuestId>,
+    network,
+    address: text,
+    aliases: texts,
+    nameservers: texts,
+    createdAtMs: amount,
+    container: fc.record({ id: id as fc.Arbitrary<ContainerId>, name: text, isUp: fc.boolean() }),
+  },
+  { requiredKeys: ['id', 'network', 'address', 'aliases', 'nameservers', 'createdAtMs'] },
+)
+
 /** One entry of a record under its key, of each kind and with all that it may say. */
 export const recordEntry: fc.Arbitrary<
-  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims]
+  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | GuestEntry]
 > = fc.oneof(
   { weight: 3, arbitrary: task.map((value) => [recordKey.task(value.id), value] as const) },
   status.map((value) => [recordKey.status, value] as const),
@@ -185,4 +200,5 @@ export const recordEntry: fc.Arbitrary<
   update.map((value) => [recordKey.update(value.service), value] as const),
   rejection.map((value) => [recordKey.rejection(value.service), value] as const),
   block.map((value) => [recordKey.block(value.network), value] as const),
+  guest.map((value) => [recordKey.guest(value.id), value] as const),
 )

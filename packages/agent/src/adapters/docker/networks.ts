@@ -1,18 +1,34 @@
-import type { NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
+import type { ContainerId, NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
 import { attachedTo } from '../../core/network/attachments.ts'
-import type { Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
+import type { GuestObservation, Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
 import { TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Attachment } from './container.ts'
 import { predefinedNetworks } from './container.ts'
 import type { DockerConnection } from './connection.ts'
 import { isStatus } from './failure.ts'
-import { label, ownFilter, taskName, type Ownership } from './labels.ts'
+import { label, ownFilter, readOwner, taskName, type Ownership } from './labels.ts'
 import { unaborted, waitFor } from './shared-call.ts'
 
 interface ListedNetwork {
   readonly Id: string
   readonly Name: string
   readonly Labels: Readonly<Record<string, string>> | null
+}
+
+/** The part of an item of `GET /containers/json` that tells where it is. */
+interface ListedGuest {
+  readonly Id: string
+  readonly Names: readonly string[]
+  readonly Labels: Readonly<Record<string, string>>
+  readonly State: string
+  readonly NetworkSettings?: {
+    readonly Networks: Readonly<
+      Record<
+        string,
+        { readonly IPAddress: string; readonly IPAMConfig?: { readonly IPv4Address?: string } | null }
+      >
+    > | null
+  }
 }
 
 /**
@@ -50,6 +66,39 @@ export class LocalNetworks {
     }
   }
 
+  /** Its name here. Asked of the engine each time: a person's container is rare, and somebody may have removed the network. */
+  have(overlay: Overlay, signal: AbortSignal): Promise<string> {
+    this.#names.delete(overlay.network.id)
+    return this.#ensure(overlay.network, signal, overlay)
+  }
+
+  /** All containers on our networks that are no tasks of ours. */
+  async guests(signal: AbortSignal): Promise<readonly GuestObservation[]> {
+    const networks = await this.#listOwn(signal)
+    const ids = new Map(networks.map(({ Name, Labels }) => [Name, Labels?.[label.network] as ResourceId]))
+    if (networks.length === 0) return []
+    const listed = await this.#usersOf(networks, signal)
+    return listed
+      .filter(({ Labels }) => readOwner(Labels, this.#own()) === undefined)
+      .flatMap((container) => guestsOf(container, ids))
+  }
+
+  async detach({ container, network }: GuestObservation, signal: AbortSignal): Promise<void> {
+    for (const { Id } of await this.#listOwn(signal, `${label.network}=${network}`)) {
+      try {
+        await this.#connection.request({
+          method: 'POST',
+          path: `/networks/${Id}/disconnect`,
+          body: { Container: container, Force: true },
+          signal,
+        })
+      } catch (error) {
+        // 404: the container or the network is gone. 403 or, in Engine 20.10, 500: it is not on this one.
+        if (!isStatus(error, 403, 404, 500)) throw error
+      }
+    }
+  }
+
   /** The engine was restarted, or somebody removed a network: ask again. */
   forget(): void {
     this.#names.clear()
@@ -60,13 +109,7 @@ export class LocalNetworks {
     for (const network of await this.#listOwn(signal)) {
       const id = network.Labels?.[label.network] as ResourceId | undefined
       if (id === undefined || wanted.has(id) || wanted.has(network.Name) || this.#inUse.has(id)) continue
-      const users = await this.#connection.request<readonly unknown[]>({
-        method: 'GET',
-        path: '/containers/json',
-        // A container that was never started knows its networks by name alone (Engine 20.10).
-        query: { all: true, filters: JSON.stringify({ network: [network.Id, network.Name] }) },
-        signal,
-      })
+      const users = await this.#usersOf([network], signal)
       // Asked again after the wait: a task may have come meanwhile.
       if (users.length > 0 || this.#inUse.has(id)) continue
       this.#names.delete(id)
@@ -169,10 +212,42 @@ export class LocalNetworks {
     return undefined
   }
 
+  #usersOf(networks: readonly ListedNetwork[], signal: AbortSignal): Promise<readonly ListedGuest[]> {
+    // A container that was never started knows its networks by name alone (Engine 20.10).
+    const network = networks.flatMap(({ Id, Name }) => [Id, Name])
+    return this.#connection.request({
+      method: 'GET',
+      path: '/containers/json',
+      query: { all: true, filters: JSON.stringify({ network }) },
+      signal,
+    })
+  }
+
   #listOwn(signal: AbortSignal, ...labels: readonly string[]): Promise<readonly ListedNetwork[]> {
     const filters = ownFilter(this.#own(), { label: labels })
     return this.#connection.request({ method: 'GET', path: '/networks', query: { filters }, signal })
   }
+}
+
+function guestsOf(
+  { Id, Names, State, NetworkSettings }: ListedGuest,
+  ids: ReadonlyMap<string, ResourceId>,
+): readonly GuestObservation[] {
+  return Object.entries(NetworkSettings?.Networks ?? {}).flatMap(([on, { IPAddress, IPAMConfig }]) => {
+    const network = ids.get(on)
+    const address = IPAMConfig?.IPv4Address || IPAddress
+    if (network === undefined) return []
+    return [
+      {
+        container: Id as ContainerId,
+        // The others are those of links: `/db/alias`.
+        name: (Names.find((name) => name.lastIndexOf('/') === 0) ?? '').slice(1),
+        isUp: State === 'running' || State === 'paused',
+        network,
+        ...(address !== '' && { address }),
+      },
+    ]
+  })
 }
 
 /** Names for the engine's own name server: of the tasks that are on this node. */

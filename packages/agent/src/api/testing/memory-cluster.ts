@@ -5,6 +5,7 @@ import {
   changedFields,
   type ContainerId,
   digestId,
+  type GuestEntry,
   type HistoryEntry,
   isClaim,
   NameTakenError,
@@ -28,9 +29,10 @@ import {
   updateFact,
   type UpdateFailure,
 } from '@moot/crdt-state'
-import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../cluster.ts'
+import type { Cluster, ClusterEvent, ClusterState, GuestWanted, JoinToken } from '../../cluster.ts'
 import type { Liveness } from '../../core/membership/liveness.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
+import type { GuestObservation } from '../../core/reconcile/actions.ts'
 import type { View } from '../../core/view.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
 
@@ -55,6 +57,14 @@ export interface MemoryCluster extends Cluster {
   goBack(id: ResourceId, key: string, failure: UpdateFailure): void
   /** The steward writes that the update of a service to its present spec has ended well. */
   complete(id: ResourceId): void
+  /** Places on networks that were asked for. */
+  readonly attached: readonly GuestWanted[]
+  /** Nobody gets one, for this reason; undefined: everybody does. */
+  refuseToAttach(error: Error | undefined): void
+  /** What is on this node's networks. */
+  setGuests(guests: readonly GuestObservation[]): void
+  /** Another node's record says so. */
+  putGuest(node: NodeId, guest: GuestEntry): void
   confirm: boolean
 }
 
@@ -78,6 +88,9 @@ export function memoryCluster(
   let view: View | undefined
   let placement: Placement | undefined
   let cutOff = false
+  const attached: GuestWanted[] = []
+  let attachRefusal: Error | undefined
+  let guests: readonly GuestObservation[] = []
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -313,6 +326,31 @@ export function memoryCluster(
       return liveness
     },
     networks: () => undefined,
+    attached,
+    async attach(wanted, _, use) {
+      active()
+      attached.push(wanted)
+      if (attachRefusal !== undefined) throw attachRefusal
+      const address = wanted.address ?? `10.128.1.${attached.length + 1}`
+      return use({
+        bridge: `bridge of ${resources.get(key('network', wanted.network))?.name}`,
+        address,
+        gateway: '10.128.1.1',
+      })
+    },
+    guests: async () => guests,
+    refuseToAttach(error) {
+      attachRefusal = error
+    },
+    setGuests(now) {
+      guests = now
+    },
+    putGuest(node, guest) {
+      const record = records.get(node)
+      if (record === undefined) return
+      records.set(node, { ...record, guests: new Map(record.guests).set(guest.id, guest) })
+      changed()
+    },
     placement() {
       active()
       return (placement ??= placementOf())
@@ -503,6 +541,7 @@ function recordOf(node: NodeId, at: number): NodeRecord {
     updates: new Map(),
     rejections: new Map(),
     blocks: new Map(),
+    guests: new Map(),
     status: {
       hostname: `host-${at + 1}`,
       addresses: [`10.99.0.${at + 1}`],

@@ -1,5 +1,7 @@
 import {
   isTerminal,
+  type ContainerId,
+  type GuestEntry,
   type NodeRecord,
   type ResourceId,
   type ServiceSpec,
@@ -15,7 +17,7 @@ import type { Address } from './plane.ts'
  * left behind; where that is not known any more it hears of the networks that it has an address on.
  */
 export function clientsOf(
-  own: Pick<NodeRecord, 'tasks'> | undefined,
+  own: Pick<NodeRecord, 'tasks' | 'guests'> | undefined,
   attachmentsOf: (spec: ServiceSpec) => Attachments,
   specOf: (task: TaskEntry) => ServiceSpec | undefined,
 ): readonly Client[] {
@@ -34,7 +36,21 @@ export function clientsOf(
       nameservers: nameserversOf(spec),
     })
   }
-  return clients
+  return [...clients, ...guestClients([...(own?.guests.values() ?? [])])]
+}
+
+/** One container may be on several networks. */
+function guestClients(guests: readonly GuestEntry[]): readonly Client[] {
+  const byContainer = new Map<ContainerId | GuestEntry['id'], GuestEntry[]>()
+  for (const guest of guests.toSorted((a, b) => a.createdAtMs - b.createdAtMs)) {
+    const key = guest.container?.id ?? guest.id
+    byContainer.set(key, [...(byContainer.get(key) ?? []), guest])
+  }
+  return [...byContainer.values()].map((all) => ({
+    addresses: all.map(({ address }) => address),
+    networks: all.map(({ network }) => network),
+    nameservers: (all[0]?.nameservers ?? []).filter((text) => parseAddress(text) !== undefined),
+  }))
 }
 
 function addressesOf({ addresses = [] }: TaskEntry): ReadonlyMap<ResourceId, Address> {

@@ -76,10 +76,19 @@ export function addressOn(
   node: NodeId,
   table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
 ): Address | undefined {
-  const address = givenAddress(task, network)
-  if (address === undefined || table === undefined) return undefined
-  const block = blockOf(table.geometry, address)
-  return block !== undefined && table.owners.get(block) === node ? formatAddress(address) : undefined
+  const number = givenAddress(task, network)
+  const address = number === undefined ? undefined : formatAddress(number)
+  return address !== undefined && isOwnerOf(node, address, table) ? address : undefined
+}
+
+export function isOwnerOf(
+  node: NodeId,
+  address: Address,
+  table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
+): boolean {
+  const number = parseAddress(address)
+  const block = table === undefined || number === undefined ? undefined : blockOf(table.geometry, number)
+  return block !== undefined && table?.owners.get(block) === node
 }
 
 /**

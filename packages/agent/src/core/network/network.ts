@@ -17,6 +17,7 @@ import type { BlockTable } from './blocks.ts'
 import { clientsOf } from './clients.ts'
 import { Endpoints, type ServiceEndpoints } from './endpoints.ts'
 import { Fronts } from './fronts.ts'
+import { type Guests, guestsOf } from './guests.ts'
 import { MemberStatuses } from './members.ts'
 import type { NameTable } from './name-table.ts'
 import { NameTables } from './name-tables.ts'
@@ -52,6 +53,7 @@ export interface NetworkOutlook {
   readonly virtualIps: VirtualIps['held']
   readonly ports: PublishedPorts['held']
   readonly endpoints: ReadonlyMap<ServiceId, ServiceEndpoints>
+  readonly guests: Guests
   /** Undefined: this node has no IPv4 address that others know it by, so that nothing can be led to it. */
   readonly plane: Plane | undefined
   readonly marks: PeerMarks
@@ -130,6 +132,7 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
     virtualIps: virtualIps.held,
     ports: ports.held,
     endpoints,
+    guests: memory.guests(nodes, view.records, liveness, blocks),
     plane: memory.plane(memory.self(self, members), planeNetworks, peers, frontends),
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
@@ -151,6 +154,7 @@ function createMemory() {
   let marks: PeerMarks = new Map()
   let peers: Peers = { peers: [], troubles: [] }
   let self: Plane['self'] | undefined
+  let guests: Guests = new Map()
   return {
     members: new MemberStatuses(),
     attaching: new Attaching(),
@@ -174,6 +178,9 @@ function createMemory() {
       const all = publishedPorts(services)
       heldPorts = keepSame(heldPorts, all.held, sameJson)
       return { ...all, held: heldPorts }
+    }),
+    guests: remember((...from: Parameters<typeof guestsOf>) => {
+      return (guests = keepSame(guests, guestsOf(...from), sameJson))
     }),
     marks: remember((self: NodeId, nodes: View['nodes'], earlier: PeerMarks) => {
       const others = [...nodes.keys()].filter((node) => node !== self)

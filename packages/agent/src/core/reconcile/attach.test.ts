@@ -169,17 +169,3 @@ describe('a task whose address is another node’s by now', () => {
     expect(changedTasks(run({ ...scene, networks: [network('back')] }).changes)).toEqual([])
   })
 })
-
-describe('blocks', () => {
-  test('of a network that is gone are given back, and so are those that another node keeps', () => {
-    const gone = run({ services: [], networks: [], tasks: [], blocks: [claim(net, subnet, 1)] })
-    expect(gone.changes).toEqual(new Map([[recordKey.block(net.id), undefined]]))
-    const both = Array.from({ length: 8 }, (_, block) => block)
-    const others = [recordOf(other, { blocks: [claim(net, subnet, ...both)] })]
-    const left = claimsIn(
-      run({ services: [], networks: [net], tasks: [], others, blocks: [claim(net, subnet, ...both)] }),
-    )
-    expect(left?.blocks.length).toBeGreaterThan(0)
-    expect(left?.blocks.length).toBeLessThan(both.length)
-  })
-})
