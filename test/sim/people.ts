@@ -210,9 +210,10 @@ export class People {
         engine.putGuest({ container, name: 'toolbox', isUp: true, network, address })
         this.#world.clock.after(forMs, () => engine.dropGuest(container, network))
       })
-      return { status: 201, body: {} }
+      return { status: 201, body: {}, warnings: [] }
     } catch (error) {
-      return { status: 503, body: { message: error instanceof Error ? error.message : String(error) } }
+      const message = error instanceof Error ? error.message : String(error)
+      return { status: 503, body: { message }, warnings: [] }
     }
   }
 
