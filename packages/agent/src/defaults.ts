@@ -265,18 +265,18 @@ export const defaults = {
   nameServerQuestionsPerConnection: 64,
   /** A changed table is kept for a next process so much later, all changes since together: to write 1,000 services takes 20 ms, in which nobody is answered. */
   nameServerKeepDelayMs: 1_000,
-  /** Its own connections (agents, one each), and one frame of theirs: 10,000 services are 15 MB. */
-  nameServerControlMax: 16,
-  nameServerFrameMaxBytes: 64 * 1024 * 1024,
+  /** Of a process that outlives the agent (name server, forwarder): its connections (agents, one each), and one frame of theirs: names of 10,000 services are 15 MB. */
+  detachedControlMax: 16,
+  detachedFrameMaxBytes: 64 * 1024 * 1024,
   /** It takes the largest table in a second on a busy host; whoever does not answer by then is hung. */
-  nameServerCallTimeoutMs: 4_000,
+  detachedCallTimeoutMs: 4_000,
   /** How often it is asked for a sign of life: one that is stopped keeps its connection. */
-  nameServerPulseMs: 2_000,
+  detachedPulseMs: 2_000,
   /** It starts in 0.2 s; a busy host takes longer. */
-  nameServerStartTimeoutMs: 5_000,
+  detachedStartTimeoutMs: 5_000,
   /** One that ended is started again: at once, then ever more slowly. */
-  nameServerReturnFirstMs: 50,
-  nameServerReturnMaxMs: 5_000,
+  detachedReturnFirstMs: 50,
+  detachedReturnMaxMs: 5_000,
   /** One that is replaced waits so long at most for answers to what it has passed on. */
   nameServerRetireMs: 500,
   /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
