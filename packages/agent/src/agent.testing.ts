@@ -10,6 +10,7 @@ import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
 import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
+import { type MemoryForwarder, memoryForwarder } from './ports/forwarder.memory.ts'
 import { memoryNameServer, type MemoryNameServerProcess } from './ports/name-server.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
@@ -28,6 +29,7 @@ export interface Machine {
   engine: MemoryEngine
   exclusive: MemoryExclusiveHost
   kernel: MemoryDataPlane
+  forwarder: MemoryForwarder
   names: MemoryNameServerProcess
   /** As others know it. */
   address: string
@@ -161,6 +163,7 @@ export class World {
       witness: memoryWitness(this.clock),
       nameServer: () => memoryNameServer((machine.names ??= {})),
       dataPlane: () => (machine.kernel ??= memoryDataPlane()),
+      forwarder: () => (machine.forwarder ??= memoryForwarder()),
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       exclusive: (machine.exclusive ??= this.#exclusive(machine)),
       clock: this.clock,

@@ -15,6 +15,7 @@ import type { VoterCandidate, VoterHealth } from './core/lease/voter-set.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
 import type { Placement } from './core/placement/placement.ts'
+import type { Networks } from './networks.ts'
 import type { View } from './core/view.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
@@ -74,8 +75,10 @@ export interface Cluster {
   liveness(): LivenessMap
   /** Of the current view; cached until it changes. */
   placement(): Placement
-  /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
+  /** What follows from the current view for networks that reach over hosts, as far as this host has a part in them; undefined where it has none. */
   networks(): NetworkOutlook | undefined
+  /** What this host can do for networks and published ports, and what it cannot at the moment. */
+  network(): Pick<Networks, 'ability' | 'troubles'>
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

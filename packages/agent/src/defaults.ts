@@ -279,6 +279,26 @@ export const defaults = {
   detachedReturnMaxMs: 5_000,
   /** One that is replaced waits so long at most for answers to what it has passed on. */
   nameServerRetireMs: 500,
+  /** The forwarder gives up on an endpoint after so long: a container on this host answers in a millisecond, one of another host in the time of a busy mesh. */
+  forwarderConnectTimeoutMs: 2_000,
+  /** Endpoints that are tried for one connection: each that is refused takes a millisecond, each that is silent all of the time above. */
+  forwarderTriesMax: 3,
+  /** TCP connections under way, of all ports together: each has two files and some 40 KB. */
+  forwarderConnectionsMax: 4_096,
+  /** Clients of UDP under way, of all ports together, each with a socket of its own; the one that was silent for longest gives way. */
+  forwarderSessionsMax: 1_024,
+  /** Of a client of UDP that was silent for so long nothing is remembered: between the kernel's 30 s for one question and 120 s for a stream. */
+  forwarderSessionIdleMs: 60_000,
+  /** Datagrams of one client, or for it, that wait; what would wait longer is late. */
+  forwarderDatagramsMax: 64,
+  /** A port that another program has is tried again this often. */
+  forwarderPortRetryMs: 1_000,
+  /** Silent connections are asked for a sign of life after so long, so that those of hosts that have died end. */
+  forwarderKeepAliveMs: 60_000,
+  /** To one node over the mesh: of `meshStreamsPerPeer`, and some are left for logs. */
+  forwarderStreamsPerPeer: 192,
+  /** Connections for other nodes that the agent works on: all peers' of a small mesh. */
+  forwarderRelaysMax: 2_048,
   /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
   startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */

@@ -6,6 +6,7 @@ import { defaults } from '../../defaults.ts'
 import { lockDirectory } from '../../directory-lock.ts'
 import { Control } from '../detached/control.ts'
 import { Line } from '../detached/line.ts'
+import { lockWithin } from '../detached/lock-within.ts'
 import type { CommonQuestion, CommonReply } from '../detached/wire.ts'
 import { claimPort } from './port-claim.ts'
 import { nameServerWire, type Question, type Reply } from './protocol.ts'
@@ -109,18 +110,6 @@ async function serve(): Promise<void> {
   writeFileSync(join(directory, 'pid'), String(process.pid), { mode: 0o600 })
   await control.listen(path)
   log(`answering on port ${port} as ${process.pid}`)
-}
-
-async function lockWithin(directory: string, withinMs: number): Promise<() => void> {
-  const atMs = performance.now() + withinMs
-  for (;;) {
-    try {
-      return lockDirectory(directory)
-    } catch (error) {
-      if (performance.now() >= atMs) throw error
-      await delay(10)
-    }
-  }
 }
 
 function log(line: string): void {

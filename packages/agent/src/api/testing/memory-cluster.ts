@@ -313,6 +313,7 @@ export function memoryCluster(
       return liveness
     },
     networks: () => undefined,
+    network: () => ({ ability: () => ({ kind: 'none', why: 'it is in memory' }), troubles: () => [] }),
     placement() {
       active()
       return (placement ??= placementOf())

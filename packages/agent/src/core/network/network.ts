@@ -18,6 +18,7 @@ import { clientsOf } from './clients.ts'
 import { Endpoints, type ServiceEndpoints } from './endpoints.ts'
 import { Fronts } from './fronts.ts'
 import { MemberStatuses } from './members.ts'
+import type { KernelReach } from './node-plane.ts'
 import type { NameTable } from './name-table.ts'
 import { NameTables } from './name-tables.ts'
 import { PlaneNetworks } from './plane-networks.ts'
@@ -30,7 +31,7 @@ import {
   peersOf,
   ownEnd,
 } from './peers.ts'
-import type { Cidr, Plane } from './plane.ts'
+import type { Cidr, Forward, Plane } from './plane.ts'
 import { type PublishedPorts, publishedPorts } from './published-ports.ts'
 import { keepSame, remember, sameJson, sameMap, sameSet } from './remember.ts'
 import { drawSubnets, poolOf, type Subnets, type SubnetStanding, subnetsOf } from './subnets.ts'
@@ -42,6 +43,7 @@ export interface NetworkInput {
   readonly liveness: LivenessMap
   /** What connections of this host are marked with already, also by the agent before this one. */
   readonly marks: PeerMarks
+  readonly reach: KernelReach
 }
 
 /** What follows from a view for the cluster's networks. Parts of which nothing changed are the same values (`===`) as before. */
@@ -52,8 +54,10 @@ export interface NetworkOutlook {
   readonly virtualIps: VirtualIps['held']
   readonly ports: PublishedPorts['held']
   readonly endpoints: ReadonlyMap<ServiceId, ServiceEndpoints>
-  /** Undefined: this node has no IPv4 address that others know it by, so that nothing can be led to it. */
+  /** Undefined: its kernel balances nothing, or this node has no IPv4 address that others know it by, so that nothing can be led to it. */
   readonly plane: Plane | undefined
+  /** What this node's kernel does not balance, and its forwarder has to pass on. */
+  readonly forwards: readonly Forward[]
   readonly marks: PeerMarks
   /** What this node is to write beside specs, as their steward. */
   readonly facts: ReadonlyMap<ResourceId, ReadonlyMap<string, unknown>>
@@ -102,7 +106,7 @@ export function createNetwork(): Network {
   }
 }
 
-function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkInput): NetworkOutlook {
+function outlookOf(memory: Memory, { view, liveness, marks: earlier, reach }: NetworkInput): NetworkOutlook {
   const { self, nodes, networks } = view
   const members = memory.members.update(view)
   const hosts = memory.hosts(members)
@@ -115,7 +119,9 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
   const endpoints = memory.endpoints.update({ view, liveness, services, tables: blocks })
   const marks = memory.marks(self, nodes, earlier)
   const peers = memory.peers(self, members, marks)
-  const frontends = memory.fronts.update({
+  const fronted = memory.fronts.update({
+    self,
+    reach,
     services,
     virtualIps: virtualIps.held,
     ports: ports.held,
@@ -130,7 +136,8 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
     virtualIps: virtualIps.held,
     ports: ports.held,
     endpoints,
-    plane: memory.plane(memory.self(self, members), planeNetworks, peers, frontends),
+    plane: memory.plane(memory.self(self, members), reach, planeNetworks, peers, fronted.frontends),
+    forwards: fronted.forwards,
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
     waits: {
@@ -193,10 +200,12 @@ function createMemory() {
     plane: remember(
       (
         self: Plane['self'] | undefined,
+        reach: KernelReach,
         networks: Plane['networks'],
         { peers }: Peers,
         frontends: Plane['frontends'],
-      ): Plane | undefined => self && { self, networks, peers, frontends },
+      ): Plane | undefined =>
+        reach === 'nowhere' ? undefined : self && { self, networks, peers, frontends },
     ),
     draws: remember(drawsOf),
     facts: remember(factsOf),

@@ -275,7 +275,9 @@ export function inputOf(scene: Scene): ReconcileInput {
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
     networks:
-      scene.networks === undefined ? undefined : createNetwork().update({ view, liveness, marks: new Map() }),
+      scene.networks === undefined
+        ? undefined
+        : createNetwork().update({ view, liveness, marks: new Map(), reach: 'hosts' }),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
     nowMs: scene.nowMs ?? 1_000_000,
