@@ -102,6 +102,7 @@ export function forwarderSuite(name: string, bedOf: () => Promise<ForwarderBed>)
       for (let turn = 0; turn < 8; turn += 1) expect(await ask()).toBe('web1 hello')
       await apply(forwardTo(bed.port, gone))
       expect(await ask()).toBeUndefined()
+      expect(await bed.forwarder().counts(signal)).toMatchObject({ connections: 9, unanswered: 1 })
     })
 
     it('leads to tasks of other nodes by way of the agent, and says which port of which', async () => {

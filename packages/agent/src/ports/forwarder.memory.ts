@@ -1,5 +1,5 @@
 import type { Address, Forward } from '../core/network/plane.ts'
-import { type Forwarder, type OpenRemote, type PortTrouble } from './forwarder.ts'
+import { type Forwarder, nothingForwarded, type OpenRemote, type PortTrouble } from './forwarder.ts'
 import { memoryStreamPair } from './mesh.memory-stream.ts'
 import type { ByteStream } from './mesh.ts'
 
@@ -17,6 +17,8 @@ export interface MemoryForwarder extends Forwarder {
 /** The forwarder port in memory: somebody can connect to its ports, and containers answer. */
 export function memoryForwarder(trouble?: string): MemoryForwarder {
   let forwards: readonly Forward[] = []
+  let dialled = 0
+  let unanswered = 0
   let openRemote: OpenRemote | undefined
   const containers = new Map<string, (stream: ByteStream) => void>()
   const twin: MemoryForwarder = {
@@ -34,6 +36,7 @@ export function memoryForwarder(trouble?: string): MemoryForwarder {
       twin.taken.filter(({ protocol, port }) =>
         forwards.some((each) => each.protocol === protocol && each.port === port),
       ),
+    counts: () => Promise.resolve({ ...nothingForwarded, connections: dialled, unanswered }),
     onRemote: (open) => (openRemote = open),
     connect(_protocol, address, port) {
       const handler = containers.get(`${address}:${port}`)
@@ -45,9 +48,11 @@ export function memoryForwarder(trouble?: string): MemoryForwarder {
     answer: (address, port, handler) => containers.set(`${address}:${port}`, handler),
     async dial(protocol, port) {
       const forward = forwards.find((each) => each.protocol === protocol && each.port === port)
+      if (forward === undefined || forward.endpoints.length === 0) throw new Error('refused')
+      dialled += 1
       const signal = new AbortController().signal
-      for (const endpoint of forward?.endpoints ?? []) {
-        const { target = 0 } = forward ?? {}
+      for (const endpoint of forward.endpoints) {
+        const { target } = forward
         const opened =
           endpoint.kind === 'local'
             ? twin.connect(protocol, endpoint.address, target, signal)
@@ -55,6 +60,7 @@ export function memoryForwarder(trouble?: string): MemoryForwarder {
         const stream = await opened?.catch(() => undefined)
         if (stream !== undefined) return stream
       }
+      unanswered += 1
       throw new Error('refused')
     },
     close: () => Promise.resolve(),

@@ -13,6 +13,27 @@ export interface PortTrouble {
   readonly why: string
 }
 
+/** Since it started. */
+export interface ForwarderCounts {
+  /** Of TCP, those that were taken … */
+  readonly connections: number
+  /** … those beyond what it takes at once, and … */
+  readonly turnedAway: number
+  /** … those for which none of the tasks that were tried answered. */
+  readonly unanswered: number
+  /** Clients of UDP, and those of them that gave way to others. */
+  readonly sessions: number
+  readonly gaveWay: number
+}
+
+export const nothingForwarded: ForwarderCounts = {
+  connections: 0,
+  turnedAway: 0,
+  unanswered: 0,
+  sessions: 0,
+  gaveWay: 0,
+}
+
 /**
  * Answers on published ports of this host without the kernel's help, and passes on each connection to one of those who answer. Goes on while no
  * agent runs, but for tasks of other nodes, which are reached by way of it.
@@ -27,6 +48,8 @@ export interface Forwarder {
   apply(forwards: readonly Forward[], signal: AbortSignal): Promise<void>
   /** Of what was applied last. */
   troubles(): readonly PortTrouble[]
+  /** Undefined where it does not run. */
+  counts(signal: AbortSignal): Promise<ForwarderCounts | undefined>
   /** How tasks of other nodes are reached. */
   onRemote(open: OpenRemote): void
   /** A connection from here to a container of this host. */

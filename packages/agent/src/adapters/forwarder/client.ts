@@ -4,6 +4,7 @@ import type { Forward } from '../../core/network/plane.ts'
 import type { defaults } from '../../defaults.ts'
 import {
   type Forwarder,
+  type ForwarderCounts,
   ForwarderUnavailableError,
   type OpenRemote,
   type PortTrouble,
@@ -69,6 +70,11 @@ class ForwarderClient implements Forwarder {
 
   troubles(): readonly PortTrouble[] {
     return this.#troubles
+  }
+
+  async counts(signal: AbortSignal): Promise<ForwarderCounts | undefined> {
+    const reply = await this.#keeper.ask({ ask: 'counts' }, signal)
+    return reply?.kind === 'counts' ? reply.counts : undefined
   }
 
   onRemote(open: OpenRemote): void {

@@ -1,10 +1,10 @@
-import { createSocket } from 'node:dgram'
 import { connect } from 'node:net'
 import { PassThrough, Writable } from 'node:stream'
 import type { Forward } from '../../core/network/plane.ts'
 import type { ByteStream } from '../../ports/mesh.ts'
 import { framed, Messages } from '../messages.ts'
 import { duplexStream } from './duplex-stream.ts'
+import { localSocket } from './local-socket.ts'
 
 const datagramMaxBytes = 65_535
 
@@ -38,7 +38,7 @@ async function connectTcp(address: string, port: number, signal: AbortSignal): P
 
 /** Nobody can say that it is not there; datagrams that are refused break it off. */
 async function connectUdp(address: string, port: number): Promise<ByteStream> {
-  const socket = createSocket('udp4')
+  const socket = await localSocket(address, port)
   const answers = new PassThrough()
   const messages = new Messages(datagramMaxBytes, (message) => socket.send(message, () => undefined))
   const questions = new Writable({
@@ -46,10 +46,6 @@ async function connectUdp(address: string, port: number): Promise<ByteStream> {
       messages.push(chunk)
       done()
     },
-  })
-  await new Promise<void>((resolve, reject) => {
-    socket.once('error', reject)
-    socket.connect(port, address, resolve)
   })
   let isClosed = false
   const close = (): void => {

@@ -1,6 +1,6 @@
 import type { Forward } from '../../core/network/plane.ts'
 import type { defaults } from '../../defaults.ts'
-import type { PortTrouble } from '../../ports/forwarder.ts'
+import type { ForwarderCounts, PortTrouble } from '../../ports/forwarder.ts'
 import { Load } from './load.ts'
 import { Sessions } from './sessions.ts'
 import { TcpDoor, type TcpDoorSettings } from './tcp-door.ts'
@@ -33,7 +33,7 @@ export class Doors {
     this.#relayPath = relayPath
     this.#settings = settings
     this.#load = new Load(forwarderConnectionsMax)
-    this.#sessions = new Sessions(forwarderSessionsMax, idleMs, () => performance.now())
+    this.#sessions = new Sessions(forwarderSessionsMax, idleMs, this.#load.counts, () => performance.now())
     this.#timers = [
       setInterval(() => this.#sessions.endIdle(), idleMs / 4),
       setInterval(() => void this.#tryAgain(), settings.forwarderPortRetryMs),
@@ -46,6 +46,10 @@ export class Doors {
 
   get troubles(): readonly PortTrouble[] {
     return [...this.#troubles.values()]
+  }
+
+  get counts(): ForwarderCounts {
+    return this.#load.counts
   }
 
   /** TCP connections that go on. */

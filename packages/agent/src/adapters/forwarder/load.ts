@@ -1,9 +1,10 @@
-/** So many at once, of all ports together. */
+import { type ForwarderCounts, nothingForwarded } from '../../ports/forwarder.ts'
+
+/** So many connections at once, of all ports together; and what became of those that came. */
 export class Load {
   readonly #max: number
+  readonly counts: { -readonly [K in keyof ForwarderCounts]: number } = { ...nothingForwarded }
   #open = 0
-  /** Turned away since it started. */
-  dropped = 0
 
   constructor(max: number) {
     this.#max = max
@@ -16,10 +17,11 @@ export class Load {
   /** False: no more at a time. Each that was taken is given back. */
   take(): boolean {
     if (this.#open >= this.#max) {
-      this.dropped += 1
+      this.counts.turnedAway += 1
       return false
     }
     this.#open += 1
+    this.counts.connections += 1
     return true
   }
 

@@ -72,6 +72,8 @@ async function serve(): Promise<void> {
         return { kind: 'troubles', troubles: doors.troubles }
       case 'troubles':
         return { kind: 'troubles', troubles: doors.troubles }
+      case 'counts':
+        return { kind: 'counts', counts: doors.counts }
       case 'forwards':
         return { kind: 'forwards', forwards: doors.forwards }
       case 'retire':

@@ -1,7 +1,7 @@
 import type { NodeId, TaskId } from '@moot/crdt-state'
 import * as z from 'zod/mini'
 import type { Forward } from '../../core/network/plane.ts'
-import type { PortTrouble } from '../../ports/forwarder.ts'
+import { type ForwarderCounts, nothingForwarded, type PortTrouble } from '../../ports/forwarder.ts'
 import { frame } from '../detached/frames.ts'
 import type { Wire } from '../detached/wire.ts'
 
@@ -12,12 +12,14 @@ import type { Wire } from '../detached/wire.ts'
 export type Question =
   | { readonly ask: 'apply'; readonly forwards: readonly Forward[] }
   | { readonly ask: 'troubles' }
+  | { readonly ask: 'counts' }
   /** What it goes by: for one that takes its place. */
   | { readonly ask: 'forwards' }
 
 export type Reply =
   /** Each new connection goes by it, but on ports that are another's. */
   | { readonly kind: 'troubles'; readonly troubles: readonly PortTrouble[] }
+  | { readonly kind: 'counts'; readonly counts: ForwarderCounts }
   | { readonly kind: 'forwards'; readonly forwards: readonly Forward[] }
 
 const id = z.int().check(z.nonnegative())
@@ -50,6 +52,7 @@ const question = z.discriminatedUnion('ask', [
   z.object({ ask: z.literal('hello'), id }),
   z.object({ ask: z.literal('apply'), id, forwards }),
   z.object({ ask: z.literal('troubles'), id }),
+  z.object({ ask: z.literal('counts'), id }),
   z.object({ ask: z.literal('forwards'), id }),
   z.object({ ask: z.literal('retire'), id }),
   z.object({ ask: z.literal('end'), id }),
@@ -58,6 +61,7 @@ const question = z.discriminatedUnion('ask', [
 const reply = z.discriminatedUnion('kind', [
   z.object({ id, kind: z.literal('hello'), pid: z.int(), program: z.string() }),
   z.object({ id, kind: z.literal('troubles'), troubles }),
+  z.object({ id, kind: z.literal('counts'), counts: z.record(z.string(), z.number()) }),
   z.object({ id, kind: z.literal('forwards'), forwards }),
   z.object({ id, kind: z.literal('gone') }),
   z.object({ id, kind: z.literal('failed'), why: z.string() }),
@@ -65,7 +69,10 @@ const reply = z.discriminatedUnion('kind', [
 
 export const forwarderWire: Wire<Question, Reply> = {
   readQuestion: (text) => question.parse(JSON.parse(text)),
-  readReply: (text) => reply.parse(JSON.parse(text)),
+  readReply(text) {
+    const read = reply.parse(JSON.parse(text))
+    return read.kind === 'counts' ? { ...read, counts: { ...nothingForwarded, ...read.counts } } : read
+  },
   writeQuestion: (id, asked) => frame({ ...asked, id }),
   writeReply: (id, answer) => frame({ ...answer, id }),
 }

@@ -1,8 +1,8 @@
-import { createSocket, type Socket } from 'node:dgram'
 import type { TaskId } from '@moot/crdt-state'
 import type { ForwardEndpoint } from '../../core/network/plane.ts'
 import { framed, Messages } from '../messages.ts'
 import type { End } from './end.ts'
+import { localSocket } from './local-socket.ts'
 import { remoteWay, type WayParts } from './way.ts'
 
 const datagramMaxBytes = 65_535
@@ -81,15 +81,4 @@ export class Session {
 
 function sendOver({ writable }: End, message: Buffer): void {
   if (writable.writable && !writable.writableNeedDrain) writable.write(framed(message))
-}
-
-function localSocket(address: string, port: number): Promise<Socket> {
-  const socket = createSocket('udp4')
-  return new Promise((resolve, reject) => {
-    socket.once('error', reject)
-    socket.connect(port, address, () => {
-      socket.off('error', reject)
-      resolve(socket)
-    })
-  })
 }

@@ -1,3 +1,4 @@
+import type { ForwarderCounts } from '../../ports/forwarder.ts'
 import type { Session } from './session.ts'
 
 interface Entry {
@@ -7,22 +8,22 @@ interface Entry {
   lastMs: number
 }
 
+type SessionCounts = { -readonly [K in keyof Pick<ForwarderCounts, 'sessions' | 'gaveWay'>]: number }
+
 /** All clients of UDP ports, the one that was silent for longest first: it gives way where there are too many. */
 export class Sessions {
   readonly #max: number
   readonly #idleMs: number
   readonly #nowMs: () => number
+  readonly #counts: SessionCounts
   readonly #doors = new Map<object, Map<string, Entry>>()
   readonly #order = new Set<Entry>()
 
-  constructor(max: number, idleMs: number, nowMs: () => number) {
+  constructor(max: number, idleMs: number, counts: SessionCounts, nowMs: () => number) {
+    this.#counts = counts
     this.#max = max
     this.#idleMs = idleMs
     this.#nowMs = nowMs
-  }
-
-  get size(): number {
-    return this.#order.size
   }
 
   /** It has not been silent. */
@@ -39,12 +40,14 @@ export class Sessions {
     for (const oldest of this.#order) {
       if (this.#order.size < this.#max) break
       oldest.session.end()
+      this.#counts.gaveWay += 1
     }
     const entry = { door, client, session, lastMs: this.#nowMs() }
     const own = this.#doors.get(door)
     if (own === undefined) this.#doors.set(door, new Map([[client, entry]]))
     else own.set(client, entry)
     this.#order.add(entry)
+    this.#counts.sessions += 1
   }
 
   /** It has ended by itself; another may have its place by now. */

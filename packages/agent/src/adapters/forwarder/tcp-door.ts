@@ -54,7 +54,7 @@ export class TcpDoor {
       server.listen({ port: forward.port, host: '0.0.0.0' }, resolve)
     })
     // Out of files, for one: those that come meanwhile wait in the kernel.
-    server.on('error', () => (parts.load.dropped += 1))
+    server.on('error', () => (parts.load.counts.turnedAway += 1))
     return door
   }
 
@@ -78,6 +78,7 @@ export class TcpDoor {
     }
     const way = await this.#open()
     if (way === undefined || client.destroyed) {
+      if (way === undefined) load.counts.unanswered += 1
       way?.reset()
       socketEnd(client).reset()
       load.giveBack()

@@ -36,8 +36,15 @@ export class UdpDoor {
     const door = new UdpDoor(forward, parts)
     const socket = door.#socket
     await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject)
-      socket.bind({ port: forward.port, address: '0.0.0.0' }, resolve)
+      const failed = (error: Error): void => {
+        socket.close()
+        reject(error)
+      }
+      socket.once('error', failed)
+      socket.bind({ port: forward.port, address: '0.0.0.0' }, () => {
+        socket.off('error', failed)
+        resolve()
+      })
     })
     // A client that is gone is none.
     socket.on('error', () => undefined)
