@@ -420,8 +420,6 @@ export function createAgent(options: AgentOptions): Agent {
             synced: member.synced(),
             cutOff: member.isCutOff(),
             engine: member.watch.state(),
-            network: member.network().ability(),
-            portTroubles: member.network().troubles(),
             replication: member.replication.counters(),
             leases: member.leases.counters(),
             record: { epoch: member.records.own.epoch, seq: member.records.own.seq },

@@ -69,8 +69,13 @@ export const statusOperations: readonly Operation[] = [
       const figures = cluster.status()
       const peers = figures['peers']
       const trouble = voterTrouble(cluster)
+      const network = cluster.state().kind === 'active' ? cluster.network() : undefined
       return {
         ...figures,
+        ...(network && {
+          network: network.ability(),
+          portTroubles: network.troubles().map((each) => ({ ...each })),
+        }),
         ...(trouble === undefined ? {} : { voters: trouble }),
         state: cluster.state(),
         nodeId: cluster.self,
