@@ -171,6 +171,11 @@ describe('the forwarder’s process', () => {
     // It is not known any more which of the two it was led to.
     await talk?.end()
     for (let turn = 0; turn < 6; turn += 1) expect(await ask()).toBe('web1 hello')
+    // The next agent leads to other nodes before it has told the forwarder anything.
+    bed.forwarder().onRemote(() => Promise.resolve(farAway('web9')))
+    const answers = new Set<string | undefined>()
+    await until(async () => answers.add(await ask()).size === 2, 5_000)
+    expect(answers).toEqual(new Set(['web1 hello', 'web9 hello']))
   })
 
   it('a port that another program has is told of, the others are answered, and it is answered once it is free', async () => {

@@ -274,7 +274,7 @@ export function createNetworks(options: {
 }
 
 /** The kernel where it can be used, since it is faster and hides nobody's address. */
-function abilityOf(kernel: DataPlaneAbility, { trouble }: Pick<Forwarder, 'trouble'>): NetworkAbility {
-  if (kernel.kind === 'kernel' || trouble !== undefined) return kernel
+function abilityOf(kernel: DataPlaneAbility, { whyNot }: Pick<Forwarder, 'whyNot'>): NetworkAbility {
+  if (kernel.kind === 'kernel' || whyNot !== undefined) return kernel
   return { kind: 'userland', why: kernel.why }
 }

@@ -15,14 +15,14 @@ export interface MemoryForwarder extends Forwarder {
 }
 
 /** The forwarder port in memory: somebody can connect to its ports, and containers answer. */
-export function memoryForwarder(trouble?: string): MemoryForwarder {
+export function memoryForwarder(whyNot?: string): MemoryForwarder {
   let forwards: readonly Forward[] = []
   let dialled = 0
   let unanswered = 0
   let openRemote: OpenRemote | undefined
   const containers = new Map<string, (stream: ByteStream) => void>()
   const twin: MemoryForwarder = {
-    trouble,
+    whyNot,
     taken: [],
     get forwards() {
       return forwards

@@ -40,7 +40,7 @@ export const nothingForwarded: ForwarderCounts = {
  */
 export interface Forwarder {
   /** Undefined: it works on this host. Else why not, in people's words. */
-  readonly trouble: string | undefined
+  readonly whyNot: string | undefined
   /**
    * Resolves once each new connection goes by these. What is established stays; of UDP, what goes to an endpoint that is gone
    * ends. A port that is another's keeps none of the others from being answered, and is tried again. Rejects with a `ForwarderUnavailableError`.
@@ -50,7 +50,7 @@ export interface Forwarder {
   troubles(): readonly PortTrouble[]
   /** Undefined where it does not run. */
   counts(signal: AbortSignal): Promise<ForwarderCounts | undefined>
-  /** How tasks of other nodes are reached. */
+  /** How tasks of other nodes are reached; from now on, also by one that an earlier agent has started. */
   onRemote(open: OpenRemote): void
   /** A connection from here to a container of this host. */
   connect(

@@ -1,5 +1,5 @@
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { mkdirSync } from 'node:fs'
 import type { Forward } from '../../core/network/plane.ts'
 import type { defaults } from '../../defaults.ts'
 import {
@@ -12,6 +12,7 @@ import {
 import type { ByteStream } from '../../ports/mesh.ts'
 import { Keeper, type KeeperSettings, type Link } from '../detached/keeper.ts'
 import type { Program } from '../detached/program.ts'
+import type { CommonReply } from '../detached/wire.ts'
 import { connectTo } from './container-door.ts'
 import { forwarderProgram, programFlags } from './program.ts'
 import { forwarderWire, type Question, type Reply } from './protocol.ts'
@@ -33,7 +34,7 @@ export function processForwarder(setup: ForwarderSetup): Forwarder {
 }
 
 class ForwarderClient implements Forwarder {
-  readonly trouble = process.platform === 'linux' ? undefined : `it needs Linux, this is ${process.platform}`
+  readonly whyNot = process.platform === 'linux' ? undefined : `it needs Linux, this is ${process.platform}`
   readonly #setup: ForwarderSetup
   readonly #keeper: Keeper<Question, Reply, readonly Forward[], readonly Forward[]>
   #openRemote: OpenRemote | undefined
@@ -79,6 +80,8 @@ class ForwarderClient implements Forwarder {
 
   onRemote(open: OpenRemote): void {
     this.#openRemote = open
+    // One that runs already waits for a way to other nodes. What fails here is tried again when it is told something.
+    if (existsSync(join(this.#setup.directory, 'socket'))) this.#relayDoor().catch(() => undefined)
   }
 
   connect(
@@ -129,7 +132,7 @@ class ForwarderClient implements Forwarder {
     return true
   }
 
-  #hear(reply: Awaited<ReturnType<Link<Question, Reply, unknown>['line']['ask']>>): void {
+  #hear(reply: Reply | CommonReply): void {
     if (reply.kind === 'failed') throw new Error(reply.why)
     if (reply.kind !== 'troubles') throw new Error(`it answered "${reply.kind}"`)
     this.#tell(reply.troubles)

@@ -16,6 +16,9 @@ const handOverMs = 1_000
 /** How often one that was replaced looks whether it is still needed. */
 const lookMs = 1_000
 
+/** Until then it has said that it ends. */
+const endMs = 20
+
 /** The forwarder's process: passes on by what it was told last, until it is told to end. */
 async function serve(): Promise<void> {
   const { values } = parseArgs({
@@ -47,21 +50,15 @@ async function serve(): Promise<void> {
   // Held until the process ends, and by whoever listens for that: a lock that nobody refers to would be collected.
   process.on('exit', () => release())
 
-  const leave = (andNow: boolean): void => {
+  const leave = (): void => {
     control.close()
     doors.close()
     release()
-    setImmediate(() => {
-      control.hangUp()
-      setInterval(
-        () => {
-          if (!andNow && doors.connections > 0) return
-          log(`${process.pid} ends`)
-          process.exit()
-        },
-        andNow ? 0 : lookMs,
-      )
-    })
+    setImmediate(() => control.hangUp())
+  }
+  const exit = (): void => {
+    log(`${process.pid} ends`)
+    process.exit()
   }
   const answer = async (asked: Question | CommonQuestion): Promise<Reply | CommonReply> => {
     switch (asked.ask) {
@@ -77,10 +74,12 @@ async function serve(): Promise<void> {
       case 'forwards':
         return { kind: 'forwards', forwards: doors.forwards }
       case 'retire':
-        leave(false)
+        leave()
+        setInterval(() => doors.connections === 0 && exit(), lookMs)
         return { kind: 'gone' }
       case 'end':
-        leave(true)
+        leave()
+        setTimeout(exit, endMs)
         return { kind: 'gone' }
     }
   }
