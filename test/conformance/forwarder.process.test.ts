@@ -164,11 +164,12 @@ describe('the forwarder’s process', () => {
     const broken = once(far, 'error')
     await once(far, 'connect')
     await delay(100)
-    await apply(forwardTo(bed.port, await bed.container('web1'), remote('web9')))
+    const others = Array.from({ length: 12 }, (_, index) => remote(`web${index + 2}`))
+    await apply(forwardTo(bed.port, await bed.container('web1'), ...others))
     const talk = await bed.open()
     await bed.restart()
     expect(await broken).toMatchObject([{ code: 'ECONNRESET' }])
-    // It is not known any more which of the two it was led to.
+    // It is not known any more which of them it was led to.
     await talk?.end()
     for (let turn = 0; turn < 6; turn += 1) expect(await ask()).toBe('web1 hello')
     // The next agent leads to other nodes before it has told the forwarder anything.

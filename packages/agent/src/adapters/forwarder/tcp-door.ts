@@ -4,7 +4,7 @@ import type { defaults } from '../../defaults.ts'
 import { drawn } from './choose.ts'
 import { type End, joinEnds, socketEnd } from './end.ts'
 import type { Load } from './load.ts'
-import { localWay, remoteWay, type WayParts } from './way.ts'
+import { AgentAwayError, localWay, remoteWay, type WayParts } from './way.ts'
 
 export type TcpDoorSettings = Pick<
   typeof defaults,
@@ -91,13 +91,19 @@ export class TcpDoor {
   async #open(): Promise<End | undefined> {
     const { forwarderTriesMax } = this.#parts.settings
     const tried = new Set<string>()
+    let isAgentAway = false
     while (tried.size < forwarderTriesMax) {
-      const left = this.#forward.endpoints.filter(({ task }) => !tried.has(task))
+      const left = this.#forward.endpoints.filter(
+        ({ kind, task }) => !tried.has(task) && !(isAgentAway && kind === 'remote'),
+      )
       const [endpoint] = drawn(left, 1, Math.random)
       if (endpoint === undefined) return undefined
-      tried.add(endpoint.task)
-      const way = await this.#wayTo(endpoint).catch(() => undefined)
-      if (way !== undefined) return way
+      try {
+        return await this.#wayTo(endpoint)
+      } catch (error) {
+        if (error instanceof AgentAwayError) isAgentAway = true
+        else tried.add(endpoint.task)
+      }
     }
     return undefined
   }

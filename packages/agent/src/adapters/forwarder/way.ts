@@ -15,6 +15,15 @@ export interface WayParts {
   readonly timeoutMs: number
 }
 
+/** No agent listens on this host at the moment: no task of another node is reached. */
+export class AgentAwayError extends Error {
+  readonly code = 'ERR_FORWARDER_AGENT_AWAY'
+  override name = 'AgentAwayError'
+  constructor(cause: unknown) {
+    super('the agent of this host is away: only tasks of this host are reached', { cause })
+  }
+}
+
 /** A connection to a task on this host, without anything in between. */
 export async function localWay(
   address: string,
@@ -40,7 +49,9 @@ export async function remoteWay(
   { relayPath, timeoutMs }: WayParts,
 ): Promise<End> {
   const socket = connect({ path: relayPath, allowHalfOpen: true })
-  await opened(socket, timeoutMs)
+  await opened(socket, timeoutMs).catch((error: unknown) => {
+    throw new AgentAwayError(error)
+  })
   const { readable, writable, reset } = chunksOver(socket)
   const late = setTimeout(reset, timeoutMs)
   try {
