@@ -64,6 +64,8 @@ test('status tells this node’s own state', async () => {
     nodeId: bed.cluster.self,
     version: '0.1.0',
     peers: bed.cluster.nodes.slice(1),
+    network: { kind: 'none', why: 'it is in memory' },
+    portTroubles: [],
     damage: [],
     synced: true,
     cutOff: false,

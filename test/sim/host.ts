@@ -24,6 +24,7 @@ import {
   memoryNameServer,
   type MemoryNameServerProcess,
 } from '../../packages/agent/src/ports/name-server.memory.ts'
+import { memoryForwarder } from '../../packages/agent/src/ports/forwarder.memory.ts'
 import { memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import { cheapIdentity } from './cheap-identity.ts'
@@ -370,6 +371,7 @@ export class Host {
         life,
       ),
       nameServer: () => memoryNameServer(this.#names),
+      forwarder: () => memoryForwarder(),
       dataPlane: () => processDataPlane(this.#kernel, life),
       prober: processProber(
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),

@@ -10,6 +10,7 @@ import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
 import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
+import { type MemoryForwarder, memoryForwarder } from './ports/forwarder.memory.ts'
 import { memoryNameServer, type MemoryNameServerProcess } from './ports/name-server.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
@@ -28,6 +29,7 @@ export interface Machine {
   engine: MemoryEngine
   exclusive: MemoryExclusiveHost
   kernel: MemoryDataPlane
+  forwarder: MemoryForwarder
   names: MemoryNameServerProcess
   /** As others know it. */
   address: string
@@ -49,9 +51,10 @@ export class World {
   #drawn = 0
   #addresses = 0
 
-  async add(): Promise<Machine> {
+  /** @param kernel what its kernel can do. */
+  async add(kernel = memoryDataPlane()): Promise<Machine> {
     const home = memoryHome()
-    const machine = { home } as { -readonly [K in keyof Machine]: Machine[K] }
+    const machine = { home, kernel } as { -readonly [K in keyof Machine]: Machine[K] }
     this.#boot(machine)
     machine.node = machine.agent.self
     await machine.agent.start()
@@ -59,13 +62,19 @@ export class World {
     return machine
   }
 
-  /** A cluster of `count`, formed by tokens. */
-  static async of(count: number): Promise<World> {
+  /**
+   * A cluster of `count`, formed by tokens.
+   * @param kernelOf what each one's kernel can do.
+   */
+  static async of(
+    count: number,
+    kernelOf: (index: number) => MemoryDataPlane = () => memoryDataPlane(),
+  ): Promise<World> {
     const world = new World()
-    const first = await world.add()
+    const first = await world.add(kernelOf(0))
     await first.agent.init({ author })
     for (let index = 1; index < count; index++) {
-      const machine = await world.add()
+      const machine = await world.add(kernelOf(index))
       const { token } = await first.agent.createToken({ ttlMs: 60_000 })
       await world.during(machine.agent.join(token, { author }))
     }
@@ -160,7 +169,8 @@ export class World {
       },
       witness: memoryWitness(this.clock),
       nameServer: () => memoryNameServer((machine.names ??= {})),
-      dataPlane: () => (machine.kernel ??= memoryDataPlane()),
+      dataPlane: () => machine.kernel,
+      forwarder: () => (machine.forwarder ??= memoryForwarder()),
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       exclusive: (machine.exclusive ??= this.#exclusive(machine)),
       clock: this.clock,

@@ -34,6 +34,7 @@ import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
 import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
+import type { Forwarder } from './ports/forwarder.ts'
 import type { Engine } from './ports/engine.ts'
 import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
@@ -53,6 +54,7 @@ export interface AgentOptions {
   readonly prober: Prober
   readonly exclusive: ExclusiveHost
   readonly dataPlane: (context: { readonly clusterId: string }) => DataPlane
+  readonly forwarder: () => Forwarder
   readonly nameServer: () => NameServer
   readonly clock: Clock
   readonly logger: Logger
@@ -138,6 +140,7 @@ export function createAgent(options: AgentOptions): Agent {
       prober: options.prober,
       exclusive: options.exclusive,
       dataPlane: options.dataPlane({ clusterId }),
+      forwarder: options.forwarder(),
       nameServer: options.nameServer(),
       isFounder,
       clock,
@@ -329,6 +332,7 @@ export function createAgent(options: AgentOptions): Agent {
     networks: () => active().networks(),
     attach: (wanted, signal, use) => active().attach(wanted, signal, use),
     guests: async () => active().guests(),
+    network: () => active().network(),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

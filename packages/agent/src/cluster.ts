@@ -18,6 +18,7 @@ import type { Placement } from './core/placement/placement.ts'
 import type { Address } from './core/network/plane.ts'
 import type { GuestObservation } from './core/reconcile/actions.ts'
 import type { GuestWish } from './core/reconcile/guests.ts'
+import type { Networks } from './networks.ts'
 import type { View } from './core/view.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
@@ -89,8 +90,10 @@ export interface Cluster {
   liveness(): LivenessMap
   /** Of the current view; cached until it changes. */
   placement(): Placement
-  /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
+  /** What follows from the current view for networks that reach over hosts, as far as this host has a part in them; undefined where it has none. */
   networks(): NetworkOutlook | undefined
+  /** What this host can do for networks and published ports, and what it cannot at the moment. */
+  network(): Pick<Networks, 'ability' | 'troubles'>
 
   /**
    * A place on a network for a container of a person's, on this node; `use` puts it there. Rejects with `NetworkHereOnlyError`,

@@ -265,20 +265,40 @@ export const defaults = {
   nameServerQuestionsPerConnection: 64,
   /** A changed table is kept for a next process so much later, all changes since together: to write 1,000 services takes 20 ms, in which nobody is answered. */
   nameServerKeepDelayMs: 1_000,
-  /** Its own connections (agents, one each), and one frame of theirs: 10,000 services are 15 MB. */
-  nameServerControlMax: 16,
-  nameServerFrameMaxBytes: 64 * 1024 * 1024,
+  /** Of a process that outlives the agent (name server, forwarder): its connections (agents, one each), and one frame of theirs: names of 10,000 services are 15 MB. */
+  detachedControlMax: 16,
+  detachedFrameMaxBytes: 64 * 1024 * 1024,
   /** It takes the largest table in a second on a busy host; whoever does not answer by then is hung. */
-  nameServerCallTimeoutMs: 4_000,
+  detachedCallTimeoutMs: 4_000,
   /** How often it is asked for a sign of life: one that is stopped keeps its connection. */
-  nameServerPulseMs: 2_000,
+  detachedPulseMs: 2_000,
   /** It starts in 0.2 s; a busy host takes longer. */
-  nameServerStartTimeoutMs: 5_000,
+  detachedStartTimeoutMs: 5_000,
   /** One that ended is started again: at once, then ever more slowly. */
-  nameServerReturnFirstMs: 50,
-  nameServerReturnMaxMs: 5_000,
+  detachedReturnFirstMs: 50,
+  detachedReturnMaxMs: 5_000,
   /** One that is replaced waits so long at most for answers to what it has passed on. */
   nameServerRetireMs: 500,
+  /** The forwarder gives up on an endpoint after so long: a container on this host answers in a millisecond, one of another host in the time of a busy mesh. */
+  forwarderConnectTimeoutMs: 2_000,
+  /** Endpoints that are tried for one connection: each that is refused takes a millisecond, each that is silent all of the time above. */
+  forwarderTriesMax: 3,
+  /** TCP connections under way, of all ports together: each has two files and some 40 KB. */
+  forwarderConnectionsMax: 4_096,
+  /** Clients of UDP under way, of all ports together, each with a socket of its own; the one that was silent for longest gives way. */
+  forwarderSessionsMax: 1_024,
+  /** Of a client of UDP that was silent for so long nothing is remembered: between the kernel's 30 s for one question and 120 s for a stream. */
+  forwarderSessionIdleMs: 60_000,
+  /** Datagrams of one client, or for it, that wait; what would wait longer is late. */
+  forwarderDatagramsMax: 64,
+  /** A port that another program has is tried again this often. */
+  forwarderPortRetryMs: 1_000,
+  /** Silent connections are asked for a sign of life after so long, so that those of hosts that have died end. */
+  forwarderKeepAliveMs: 60_000,
+  /** To one node over the mesh: of `meshStreamsPerPeer`, and some are left for logs. */
+  forwarderStreamsPerPeer: 192,
+  /** Connections for other nodes that the agent works on: all peers' of a small mesh. */
+  forwarderRelaysMax: 2_048,
   /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
   startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */

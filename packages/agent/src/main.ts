@@ -15,6 +15,7 @@ import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
 import { createKernelDataPlane } from './adapters/kernel/data-plane.ts'
 import { processNameServer } from './adapters/dns/client.ts'
+import { processForwarder } from './adapters/forwarder/client.ts'
 import { networkProber } from './adapters/prober.ts'
 import { runDirectory } from './adapters/run-directory.ts'
 import { realClock } from './adapters/clock.ts'
@@ -103,6 +104,12 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         port: defaults.nameServerPort,
         settings: defaults,
         log: (line) => logger.info({ part: 'names' }, line),
+      }),
+    forwarder: () =>
+      processForwarder({
+        directory: join(runDirectory('/run/moot', values['data-dir']), 'forwarder'),
+        settings: defaults,
+        log: (line) => logger.warn({ part: 'forwarder' }, line),
       }),
     dataPlane: ({ clusterId }) =>
       createKernelDataPlane({ vni: vniOf(clusterId), dnsPort: defaults.nameServerPort }),

@@ -38,13 +38,16 @@ import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
+import type { Forwarder } from './ports/forwarder.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
 import { createIntroduced } from './join/introduced.ts'
 import { encodeIntroduction, type Introduction } from './join/introduction.ts'
 import { createMemberAddresses } from './member-addresses.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
-import { createNetworks } from './networks.ts'
+import { publishedAddress } from './core/network/published-address.ts'
+import { openForwards, serveForwards } from './forward-relay.ts'
+import { createNetworks, type Networks } from './networks.ts'
 import { createNetworkSweeper } from './network-sweeper.ts'
 import { createStatusWriter, statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
@@ -81,6 +84,7 @@ export interface MemberOptions {
   readonly isFounder: boolean
   readonly exclusive: ExclusiveHost
   readonly dataPlane: DataPlane
+  readonly forwarder: Forwarder
   readonly nameServer: NameServer
   /** `bytes` random bytes as hex. */
   readonly randomHex: (bytes: number) => string
@@ -112,6 +116,7 @@ export interface Member {
   networks(): NetworkOutlook | undefined
   readonly attach: Guests['attach']
   guests(): Promise<ReturnType<EngineWatch['guests']>>
+  network(): Pick<Networks, 'ability' | 'troubles'>
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -300,7 +305,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     health: () => health.standings(),
     hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
-    networks: (decision) => networks.outlook(decision),
+    networks: (decision) => networks.overlay(decision),
     leases: () => leases.leases(),
     guests: () => ({ wishes: guests.wishes(), seen: watch.guests() }),
     guestsTold: (verdicts) => guests.told(verdicts),
@@ -360,6 +365,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const networks = createNetworks({
     self,
     dataPlane: options.dataPlane,
+    forwarder: options.forwarder,
     nameServer: options.nameServer,
     specOf: (task) => history.specAt(task.service, task.digest),
     decide: () => decisions.now(),
@@ -380,7 +386,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     self,
     engine,
     watch,
-    outlook: () => networks.outlook(decisions.now()),
+    outlook: () => networks.overlay(decisions.now()),
     entry: (id) => records.own.guests.get(id),
     network: (id) => viewOf().networks.get(id),
     bridged: (signal) => networks.bridged(signal),
@@ -546,7 +552,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     isCutOff: () => driver.isIsland(),
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
-    networks: () => networks.outlook(decisions.now()),
+    networks: () => networks.shown(decisions.now()),
+    network: () => networks,
     attach: (wanted, signal, use) => guests.attach(wanted, signal, use),
     async guests() {
       await watch.lookAtGuests()
@@ -573,6 +580,13 @@ export async function openMember(options: MemberOptions): Promise<Member> {
           if (nodes.has(self)) recordsChanged()
           else cancelPeersChanged ??= clock.after(settings.recordBatchMs, recordsChanged)
         }),
+        serveForwards({
+          mesh,
+          forwarder: options.forwarder,
+          addressOf: (to) => publishedAddress(viewOf(), to),
+          clock,
+          settings,
+        }),
         serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
         replication.onSync((peer) => {
           heard.add(peer)
@@ -596,6 +610,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         hearWaitOver = true
         changed()
       })
+      options.forwarder.onRemote(openForwards({ mesh, clock, settings }))
       await connect()
       await networks.start(stopping.signal)
       leases.start()

@@ -1,6 +1,8 @@
 import { networkSpecSchema, type ResourceId } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import { memoryDataPlane } from './ports/data-plane.memory.ts'
+import type { ByteStream } from './ports/mesh.ts'
 
 const overlay = (Name: string) => networkSpecSchema.parse({ Name })
 
@@ -95,6 +97,92 @@ describe('networks over hosts', () => {
     await nth(1).kernel.clear(AbortSignal.timeout(1_000))
     await world.pass(31_000)
     expect(backends(nth(1))[0]).toHaveLength(2)
+  })
+
+  const withoutKernel = () => memoryDataPlane({ kind: 'none', why: 'the program "nft" is missing' })
+  const published = (replicas: number) => {
+    const Ports = [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' }] as const
+    return { ...webSpec(replicas), EndpointSpec: { Ports: [...Ports] } }
+  }
+
+  /** Each container of this machine says which machine it is on. */
+  function answer({ agent, forwarder }: Machine): void {
+    const record = agent.view().records.get(agent.self)
+    for (const { addresses = [] } of record?.tasks.values() ?? []) {
+      for (const { address } of addresses)
+        forwarder.answer(address.split('/')[0] ?? '', 80, (stream) => void say(agent.self, stream))
+    }
+  }
+  async function say(text: string, stream: ByteStream): Promise<void> {
+    await stream.write(Buffer.from(text))
+    await stream.closeWrite()
+  }
+  async function dial({ forwarder }: Machine): Promise<string> {
+    const stream = await forwarder.dial('tcp', 8080)
+    await stream.closeWrite()
+    let heard = ''
+    for await (const chunk of stream.source) heard += Buffer.from(chunk).toString()
+    return heard
+  }
+
+  it('where no kernel can be used each node passes on what comes to a published port, to tasks of others too', async () => {
+    world = await World.of(3, withoutKernel)
+    await world.during(nth(1).agent.create('service', 'web', published(1), author))
+    await world.runs(1)
+    await world.until('each node knows who answers', () =>
+      world.machines.every(({ forwarder }) => forwarder.forwards[0]?.endpoints.length === 1),
+    )
+    const holder = world.machines.find(
+      ({ forwarder }) => forwarder.forwards[0]?.endpoints[0]?.kind === 'local',
+    )
+    answer(holder!)
+    for (const machine of world.machines) {
+      expect(await world.during(dial(machine))).toBe(holder?.agent.self)
+      expect(machine.agent.network().ability().kind).toBe('userland')
+      expect(machine.kernel.plane).toBeUndefined()
+      expect(machine.names).toEqual({})
+    }
+  })
+
+  it('of nodes with and without a kernel each reaches the tasks of all, or at least of some', async () => {
+    world = await World.of(2, (index) => (index === 0 ? memoryDataPlane() : withoutKernel()))
+    await world.during(nth(0).agent.create('service', 'web', published(2), author))
+    await world.runs(2)
+    await world.until('both know', () => nth(1).forwarder.forwards[0]?.endpoints.length === 2)
+    for (const machine of world.machines) answer(machine)
+    // What the kernel reaches it balances alone.
+    expect(backends(nth(0))[0]).toHaveLength(1)
+    expect(nth(0).forwarder.forwards).toEqual([])
+    const node = [...nth(0).agent.view().nodes.values()].find(({ name }) => name === nth(0).agent.self)!
+    const drained = { ...node.spec, Availability: 'drain' as const }
+    await world.during(nth(1).agent.update('node', node.id, node.versionIndex, drained, author))
+    await world.until('the first passes on what it has no task for', () => {
+      const [forward] = nth(0).forwarder.forwards
+      return forward?.endpoints.every(({ kind }) => kind === 'remote') === true
+    })
+    answer(nth(1))
+    expect(await world.during(dial(nth(0)))).toBe(nth(1).agent.self)
+  })
+
+  it('what is published in userland is led to by nobody any more before it is told to stop', async () => {
+    world = await World.of(2, withoutKernel)
+    await world.during(nth(0).agent.create('service', 'web', published(2), author))
+    await world.runs(2)
+    const known = (): number[] =>
+      world.machines.map(({ forwarder }) => forwarder.forwards[0]?.endpoints.length ?? 0)
+    await world.until('both know two', () => known().every((count) => count === 2))
+    const seen: number[] = []
+    for (const { engine } of world.machines) {
+      const stop = engine.stop.bind(engine)
+      engine.stop = (container, ...rest) => {
+        seen.push(...known())
+        return stop(container, ...rest)
+      }
+    }
+    const service = [...nth(0).agent.view().services.values()][0]!
+    await world.during(nth(0).agent.update('service', service.id, service.versionIndex, published(1), author))
+    await world.runs(1)
+    expect(seen).toEqual([1, 1])
   })
 
   it('a node that leaves takes back what it made in its kernel', async () => {

@@ -19,6 +19,7 @@ import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
 import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
+import type { Forwarder, PortTrouble } from './ports/forwarder.ts'
 import type { NameServer } from './ports/name-server.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
@@ -34,26 +35,37 @@ const ingressSpec: NetworkSpec = {
   EnableIPv6: false,
 }
 
-/** One node's part in the networks that reach over hosts: what follows from each view is written down and made so in the kernel. */
+/** What this host can do for networks that reach over hosts, and for published ports. */
+export type NetworkAbility =
+  | DataPlaneAbility
+  /** Published ports, by passing them on; no networks over hosts, since the kernel cannot be used. */
+  | { readonly kind: 'userland'; readonly why: string }
+
+/** One node's part in the networks that reach over hosts: what follows from each view is written down, and made so in the kernel or by the forwarder. */
 export interface Networks {
-  /** What follows from this view; undefined where this host cannot have such networks. */
-  outlook(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
+  /** What follows from this view for the networks that this host has; undefined where it cannot have such networks. */
+  overlay(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
+  /** The same for people: of a host that only answers on published ports just these. */
+  shown(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
   /** The view may have changed. */
   trigger(): void
   /** Resolves once the kernel knows the bridges that there are now. */
   bridged(signal: AbortSignal): Promise<void>
   /** Which version of that node's record this node sends traffic by. */
   goesBy(node: NodeId): RecordVersion | undefined
-  ability(): DataPlaneAbility
+  ability(): NetworkAbility
+  /** Published ports that this host cannot answer on. */
+  troubles(): readonly PortTrouble[]
   start(signal: AbortSignal): Promise<void>
   stop(): Promise<void>
-  /** Takes back all that was made in the kernel. */
+  /** Takes back all that was made in the kernel, and ends what passes on. */
   clear(signal: AbortSignal): Promise<void>
 }
 
 export function createNetworks(options: {
   readonly self: NodeId
   readonly dataPlane: DataPlane
+  readonly forwarder: Forwarder
   readonly nameServer: NameServer
   /** The spec that a task of this node runs. */
   readonly specOf: (task: TaskEntry) => ServiceSpec | undefined
@@ -75,13 +87,19 @@ export function createNetworks(options: {
   readonly logger: Logger
   readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
 }): Networks {
-  const { self, dataPlane, clock, logger, settings } = options
+  const { self, dataPlane, forwarder, clock, logger, settings } = options
   const network = createNetwork()
   const stopping = new AbortController()
-  let ability: DataPlaneAbility = { kind: 'none', why: 'it has not been looked at yet' }
+  let ability: NetworkAbility = { kind: 'none', why: 'it has not been looked at yet' }
   let marks: PeerMarks = new Map()
   let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
-  let applied: { readonly plane: unknown; readonly versions: ReadonlyMap<NodeId, RecordVersion> } | undefined
+  let applied:
+    | {
+        readonly plane: unknown
+        readonly forwards: unknown
+        readonly versions: ReadonlyMap<NodeId, RecordVersion>
+      }
+    | undefined
   let named: NameTable | undefined
   let isDirty = false
   let isForced = false
@@ -93,7 +111,8 @@ export function createNetworks(options: {
   function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
     if (ability.kind === 'none') return undefined
     if (last?.view === view && last.liveness === liveness) return last.outlook
-    const next = network.update({ view, liveness, marks })
+    const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
+    const next = network.update({ view, liveness, marks, reach })
     marks = next.marks
     last = { view, liveness, outlook: next }
     return next
@@ -157,11 +176,13 @@ export function createNetworks(options: {
     if (next === undefined) return
     writeFacts(next, decision.view)
     makeIngress(next, decision)
+    if (isDue || next.forwards !== applied?.forwards) await forwarder.apply(next.forwards, stopping.signal)
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
     }
-    applied = { plane: next.plane, versions: decision.view.records }
-    await publishNames()
+    applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
+    // Where there are no networks over hosts, the engine's own name server knows who is on this one.
+    if (ability.kind === 'kernel') await publishNames()
   }
 
   async function loop(): Promise<void> {
@@ -204,7 +225,12 @@ export function createNetworks(options: {
   }
 
   return {
-    outlook,
+    overlay: (decision) => (ability.kind === 'kernel' ? outlook(decision) : undefined),
+    shown(decision) {
+      const next = outlook(decision)
+      if (next === undefined || ability.kind === 'kernel') return next
+      return { ...next, subnets: new Map(), virtualIps: new Map() }
+    },
     trigger,
     async bridged(signal) {
       isForced = true
@@ -215,12 +241,18 @@ export function createNetworks(options: {
     },
     goesBy: (node) => (ability.kind === 'none' ? options.records().get(node) : applied?.versions.get(node)),
     ability: () => ability,
+    troubles: () => forwarder.troubles(),
     async start(signal) {
-      ability = await dataPlane.ability(signal)
+      ability = abilityOf(await dataPlane.ability(signal), forwarder)
+      if (ability.kind === 'userland')
+        logger.warn(
+          { why: ability.why },
+          'published ports are passed on in userland, which hides the client’s address; networks reach only over this host: tasks on others are not on them',
+        )
       if (ability.kind === 'none')
         logger.warn(
           { why: ability.why },
-          'networks reach only over this host: tasks on others are not on them',
+          'published ports are not answered here, and networks reach only over this host: tasks on others are not on them',
         )
       else checkAfter(settings.kernelCheckIntervalMs)
       options.changed()
@@ -229,12 +261,20 @@ export function createNetworks(options: {
       stopping.abort(new Error('the agent stops'))
       cancelCheck()
       await running
+      await forwarder.close()
       await options.nameServer.close()
     },
     async clear(signal) {
       if (ability.kind === 'none') return
-      await dataPlane.clear(signal)
+      if (ability.kind === 'kernel') await dataPlane.clear(signal)
+      await forwarder.end(signal)
       await options.nameServer.end(signal)
     },
   }
+}
+
+/** The kernel where it can be used, since it is faster and hides nobody's address. */
+function abilityOf(kernel: DataPlaneAbility, { whyNot }: Pick<Forwarder, 'whyNot'>): NetworkAbility {
+  if (kernel.kind === 'kernel' || whyNot !== undefined) return kernel
+  return { kind: 'userland', why: kernel.why }
 }

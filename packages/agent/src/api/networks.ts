@@ -113,7 +113,7 @@ async function create(api: Api, call: Call): Promise<void> {
   const known = { ...parsed, Scope: 'swarm', CheckDuplicate: true, EnableIPv4: true }
   const written = await api.cluster.create('network', parsed.Name, parsed, authorOf(api, call))
   const warnings = [
-    ...(api.cluster.networks() === undefined
+    ...(api.cluster.network().ability().kind !== 'kernel'
       ? [`network ${parsed.Name} reaches one node for now: tasks on other nodes are not on it`]
       : []),
     ...unknownFieldsWarning(unknownFields(body, known)),

@@ -1,6 +1,6 @@
 import type { Address, Peer, Plane } from '../core/network/plane.ts'
 
-/** What this host can do for networks that reach over hosts. */
+/** What this host's kernel can do for networks that reach over hosts. */
 export type DataPlaneAbility =
   | { readonly kind: 'kernel'; readonly version: string }
   /** In people's words: what is missing, and what to do about it. */

@@ -10,6 +10,12 @@ interface StatusAnswer {
   readonly cutOff?: boolean
   readonly voters?: string
   readonly engine?: { readonly kind: string; readonly error?: string }
+  readonly network?: { readonly kind: string; readonly why?: string; readonly version?: string }
+  readonly portTroubles?: readonly {
+    readonly protocol: string
+    readonly port: number
+    readonly why: string
+  }[]
   readonly damage?: readonly {
     readonly what: string
     readonly setAsideAs: string
@@ -40,6 +46,7 @@ export function statusCommand(): Command {
         }
         if (status.voters !== undefined) lines.push(`voters    ${status.voters}`)
         lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
+        lines.push(...networkLines(status))
       } else if (status.state.kind === 'removed') {
         lines.push(
           `cluster   none: this node was removed by ${status.state.by ?? 'another node'}; "moot join TOKEN" takes it back`,
@@ -54,4 +61,16 @@ export function statusCommand(): Command {
       }
       context.print(lines.join('\n'))
     })
+}
+
+function networkLines({ network, portTroubles = [] }: StatusAnswer): readonly string[] {
+  const lines: string[] = []
+  if (network?.kind === 'kernel') lines.push(`network   by the kernel (${network.version ?? ''})`)
+  if (network?.kind === 'userland')
+    lines.push(`network   published ports in userland, networks on this node alone: ${network.why ?? ''}`)
+  if (network?.kind === 'none')
+    lines.push(`network   no published ports, networks on this node alone: ${network.why ?? ''}`)
+  for (const { protocol, port, why } of portTroubles)
+    lines.push(`port      ${port}/${protocol} is not answered here: ${why}`)
+  return lines
 }

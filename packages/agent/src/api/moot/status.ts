@@ -24,6 +24,19 @@ const statusSchema = z.looseObject({
       'No other member answers, nor does the way to them: this node takes nothing over from the others.',
     ),
   voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
+  network: z
+    .discriminatedUnion('kind', [
+      z.object({ kind: z.literal('kernel'), version: z.string() }),
+      z.object({ kind: z.enum(['userland', 'none']), why: z.string() }),
+    ])
+    .optional()
+    .describe(
+      'Who balances here: the kernel, also networks over hosts; or a forwarder in userland, only published ports; or nobody.',
+    ),
+  portTroubles: z
+    .array(z.object({ protocol: z.string(), port: z.number(), why: z.string() }))
+    .optional()
+    .describe('Published ports that this host cannot answer on.'),
   damage: z.array(z.object({ what: z.string(), setAsideAs: z.string(), healed: z.boolean() })),
 })
 
@@ -56,8 +69,13 @@ export const statusOperations: readonly Operation[] = [
       const figures = cluster.status()
       const peers = figures['peers']
       const trouble = voterTrouble(cluster)
+      const network = cluster.state().kind === 'active' ? cluster.network() : undefined
       return {
         ...figures,
+        ...(network && {
+          network: network.ability(),
+          portTroubles: network.troubles().map((each) => ({ ...each })),
+        }),
         ...(trouble === undefined ? {} : { voters: trouble }),
         state: cluster.state(),
         nodeId: cluster.self,

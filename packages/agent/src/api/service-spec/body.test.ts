@@ -18,7 +18,7 @@ test('what cannot hold on a network over hosts is warned of', () => {
         },
       },
       view,
-      { name: () => '', maxReplicas: 100, reaches: true },
+      { name: () => '', maxReplicas: 100, ability: 'kernel' },
     ).warnings
   expect(warningsOf([{ Target: 'back' }])).toEqual([expect.stringContaining('"ndots:2" is set aside')])
   expect(warningsOf([{ Target: 'bridge' }])).toEqual([])

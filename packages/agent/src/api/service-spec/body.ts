@@ -2,6 +2,7 @@ import { type Resource, type ServiceId, type ServiceSpec, serviceSpecSchema } fr
 import { defaults } from '../../defaults.ts'
 import { portHolder } from '../../core/network/published-ports.ts'
 import type { View } from '../../core/view.ts'
+import type { NetworkAbility } from '../../networks.ts'
 import { predefinedNetworks } from '../docker/network-shape.ts'
 import { ApiError, badRequest } from '../errors.ts'
 import { resolve } from '../resolve.ts'
@@ -26,8 +27,7 @@ export function readServiceSpec(
   options: {
     readonly name: () => string
     readonly maxReplicas: number
-    /** Do networks and published ports reach over hosts? */
-    readonly reaches: boolean
+    readonly ability: NetworkAbility['kind']
     /** The service that is updated; its own ports are not in its way. */
     readonly service?: ServiceId
   },
@@ -43,7 +43,7 @@ export function readServiceSpec(
     spec,
     warnings: [
       ...unknownFieldsWarning(unknownFields(body, parsed)),
-      ...(options.reaches ? [] : networkWarnings(spec, view)),
+      ...(options.ability === 'kernel' ? [] : networkWarnings(spec, view)),
       ...ndotsWarning(spec),
       ...partitionWarnings(spec),
     ],

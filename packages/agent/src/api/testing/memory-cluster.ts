@@ -34,6 +34,8 @@ import type { Liveness } from '../../core/membership/liveness.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
 import type { GuestObservation } from '../../core/reconcile/actions.ts'
 import type { View } from '../../core/view.ts'
+import type { NetworkAbility } from '../../networks.ts'
+import type { PortTrouble } from '../../ports/forwarder.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
 
 type AnyResource = Resource<SpecOf[SpecKind]>
@@ -45,6 +47,7 @@ export interface MemoryCluster extends Cluster {
   /** One says that another does not answer. */
   alert(by: NodeId, target: NodeId, sinceMs: number): void
   setCutOff(isCutOff: boolean): void
+  setNetwork(ability: NetworkAbility, troubles?: readonly PortTrouble[]): void
   /** Changes one task in its node's record, as that node would. */
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
@@ -91,6 +94,8 @@ export function memoryCluster(
   const attached: GuestWanted[] = []
   let attachRefusal: Error | undefined
   let guests: readonly GuestObservation[] = []
+  let ability: NetworkAbility = { kind: 'none', why: 'it is in memory' }
+  let portTroubles: readonly PortTrouble[] = []
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -351,6 +356,7 @@ export function memoryCluster(
       records.set(node, { ...record, guests: new Map(record.guests).set(guest.id, guest) })
       changed()
     },
+    network: () => ({ ability: () => ability, troubles: () => portTroubles }),
     placement() {
       active()
       return (placement ??= placementOf())
@@ -456,6 +462,10 @@ export function memoryCluster(
     },
     setCutOff(isCutOff) {
       cutOff = isCutOff
+    },
+    setNetwork(next, troubles = []) {
+      ability = next
+      portTroubles = troubles
     },
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })

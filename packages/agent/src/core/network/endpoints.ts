@@ -32,6 +32,18 @@ export interface NetworkEndpoints {
   readonly ready: readonly Endpoint[]
   /** Whoever runs, whether it is sent traffic or not: a task is found by its own name all the same. */
   readonly up: readonly Endpoint[]
+  /** Of the network that its ports are published on: who answers there, however it is reached. */
+  readonly answering?: readonly Answering[]
+}
+
+/** A task that answers for its service. On a node without networks over hosts it has no address on any. */
+export interface Answering {
+  readonly node: NodeId
+  readonly task: TaskId
+  /** On the network. */
+  readonly address: Address | undefined
+  /** Where its own host reaches it. */
+  readonly hostAddress: Address | undefined
 }
 
 export type ServiceEndpoints = ReadonlyMap<ResourceId, NetworkEndpoints>
@@ -67,6 +79,14 @@ function standingOf(
 export function givenAddress({ addresses = [] }: TaskEntry, network: ResourceId): number | undefined {
   const text = addresses.find(({ id }) => id === network)?.address
   return text === undefined ? undefined : parseAddress(text.split('/')[0] ?? '')
+}
+
+/** Where a task's own host reaches it: on one of the cluster's networks, or else on one that is the engine's alone. */
+export function hostAddress({ addresses = [] }: Pick<TaskEntry, 'addresses'>): Address | undefined {
+  const given = addresses.filter(({ id }) => id !== undefined)
+  const all = [...given, ...addresses].map(({ address }) => parseAddress(address.split('/')[0] ?? ''))
+  const first = all.find((address) => address !== undefined)
+  return first === undefined ? undefined : formatAddress(first)
 }
 
 /** The task's address on this network, if it is out of a block that its node has: another node would be sent what is meant for it. */
@@ -225,7 +245,12 @@ export class Endpoints {
     }
     standings.sort((a, b) => compareSlots(a.task, b.task) || (a.task.id < b.task.id ? -1 : 1))
     return new Map(
-      attached.networks.map(({ network }) => [network, onNetwork(standings, network, tables.get(network))]),
+      attached.networks.map(({ network }) => {
+        const table = tables.get(network)
+        const endpoints = onNetwork(standings, network, table)
+        if (network !== attached.publishedOn) return [network, endpoints]
+        return [network, { ...endpoints, answering: answeringOf(standings, network, table) }]
+      }),
     )
   }
 }
@@ -253,16 +278,41 @@ function onNetwork(
   return { ready: first.length > 0 ? first : second, up }
 }
 
+/** Ranked before it is asked how they are reached: whoever surely answers comes before one in doubt. */
+function answeringOf(
+  standings: readonly Standing[],
+  network: ResourceId,
+  table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
+): readonly Answering[] {
+  const first = standings.filter(({ rank }) => rank === 'first')
+  const chosen = first.length > 0 ? first : standings.filter(({ rank }) => rank === 'second')
+  return chosen.map(({ node, task }) => ({
+    node,
+    task: task.id,
+    address: addressOn(task, network, node, table),
+    hostAddress: hostAddress(task),
+  }))
+}
+
 function sameEndpoints(a: ServiceEndpoints, b: ServiceEndpoints): boolean {
   if (a.size !== b.size) return false
-  for (const [network, { ready, up }] of b) {
+  for (const [network, { ready, up, answering }] of b) {
     const before = a.get(network)
     if (before === undefined || !sameList(before.ready, ready) || !sameList(before.up, up)) return false
+    if (!sameAnswering(before.answering, answering)) return false
   }
   return true
 }
 
-function sameList(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+function sameAnswering(a: readonly Answering[] | undefined, b: readonly Answering[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return sameList(a, b) && a.every(({ hostAddress }, at) => b[at]?.hostAddress === hostAddress)
+}
+
+function sameList(
+  a: readonly Pick<Answering, 'node' | 'task' | 'address'>[],
+  b: readonly Pick<Answering, 'node' | 'task' | 'address'>[],
+): boolean {
   return (
     a.length === b.length &&
     a.every(({ node, task, address }, at) => {

@@ -33,7 +33,7 @@ const host = (
 function tableOf(...hosts: [Host, ...Host[]]) {
   const scene = { networks: [net], hosts }
   const all = createNetwork()
-  all.update({ view: viewOf(scene), liveness: livenessOf(scene), marks: new Map() })
+  all.update({ view: viewOf(scene), liveness: livenessOf(scene), marks: new Map(), reach: 'hosts' })
   return all.nameTable(() => undefined)
 }
 
@@ -67,7 +67,7 @@ describe('a container that a person put on a network', () => {
     const all = createNetwork()
     const read = (guests: readonly GuestEntry[]) => {
       const scene = { networks: [net], hosts: [host('a', 1, guests)] as const }
-      all.update({ view: viewOf(scene), liveness: livenessOf(scene), marks: new Map() })
+      all.update({ view: viewOf(scene), liveness: livenessOf(scene), marks: new Map(), reach: 'hosts' })
       return all.nameTable(() => undefined).networks[0]?.names
     }
     expect(Object.keys(read([guest(at(1, 5))]) ?? {})).toContain('toolbox')

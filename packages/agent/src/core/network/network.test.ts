@@ -64,7 +64,12 @@ const hostB: Host = {
 const scene: Scene = { networks: [front, back], services: [web, db], hosts: [hostA, hostB] }
 
 function ask(scene: Scene, network: Network = createNetwork()): NetworkOutlook {
-  return network.update({ view: viewOf(scene), liveness: livenessOf(scene), marks: new Map() })
+  return network.update({
+    view: viewOf(scene),
+    liveness: livenessOf(scene),
+    marks: new Map(),
+    reach: 'hosts',
+  })
 }
 const specOf = (task: TaskEntry): ServiceSpec | undefined =>
   [web, db].find(({ id }) => id === (task.service as ResourceId))?.spec
@@ -144,13 +149,18 @@ describe('an outlook', () => {
   test('is the same values where nothing of it changed', () => {
     const network = createNetwork()
     const view = viewOf(scene)
-    const before = network.update({ view, liveness: livenessOf(scene), marks: new Map() })
+    const before = network.update({ view, liveness: livenessOf(scene), marks: new Map(), reach: 'hosts' })
     const record = view.records.get(hostId(hostB))!
     const status = { ...record.status!, volumes: ['data'] }
     const records = new Map(view.records).set(record.node, { ...record, seq: 2, status })
     const services = new Map([...view.services].map(([id, service]) => [id, { ...service, versionIndex: 9 }]))
     const next = { ...view, records, services }
-    const again = network.update({ view: next, liveness: livenessOf(scene), marks: before.marks })
+    const again = network.update({
+      view: next,
+      liveness: livenessOf(scene),
+      marks: before.marks,
+      reach: 'hosts',
+    })
     expect(again.plane).toBe(before.plane)
     expect(again.endpoints).toBe(before.endpoints)
     expect(again.subnets).toBe(before.subnets)
@@ -341,7 +351,7 @@ describe('an agent that goes on', () => {
         let marks = new Map() as NetworkOutlook['marks']
         for (const each of steps) {
           const scene = sceneOf(each)
-          const input = { view: viewOf(scene), liveness: livenessOf(scene), marks }
+          const input = { view: viewOf(scene), liveness: livenessOf(scene), marks, reach: 'hosts' } as const
           const fresh = createNetwork()
           const seen = old.update(input)
           expect(seen).toEqual(fresh.update(input))
@@ -374,7 +384,12 @@ describe('an agent that goes on', () => {
           ),
         }
         const look = (view: View) => {
-          const outlook = createNetwork().update({ view, liveness: livenessOf(scene), marks: new Map() })
+          const outlook = createNetwork().update({
+            view,
+            liveness: livenessOf(scene),
+            marks: new Map(),
+            reach: 'hosts',
+          })
           return [outlook.plane, outlook.facts, outlook.waits, outlook.endpoints]
         }
         expect(look(other)).toEqual(look(view))

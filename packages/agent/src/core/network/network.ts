@@ -19,6 +19,7 @@ import { Endpoints, type ServiceEndpoints } from './endpoints.ts'
 import { Fronts } from './fronts.ts'
 import { type Guests, guestsOf } from './guests.ts'
 import { MemberStatuses } from './members.ts'
+import type { KernelReach } from './node-plane.ts'
 import type { NameTable } from './name-table.ts'
 import { NameTables } from './name-tables.ts'
 import { PlaneNetworks } from './plane-networks.ts'
@@ -31,7 +32,7 @@ import {
   peersOf,
   ownEnd,
 } from './peers.ts'
-import type { Cidr, Plane } from './plane.ts'
+import type { Cidr, Forward, Plane } from './plane.ts'
 import { type PublishedPorts, publishedPorts } from './published-ports.ts'
 import { keepSame, remember, sameJson, sameMap, sameSet } from './remember.ts'
 import { drawSubnets, poolOf, type Subnets, type SubnetStanding, subnetsOf } from './subnets.ts'
@@ -43,6 +44,7 @@ export interface NetworkInput {
   readonly liveness: LivenessMap
   /** What connections of this host are marked with already, also by the agent before this one. */
   readonly marks: PeerMarks
+  readonly reach: KernelReach
 }
 
 /** What follows from a view for the cluster's networks. Parts of which nothing changed are the same values (`===`) as before. */
@@ -54,8 +56,10 @@ export interface NetworkOutlook {
   readonly ports: PublishedPorts['held']
   readonly endpoints: ReadonlyMap<ServiceId, ServiceEndpoints>
   readonly guests: Guests
-  /** Undefined: this node has no IPv4 address that others know it by, so that nothing can be led to it. */
+  /** Undefined: its kernel balances nothing, or this node has no IPv4 address that others know it by, so that nothing can be led to it. */
   readonly plane: Plane | undefined
+  /** What this node's kernel does not balance, and its forwarder has to pass on. */
+  readonly forwards: readonly Forward[]
   readonly marks: PeerMarks
   /** What this node is to write beside specs, as their steward. */
   readonly facts: ReadonlyMap<ResourceId, ReadonlyMap<string, unknown>>
@@ -104,7 +108,7 @@ export function createNetwork(): Network {
   }
 }
 
-function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkInput): NetworkOutlook {
+function outlookOf(memory: Memory, { view, liveness, marks: earlier, reach }: NetworkInput): NetworkOutlook {
   const { self, nodes, networks } = view
   const members = memory.members.update(view)
   const hosts = memory.hosts(members)
@@ -117,7 +121,9 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
   const endpoints = memory.endpoints.update({ view, liveness, services, tables: blocks })
   const marks = memory.marks(self, nodes, earlier)
   const peers = memory.peers(self, members, marks)
-  const frontends = memory.fronts.update({
+  const fronted = memory.fronts.update({
+    self,
+    reach,
     services,
     virtualIps: virtualIps.held,
     ports: ports.held,
@@ -133,7 +139,8 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
     ports: ports.held,
     endpoints,
     guests: memory.guests(nodes, view.records, liveness, blocks),
-    plane: memory.plane(memory.self(self, members), planeNetworks, peers, frontends),
+    plane: memory.plane(memory.self(self, members), reach, planeNetworks, peers, fronted.frontends),
+    forwards: fronted.forwards,
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
     waits: {
@@ -200,10 +207,12 @@ function createMemory() {
     plane: remember(
       (
         self: Plane['self'] | undefined,
+        reach: KernelReach,
         networks: Plane['networks'],
         { peers }: Peers,
         frontends: Plane['frontends'],
-      ): Plane | undefined => self && { self, networks, peers, frontends },
+      ): Plane | undefined =>
+        reach === 'nowhere' ? undefined : self && { self, networks, peers, frontends },
     ),
     draws: remember(drawsOf),
     facts: remember(factsOf),

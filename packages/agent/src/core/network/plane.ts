@@ -1,4 +1,4 @@
-import type { NodeId, ResourceId } from '@moot/crdt-state'
+import type { NodeId, ResourceId, TaskId } from '@moot/crdt-state'
 
 /** Dotted IPv4, `10.128.0.17`. */
 export type Address = string
@@ -61,4 +61,26 @@ export interface Frontend {
       }
   /** In one order on all nodes; none: refused at once. */
   readonly backends: readonly Address[]
+}
+
+/** A published port of which connections are passed on, one by one, to where a task answers. */
+export interface Forward {
+  readonly protocol: 'tcp' | 'udp'
+  readonly port: number
+  readonly target: number
+  /** Who answers; none: refused at once. */
+  readonly endpoints: readonly ForwardEndpoint[]
+}
+
+export type ForwardEndpoint =
+  /** On this host, at its container's own address. */
+  | { readonly kind: 'local'; readonly task: TaskId; readonly address: Address }
+  /** By way of the agent there. */
+  | { readonly kind: 'remote'; readonly task: TaskId; readonly node: NodeId }
+
+/** A port of a task's container. */
+export interface TaskPort {
+  readonly task: TaskId
+  readonly protocol: Forward['protocol']
+  readonly port: number
 }

@@ -284,7 +284,9 @@ export function inputOf(scene: Scene): ReconcileInput {
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
     networks:
-      scene.networks === undefined ? undefined : createNetwork().update({ view, liveness, marks: new Map() }),
+      scene.networks === undefined
+        ? undefined
+        : createNetwork().update({ view, liveness, marks: new Map(), reach: 'hosts' }),
     guests: { wishes: scene.wishes ?? [], seen: 'guestsSeen' in scene ? scene.guestsSeen : [] },
     idleBlocks: scene.idleBlocks ?? new Map(),
     leases: scene.leases ?? noLeases,
