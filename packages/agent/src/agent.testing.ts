@@ -9,6 +9,7 @@ import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
+import type { WireGuardAbility } from './ports/data-plane.ts'
 import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
 import { memoryNameServer, type MemoryNameServerProcess } from './ports/name-server.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
@@ -49,9 +50,10 @@ export class World {
   #drawn = 0
   #addresses = 0
 
-  async add(): Promise<Machine> {
+  async add(wireGuard: WireGuardAbility = { kind: 'kernel' }): Promise<Machine> {
     const home = memoryHome()
-    const machine = { home } as { -readonly [K in keyof Machine]: Machine[K] }
+    const kernel = memoryDataPlane({ kind: 'kernel', version: 'in memory', wireGuard })
+    const machine = { home, kernel } as { -readonly [K in keyof Machine]: Machine[K] }
     this.#boot(machine)
     machine.node = machine.agent.self
     await machine.agent.start()
@@ -160,7 +162,7 @@ export class World {
       },
       witness: memoryWitness(this.clock),
       nameServer: () => memoryNameServer((machine.names ??= {})),
-      dataPlane: () => (machine.kernel ??= memoryDataPlane()),
+      dataPlane: () => machine.kernel,
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       exclusive: (machine.exclusive ??= this.#exclusive(machine)),
       clock: this.clock,

@@ -139,6 +139,7 @@ export function createAgent(options: AgentOptions): Agent {
       exclusive: options.exclusive,
       dataPlane: options.dataPlane({ clusterId }),
       nameServer: options.nameServer(),
+      wireGuardKeys: home.wireGuardKeys,
       isFounder,
       clock,
       logger,
@@ -327,6 +328,8 @@ export function createAgent(options: AgentOptions): Agent {
     liveness: () => active().liveness(),
     placement: () => active().placement(),
     networks: () => active().networks(),
+    encryption: () => active().encryption(),
+    changeKeys: () => active().changeKeys(),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

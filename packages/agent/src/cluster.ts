@@ -14,6 +14,7 @@ import type { Epoch } from './core/lease/messages.ts'
 import type { VoterCandidate, VoterHealth } from './core/lease/voter-set.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
+import type { Encryption } from './networks.ts'
 import type { Placement } from './core/placement/placement.ts'
 import type { View } from './core/view.ts'
 
@@ -76,6 +77,10 @@ export interface Cluster {
   placement(): Placement
   /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
   networks(): NetworkOutlook | undefined
+  /** Of what this host and others send to each other over networks of the cluster. */
+  encryption(): Encryption | undefined
+  /** All nodes' keys of that encryption are made anew, as soon as the last change of them is over. */
+  changeKeys(): void
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

@@ -41,7 +41,7 @@ import { createIntroduced } from './join/introduced.ts'
 import { encodeIntroduction, type Introduction } from './join/introduction.ts'
 import { createMemberAddresses } from './member-addresses.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
-import { createNetworks } from './networks.ts'
+import { createNetworks, type Encryption } from './networks.ts'
 import { createNetworkSweeper } from './network-sweeper.ts'
 import { createStatusWriter, statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
@@ -50,6 +50,8 @@ import { createMembershipDriver } from './replication/membership.ts'
 import { createReplication, type Replication } from './replication/replication.ts'
 import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
+import type { WireGuardKeys } from './wire-guard-keys.ts'
+import { createWireGuardRounds } from './wire-guard-rounds.ts'
 
 export interface MemberOptions {
   readonly clusterId: string
@@ -79,6 +81,7 @@ export interface MemberOptions {
   readonly exclusive: ExclusiveHost
   readonly dataPlane: DataPlane
   readonly nameServer: NameServer
+  readonly wireGuardKeys: WireGuardKeys
   /** `bytes` random bytes as hex. */
   readonly randomHex: (bytes: number) => string
   /** Who admitted this node; empty: nobody, or it joined before this was kept. */
@@ -107,6 +110,8 @@ export interface Member {
   liveness(): LivenessMap
   placement(): Placement
   networks(): NetworkOutlook | undefined
+  encryption(): Encryption | undefined
+  changeKeys(): void
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -345,10 +350,24 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     cutOffChanged: () => decisions.lookAgain(),
   })
 
+  const wireGuard = createWireGuardRounds({
+    self,
+    keys: options.wireGuardKeys,
+    recorded: () => records.own.status?.wireGuard,
+    tellAll: (signal) => replication.tellAll(signal),
+    changed: () => networks.trigger(),
+    announce: () => status.publish(),
+    stopping: stopping.signal,
+    randomHex: options.randomHex,
+    clock,
+    logger: logger.child({ part: 'network' }),
+    settings,
+  })
   const networks = createNetworks({
     self,
     dataPlane: options.dataPlane,
     nameServer: options.nameServer,
+    wireGuard,
     specOf: (task) => history.specAt(task.service, task.digest),
     decide: () => decisions.now(),
     mayDecide: () => synced() && rulesAgree(),
@@ -386,7 +405,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     epochChanged: () => status.publish(),
   })
   const status = createStatusWriter({
-    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat()),
+    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat(), wireGuard.announced()),
     // Not into a record with holes: peers would take it for all that there is to say.
     mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
     records,
@@ -519,6 +538,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
     networks: () => networks.outlook(decisions.now()),
+    encryption: () => networks.encryption(),
+    changeKeys: () => wireGuard.changeKeys(),
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
     async clear(signal) {

@@ -104,4 +104,76 @@ describe('networks over hosts', () => {
     await world.during(nth(1).agent.leave({ force: false, author }))
     expect(nth(1).kernel.plane).toBeUndefined()
   })
+
+  const rounds = ({ kernel }: Machine): readonly number[] =>
+    kernel.plane?.self.keys?.map(({ round }) => round) ?? []
+  const isAllSealed = ({ kernel }: Machine, round: number): boolean =>
+    kernel.plane?.peers.every(
+      ({ seal }) => seal?.isStrict === true && seal.sends.kind === 'sealed' && seal.sends.round === round,
+    ) ?? false
+
+  it('what nodes send to each other is encrypted as soon as they know each other’s keys', async () => {
+    world = await World.of(3)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const keys = world.machines.map(({ kernel }) => kernel.plane?.self.keys?.[0]?.key)
+    expect(new Set(keys).size).toBe(3)
+  })
+
+  it('all nodes’ keys change together, and never is anything sent in the open meanwhile', async () => {
+    world = await World.of(3)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const open = new Set<string>()
+    for (const { kernel } of world.machines) {
+      const apply = kernel.apply.bind(kernel)
+      kernel.apply = (plane, signal) => {
+        for (const { seal } of plane.peers)
+          if (seal?.sends.kind !== 'sealed') open.add(seal?.sends.kind ?? 'none')
+        return apply(plane, signal)
+      }
+    }
+    nth(1).agent.changeKeys()
+    await world.until('the next round is over', () =>
+      world.machines.every((machine) => isAllSealed(machine, 1) && rounds(machine).join() === '1'),
+    )
+    for (const { home } of world.machines) expect(home.wireGuardKeys.list()).toHaveLength(1)
+    expect([...open]).toEqual([])
+  })
+
+  it('a node that starts again has the keys that it had', async () => {
+    world = await World.of(2)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const before = nth(1).kernel.plane?.self
+    await world.restart(nth(1))
+    await world.pass(5_000)
+    expect(nth(1).kernel.plane?.self).toEqual(before)
+    expect(isAllSealed(nth(0), 0)).toBe(true)
+  })
+
+  it('a node without WireGuard is sent to in the open, and the others are not', async () => {
+    world = new World()
+    const first = await world.add()
+    await first.agent.init({ author })
+    for (const wireGuard of [undefined, { kind: 'none', why: 'it is not there' } as const]) {
+      const machine = await world.add(wireGuard)
+      const { token } = await first.agent.createToken({ ttlMs: 60_000 })
+      await world.during(machine.agent.join(token, { author }))
+    }
+    const seals = ({ kernel }: Machine) =>
+      kernel.plane?.peers.map(({ node, seal }) => [node, seal?.sends.kind])
+    await world.until('the two that have it use it', () => seals(nth(0))?.flat().includes('sealed') === true)
+    expect(new Map(seals(nth(0)) as never)).toEqual(
+      new Map([
+        [nth(1).node, 'sealed'],
+        [nth(2).node, undefined],
+      ]),
+    )
+    expect(seals(nth(2))?.map(([, kind]) => kind)).toEqual([undefined, undefined])
+  })
+
+  it('a node that leaves forgets its keys', async () => {
+    world = await World.of(2)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    await world.during(nth(1).agent.leave({ force: false, author }))
+    expect(nth(1).home.wireGuardKeys.list()).toEqual([])
+  })
 })

@@ -13,13 +13,15 @@ import type { Logger } from 'pino'
 import type { NameTable } from './core/network/name-table.ts'
 import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
 import type { PeerMarks } from './core/network/peers.ts'
+import type { Plane } from './core/network/plane.ts'
 import { isStewardOf } from './core/steward.ts'
-import type { View } from './core/view.ts'
+import { nodeDisplayName, type View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, WireGuardAbility } from './ports/data-plane.ts'
 import type { NameServer } from './ports/name-server.ts'
+import type { WireGuardRounds } from './wire-guard-rounds.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
 const ingressName = 'ingress'
@@ -45,16 +47,27 @@ export interface Networks {
   /** Which version of that node's record this node sends traffic by. */
   goesBy(node: NodeId): RecordVersion | undefined
   ability(): DataPlaneAbility
+  /** Undefined where nothing reaches over hosts. */
+  encryption(): Encryption | undefined
   start(signal: AbortSignal): Promise<void>
   stop(): Promise<void>
   /** Takes back all that was made in the kernel. */
   clear(signal: AbortSignal): Promise<void>
 }
 
+/** What is encrypted between this host and others, as things are. */
+export interface Encryption {
+  readonly wireGuard: WireGuardAbility
+  readonly sealed: readonly NodeId[]
+  /** In clear text. */
+  readonly open: readonly NodeId[]
+}
+
 export function createNetworks(options: {
   readonly self: NodeId
   readonly dataPlane: DataPlane
   readonly nameServer: NameServer
+  readonly wireGuard: WireGuardRounds
   /** The spec that a task of this node runs. */
   readonly specOf: (task: TaskEntry) => ServiceSpec | undefined
   readonly decide: () => Decision
@@ -75,14 +88,22 @@ export function createNetworks(options: {
   readonly logger: Logger
   readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
 }): Networks {
-  const { self, dataPlane, clock, logger, settings } = options
+  const { self, dataPlane, wireGuard, clock, logger, settings } = options
   const network = createNetwork()
   const stopping = new AbortController()
   let ability: DataPlaneAbility = { kind: 'none', why: 'it has not been looked at yet' }
   let marks: PeerMarks = new Map()
-  let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
+  let last:
+    | {
+        readonly view: View
+        readonly liveness: unknown
+        readonly end: unknown
+        readonly outlook: NetworkOutlook
+      }
+    | undefined
   let applied: { readonly plane: unknown; readonly versions: ReadonlyMap<NodeId, RecordVersion> } | undefined
   let named: NameTable | undefined
+  let unsealed: readonly string[] | undefined
   let isDirty = false
   let isForced = false
   let running: Promise<void> | undefined
@@ -92,10 +113,11 @@ export function createNetworks(options: {
 
   function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
     if (ability.kind === 'none') return undefined
-    if (last?.view === view && last.liveness === liveness) return last.outlook
-    const next = network.update({ view, liveness, marks })
+    const end = wireGuard.end()
+    if (last?.view === view && last.liveness === liveness && last.end === end) return last.outlook
+    const next = network.update({ view, liveness, marks, wireGuard: end })
     marks = next.marks
-    last = { view, liveness, outlook: next }
+    last = { view, liveness, end, outlook: next }
     return next
   }
 
@@ -148,11 +170,28 @@ export function createNetworks(options: {
     named = table
   }
 
+  function warnOfUnsealed({ self: { keys }, peers }: Plane, view: View): void {
+    const nodes = peers
+      .filter(({ seal }) => seal === undefined)
+      .map(({ node }) => nodeDisplayName(view, node))
+    // Where this host has no WireGuard itself, that was said at its start.
+    if (keys === undefined || canonicalJson(nodes) === canonicalJson(unsealed)) return
+    unsealed = nodes
+    if (nodes.length === 0) logger.info('what is sent between this host and all others is encrypted')
+    else
+      logger.warn(
+        { nodes },
+        'what is sent between this host and these is not encrypted: they have no WireGuard',
+      )
+  }
+
   async function once(): Promise<void> {
     const isDue = isForced
     isForced = false
     if (!options.mayDecide()) return
     const decision = options.decide()
+    if (ability.kind === 'kernel') wireGuard.look(decision)
+    const end = wireGuard.end()
     const next = outlook(decision)
     if (next === undefined) return
     writeFacts(next, decision.view)
@@ -161,6 +200,10 @@ export function createNetworks(options: {
       await dataPlane.apply(next.plane, stopping.signal)
     }
     applied = { plane: next.plane, versions: decision.view.records }
+    if (next.plane !== undefined) {
+      wireGuard.applied(end)
+      warnOfUnsealed(next.plane, decision.view)
+    }
     await publishNames()
   }
 
@@ -193,6 +236,12 @@ export function createNetworks(options: {
       })
   }
 
+  function startWireGuard(found: WireGuardAbility): void {
+    if (found.kind === 'none')
+      logger.warn({ why: found.why }, 'what is sent between this host and others is NOT ENCRYPTED')
+    else wireGuard.start()
+  }
+
   /** What others did to the kernel is found out when a plane comes. */
   function checkAfter(ms: number): void {
     cancelCheck()
@@ -215,6 +264,15 @@ export function createNetworks(options: {
     },
     goesBy: (node) => (ability.kind === 'none' ? options.records().get(node) : applied?.versions.get(node)),
     ability: () => ability,
+    encryption() {
+      if (ability.kind === 'none') return undefined
+      const peers = last?.outlook.plane?.peers ?? []
+      const nodes = (isOpen: boolean): readonly NodeId[] =>
+        peers
+          .filter(({ seal }) => ((seal?.sends.kind ?? 'open') === 'open') === isOpen)
+          .map(({ node }) => node)
+      return { wireGuard: ability.wireGuard, sealed: nodes(false), open: nodes(true) }
+    },
     async start(signal) {
       ability = await dataPlane.ability(signal)
       if (ability.kind === 'none')
@@ -222,7 +280,10 @@ export function createNetworks(options: {
           { why: ability.why },
           'networks reach only over this host: tasks on others are not on them',
         )
-      else checkAfter(settings.kernelCheckIntervalMs)
+      else {
+        startWireGuard(ability.wireGuard)
+        checkAfter(settings.kernelCheckIntervalMs)
+      }
       options.changed()
     },
     async stop() {

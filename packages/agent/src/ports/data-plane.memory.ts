@@ -32,7 +32,11 @@ export interface MemoryDataPlane extends DataPlane {
 
 /** The data plane port in memory: what the kernel would do with a connection can be asked. */
 export function memoryDataPlane(
-  ability: DataPlaneAbility = { kind: 'kernel', version: 'in memory' },
+  ability: DataPlaneAbility = {
+    kind: 'kernel',
+    version: 'in memory',
+    wireGuard: { kind: 'none', why: 'nobody reads what is in memory' },
+  },
 ): MemoryDataPlane {
   let applied: Plane | undefined
   let turn = 0

@@ -2,8 +2,16 @@ import type { Address, Peer, Plane } from '../core/network/plane.ts'
 
 /** What this host can do for networks that reach over hosts. */
 export type DataPlaneAbility =
-  | { readonly kind: 'kernel'; readonly version: string }
+  | { readonly kind: 'kernel'; readonly version: string; readonly wireGuard: WireGuardAbility }
   /** In people's words: what is missing, and what to do about it. */
+  | { readonly kind: 'none'; readonly why: string }
+
+/** What encrypts between hosts here. */
+export type WireGuardAbility =
+  | { readonly kind: 'kernel' }
+  /** In a process of its own: slower than the kernel's. */
+  | { readonly kind: 'wireguard-go' }
+  /** In people's words, as above. */
   | { readonly kind: 'none'; readonly why: string }
 
 /**

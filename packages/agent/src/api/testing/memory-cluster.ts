@@ -32,6 +32,7 @@ import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../clust
 import type { Liveness } from '../../core/membership/liveness.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
 import type { View } from '../../core/view.ts'
+import type { Encryption } from '../../networks.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
 
 type AnyResource = Resource<SpecOf[SpecKind]>
@@ -43,6 +44,9 @@ export interface MemoryCluster extends Cluster {
   /** One says that another does not answer. */
   alert(by: NodeId, target: NodeId, sinceMs: number): void
   setCutOff(isCutOff: boolean): void
+  setEncryption(encryption: Encryption): void
+  /** How often keys were asked to be changed. */
+  keyChanges(): number
   /** Changes one task in its node's record, as that node would. */
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
@@ -78,6 +82,8 @@ export function memoryCluster(
   let view: View | undefined
   let placement: Placement | undefined
   let cutOff = false
+  let encryption: Encryption | undefined
+  let keyChanges = 0
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -313,6 +319,10 @@ export function memoryCluster(
       return liveness
     },
     networks: () => undefined,
+    encryption: () => encryption,
+    changeKeys() {
+      keyChanges++
+    },
     placement() {
       active()
       return (placement ??= placementOf())
@@ -419,6 +429,10 @@ export function memoryCluster(
     setCutOff(isCutOff) {
       cutOff = isCutOff
     },
+    setEncryption(given) {
+      encryption = given
+    },
+    keyChanges: () => keyChanges,
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })
     },

@@ -6,6 +6,7 @@ import {
   type ServiceId,
   type ServiceSpec,
   type TaskEntry,
+  type WireGuardEnd,
 } from '@moot/crdt-state'
 import type { LivenessMap } from '../membership/liveness.ts'
 import { isStewardOf } from '../steward.ts'
@@ -32,6 +33,7 @@ import {
 } from './peers.ts'
 import type { Cidr, Plane } from './plane.ts'
 import { type PublishedPorts, publishedPorts } from './published-ports.ts'
+import { withoutFormerSelves } from './seals.ts'
 import { keepSame, remember, sameJson, sameMap, sameSet } from './remember.ts'
 import { drawSubnets, poolOf, type Subnets, type SubnetStanding, subnetsOf } from './subnets.ts'
 import { type VirtualIps, virtualIpsOf } from './virtual-ips.ts'
@@ -42,6 +44,8 @@ export interface NetworkInput {
   readonly liveness: LivenessMap
   /** What connections of this host are marked with already, also by the agent before this one. */
   readonly marks: PeerMarks
+  /** This node's own end; absent where it has none. */
+  readonly wireGuard?: WireGuardEnd | undefined
 }
 
 /** What follows from a view for the cluster's networks. Parts of which nothing changed are the same values (`===`) as before. */
@@ -102,7 +106,10 @@ export function createNetwork(): Network {
   }
 }
 
-function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkInput): NetworkOutlook {
+function outlookOf(
+  memory: Memory,
+  { view, liveness, marks: earlier, wireGuard }: NetworkInput,
+): NetworkOutlook {
   const { self, nodes, networks } = view
   const members = memory.members.update(view)
   const hosts = memory.hosts(members)
@@ -114,7 +121,7 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
   const ports = memory.ports(view.services)
   const endpoints = memory.endpoints.update({ view, liveness, services, tables: blocks })
   const marks = memory.marks(self, nodes, earlier)
-  const peers = memory.peers(self, members, marks)
+  const peers = memory.heirs(memory.peers(self, members, marks, wireGuard), liveness)
   const frontends = memory.fronts.update({
     services,
     virtualIps: virtualIps.held,
@@ -130,7 +137,7 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
     virtualIps: virtualIps.held,
     ports: ports.held,
     endpoints,
-    plane: memory.plane(memory.self(self, members), planeNetworks, peers, frontends),
+    plane: memory.plane(memory.self(self, members, wireGuard), planeNetworks, peers, frontends),
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
     waits: {
@@ -150,6 +157,7 @@ function createMemory() {
   let heldPorts: PublishedPorts['held'] = new Map()
   let marks: PeerMarks = new Map()
   let peers: Peers = { peers: [], troubles: [] }
+  let heirs = peers
   let self: Plane['self'] | undefined
   return {
     members: new MemberStatuses(),
@@ -183,6 +191,12 @@ function createMemory() {
     peers: remember((...from: Parameters<typeof peersOf>) => {
       const now = peersOf(...from)
       return sameJson(peers, now) ? peers : (peers = now)
+    }),
+    heirs: remember((all: Peers, liveness: LivenessMap): Peers => {
+      const now = withoutFormerSelves(all.peers, liveness)
+      if (now === all.peers) return all
+      const next = { ...all, peers: now }
+      return sameJson(heirs, next) ? heirs : (heirs = next)
     }),
     inside: remember(membersInside),
     planeNetworks: new PlaneNetworks(),
