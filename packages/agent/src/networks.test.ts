@@ -139,6 +139,19 @@ describe('networks over hosts', () => {
     expect([...open]).toEqual([])
   })
 
+  it('a key that a node’s own kernel has not taken is told to nobody', async () => {
+    world = await World.of(1)
+    const machine = await world.add()
+    machine.kernel.broken = true
+    const { token } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    await world.during(machine.agent.join(token, { author }))
+    await world.pass(5_000)
+    expect(machine.home.wireGuardKeys.list()).toHaveLength(1)
+    expect(nth(0).kernel.plane?.peers[0]?.seal).toBeUndefined()
+    machine.kernel.broken = false
+    await world.until('all is sealed', () => world.machines.every((each) => isAllSealed(each, 0)))
+  })
+
   it('a node that starts again has the keys that it had', async () => {
     world = await World.of(2)
     await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
