@@ -255,6 +255,7 @@ class Inhabitant {
         const aborted = signal.aborted ? { aborted: (signal.reason as Error).message } : {}
         await this.obey({ do: 'apply', plane, ...aborted })
       },
+      isIntact: () => true,
       peers: () => this.obey({ do: 'peers' }) as ReturnType<DataPlane['peers']>,
       clear: async () => {
         await this.obey({ do: 'clear' })

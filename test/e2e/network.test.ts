@@ -162,6 +162,18 @@ describe('networks over hosts', () => {
     })
     expect(failed).toEqual([])
     for (const host of hosts.all()) expect(await sealed(host)).toBe(4)
+    // Its process ends with it, as it does the other way round.
+    const interfaces = await hosts.host(2).inside('wg', 'show', 'interfaces')
+    await hosts.host(2).inside('ip', 'link', 'del', interfaces.trim())
+    await hosts.waitFor(
+      'it is made anew',
+      async () => {
+        const answers = await Promise.allSettled(Array.from({ length: 10 }, () => ask(hosts.host(2))))
+        return answers.every(({ status }) => status === 'fulfilled')
+      },
+      { timeoutMs: 10_000 },
+    )
+    expect(await hosts.host(2).inside('wg', 'show', 'interfaces')).toBe(interfaces)
   })
 
   it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {

@@ -28,6 +28,8 @@ export const defaults = {
   kernelCallTimeoutMs: 10_000,
   /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
   kernelCheckIntervalMs: 30_000,
+  /** What can end by itself (wireguard-go) is looked after this often: a system call or two. */
+  kernelGlanceMs: 1_000,
   /** After the kernel refused what it was asked for. */
   kernelRetryMs: 1_000,
   /** Connections' deletions at a time: each walks through all connections. */

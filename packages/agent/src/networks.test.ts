@@ -97,6 +97,15 @@ describe('networks over hosts', () => {
     expect(backends(nth(1))[0]).toHaveLength(2)
   })
 
+  it('what ends by itself is made anew within a second or two', async () => {
+    world = await World.of(2)
+    await onBack(2)
+    nth(1).kernel.lose()
+    expect(backends(nth(1))).toEqual([])
+    await world.pass(1_100)
+    expect(backends(nth(1))[0]).toHaveLength(2)
+  })
+
   it('a node that leaves takes back what it made in its kernel', async () => {
     world = await World.of(2)
     await onBack(2)

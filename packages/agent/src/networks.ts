@@ -86,7 +86,7 @@ export function createNetworks(options: {
   readonly changed: () => void
   readonly clock: Clock
   readonly logger: Logger
-  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
+  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelGlanceMs' | 'kernelRetryMs'>
 }): Networks {
   const { self, dataPlane, wireGuard, clock, logger, settings } = options
   const network = createNetwork()
@@ -108,6 +108,7 @@ export function createNetworks(options: {
   let isForced = false
   let running: Promise<void> | undefined
   let cancelCheck: () => void = () => undefined
+  let cancelGlance: () => void = () => undefined
   const writing = new Set<ResourceId>()
   let makesIngress = false
 
@@ -252,6 +253,16 @@ export function createNetworks(options: {
     })
   }
 
+  function glance(): void {
+    cancelGlance = clock.after(settings.kernelGlanceMs, () => {
+      glance()
+      if (dataPlane.isIntact()) return
+      logger.warn('something of the network of this host has ended by itself; it is made anew')
+      isForced = true
+      trigger()
+    })
+  }
+
   return {
     outlook,
     trigger,
@@ -283,12 +294,14 @@ export function createNetworks(options: {
       else {
         startWireGuard(ability.wireGuard)
         checkAfter(settings.kernelCheckIntervalMs)
+        glance()
       }
       options.changed()
     },
     async stop() {
       stopping.abort(new Error('the agent stops'))
       cancelCheck()
+      cancelGlance()
       await running
       await options.nameServer.close()
     },

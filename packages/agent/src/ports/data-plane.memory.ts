@@ -24,6 +24,8 @@ export class BrokenMemoryKernelError extends DataPlaneError {
 export interface MemoryDataPlane extends DataPlane {
   /** What it applied last; undefined before, and when cleared. */
   readonly plane: Plane | undefined
+  /** Something that it made has ended. */
+  lose(): void
   /** While set, `apply` rejects. */
   broken: boolean
   /** Asked once for each new connection: backends take turns. */
@@ -40,6 +42,7 @@ export function memoryDataPlane(
 ): MemoryDataPlane {
   let applied: Plane | undefined
   let turn = 0
+  let isIntact = true
   const peers = (): readonly Pick<Peer, 'mac' | 'underlay'>[] =>
     (applied?.peers ?? []).map(({ mac, underlay }) => ({ mac, underlay }))
   const twin: MemoryDataPlane = {
@@ -53,6 +56,12 @@ export function memoryDataPlane(
       signal.throwIfAborted()
       if (twin.broken) throw new BrokenMemoryKernelError('the kernel in memory is set to refuse')
       applied = plane
+      isIntact = true
+    },
+    isIntact: () => isIntact,
+    lose() {
+      applied = undefined
+      isIntact = false
     },
     peers: () => Promise.resolve(peers()),
     clear() {

@@ -27,6 +27,8 @@ export interface DataPlane {
    * reason: what balances is then as it was or as asked for, never between.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
+  /** Is all still there that can end by itself? A glance, which costs nothing; the whole is compared by `apply`, now and then. */
+  isIntact(): boolean
   /** The kernel as it is, for people: which peers are in the tunnel. */
   peers(signal: AbortSignal): Promise<readonly (Pick<Peer, 'mac'> & { readonly underlay: Address })[]>
   /** Takes back all that it made, when this node leaves its cluster. */

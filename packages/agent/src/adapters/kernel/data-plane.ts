@@ -71,6 +71,11 @@ class KernelDataPlane implements DataPlane {
     })
   }
 
+  isIntact(): boolean {
+    // wireguard-go is a process, and its interface goes with it.
+    return this.known === undefined || !isLaneMissing(this.known.self, this.settings)
+  }
+
   async peers(signal: AbortSignal): ReturnType<DataPlane['peers']> {
     if (!isInterface(this.settings.device)) return []
     const { forwarding } = await readRouting(this.calls(signal), this.settings.device)
@@ -109,7 +114,7 @@ class KernelDataPlane implements DataPlane {
     forwardPackets()
     const wireGuard = wireGuardText(plane)
     let sealed: WireGuardMade | undefined
-    if (isDue || known.wireGuard !== wireGuard || isLaneMissing(plane, this.settings)) {
+    if (isDue || known.wireGuard !== wireGuard || isLaneMissing(plane.self, this.settings)) {
       sealed = await ensureWireGuard(calls, plane, this.settings)
     }
     let tunnel = known && { isNew: false, mtu: known.tunnelMtu }

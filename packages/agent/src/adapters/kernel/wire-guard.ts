@@ -17,8 +17,8 @@ export function wireGuardText({ self, peers }: Plane): string {
   return JSON.stringify(self.keys === undefined ? [] : [self.keys, known])
 }
 
-export function isLaneMissing({ self }: Plane, settings: KernelSettings): boolean {
-  return (self.keys ?? []).some(({ round }) => !isInterface(settings.lanes[laneOf(round)].device))
+export function isLaneMissing({ keys = [] }: Plane['self'], settings: KernelSettings): boolean {
+  return keys.some(({ round }) => !isInterface(settings.lanes[laneOf(round)].device))
 }
 
 export interface WireGuardMade {
