@@ -121,6 +121,20 @@ describe('networks over hosts', () => {
       ({ seal }) => seal?.isStrict === true && seal.sends.kind === 'sealed' && seal.sends.round === round,
     ) ?? false
 
+  /** Ways other than sealed that kernels are told from now on. */
+  const unsealedAt = (machines: readonly Machine[]): ReadonlySet<string> => {
+    const open = new Set<string>()
+    for (const { kernel } of machines) {
+      const apply = kernel.apply.bind(kernel)
+      kernel.apply = (plane, signal) => {
+        for (const { seal } of plane.peers) open.add(seal?.sends.kind ?? 'none')
+        open.delete('sealed')
+        return apply(plane, signal)
+      }
+    }
+    return open
+  }
+
   it('what nodes send to each other is encrypted as soon as they know each other’s keys', async () => {
     world = await World.of(3)
     await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
@@ -131,20 +145,27 @@ describe('networks over hosts', () => {
   it('all nodes’ keys change together, and never is anything sent in the open meanwhile', async () => {
     world = await World.of(3)
     await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
-    const open = new Set<string>()
-    for (const { kernel } of world.machines) {
-      const apply = kernel.apply.bind(kernel)
-      kernel.apply = (plane, signal) => {
-        for (const { seal } of plane.peers)
-          if (seal?.sends.kind !== 'sealed') open.add(seal?.sends.kind ?? 'none')
-        return apply(plane, signal)
-      }
-    }
+    const open = unsealedAt(world.machines)
     nth(1).agent.changeKeys()
     await world.until('the next round is over', () =>
       world.machines.every((machine) => isAllSealed(machine, 1) && rounds(machine).join() === '1'),
     )
     for (const { home } of world.machines) expect(home.wireGuardKeys.list()).toHaveLength(1)
+    expect([...open]).toEqual([])
+  })
+
+  it('a node that has lost its key makes another, and sends nothing in the open meanwhile', async () => {
+    world = await World.of(2)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const key = (): unknown => nth(1).kernel.plane?.self.keys?.[0]?.key
+    const before = key()
+    await world.during(nth(1).agent.stop())
+    nth(1).home.wireGuardKeys.remove(0)
+    const open = unsealedAt([nth(1)])
+    await world.start(nth(1))
+    await world.until('it has another', () => key() !== before)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    expect(rounds(nth(1))).toEqual([0])
     expect([...open]).toEqual([])
   })
 

@@ -117,8 +117,8 @@ export function createWireGuardRounds(options: {
       let next: OwnEnd = { keys: [], uses: undefined }
       for (const { round, key } of found) next = withKey(next, { round, key, ageMs: 0 })
       const isLeft = next.keys.some(({ round }) => round === before)
-      // It has sent sealed before, and does not begin to send unsealed because a key was lost.
-      set({ keys: next.keys, uses: before === undefined || isLeft ? before : next.keys[0]?.round }, found)
+      // It has sent sealed before, and does not begin to send in the open because a key was lost, or its record.
+      set({ keys: next.keys, uses: isLeft ? before : (next.keys[0]?.round ?? before) }, found)
       announced = end
     },
     look({ view, liveness }) {

@@ -71,6 +71,6 @@ export function withKey(own: OwnEnd, made: AgedKey): OwnEnd {
   const kept = own.keys.filter(({ round }) => laneOf(round) !== laneOf(made.round))
   const keys = [...kept, made].sort((a, b) => a.round - b.round)
   const isUsedLeft = own.uses === undefined || keys.some(({ round }) => round === own.uses)
-  // What it used is gone (it was away while the others went on), and never is anything sent unsealed again.
+  // What it used is gone (it was away while the others went on), and never is anything sent in the open again.
   return { keys, uses: isUsedLeft ? own.uses : keys[0]?.round }
 }
