@@ -28,9 +28,12 @@ missing_packages() {
   need iptables iptables
   need nft nftables
   need conntrack conntrack
+  need wg wireguard-tools
+  need wireguard-go wireguard-go
   need busybox busybox-static
   need tar tar
   [ "$1" != test ] || need strace strace
+  [ "$1" != test ] || need tcpdump tcpdump
   need unshare util-linux
   # An older or slimmer machine may have a busybox that is not static: an image of it alone would not start.
   if command -v busybox >/dev/null 2>&1 && ! dpkg-query -W busybox-static >/dev/null 2>&1; then

@@ -294,7 +294,7 @@ test('docker info warns on a node that is cut off', async () => {
 
 test('docker info and moot say who answers on published ports here, and on which nobody does', async () => {
   const warnings = async (): Promise<unknown> => (await get('/info')).Warnings ?? []
-  bed.cluster.setNetwork({ kind: 'kernel', version: 'Linux' })
+  bed.cluster.setNetwork({ kind: 'kernel', version: 'Linux', wireGuard: { kind: 'kernel' } })
   expect(await warnings()).toEqual([])
   const trouble = { protocol: 'tcp', port: 80, why: 'another program has it' } as const
   const ability = { kind: 'userland', why: 'the program "nft" is missing' } as const

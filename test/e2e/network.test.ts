@@ -211,6 +211,47 @@ describe('networks over hosts', () => {
     await expect(first.docker(...run, ...at)).rejects.toThrow(/is in use on this node/)
   })
 
+  it('what hosts send to each other is encrypted, and while all their keys change no request is lost', async () => {
+    await createService(hosts.host(1), 'web', '--replicas', '5', '--publish', `${webPort}:80`)
+    await untilRuns(hosts, 'web', 5)
+    await hosts.waitFor('every host answers', async () => {
+      const answers = await Promise.all(hosts.all().map((host) => ask(host).catch(() => '')))
+      return answers.every(Boolean)
+    })
+    const sealed = async (host: TestHost): Promise<number> => {
+      const status = await host.api<{ encryption?: { sealed: string[] } }>('GET', '/moot/v1/status')
+      return status.encryption?.sealed.length ?? 0
+    }
+    await hosts.waitFor('all is encrypted', async () => {
+      const counts = await Promise.all(hosts.all().map(sealed))
+      return counts.every((count) => count === 4)
+    })
+    const keys = (): Promise<string[]> =>
+      Promise.all(hosts.all().map((host) => host.inside('wg', 'show', 'all', 'public-key')))
+    const before = await keys()
+    await hosts.host(3).api('POST', '/moot/v1/networks/change-keys', {})
+    const failed: unknown[] = []
+    await hosts.waitFor('all have one new key each', async () => {
+      for (const host of hosts.all()) await ask(host).catch((error: unknown) => failed.push(error))
+      const now = await keys()
+      return now.every((key, at) => key !== before[at] && key.trim().split('\n').length === 1)
+    })
+    expect(failed).toEqual([])
+    for (const host of hosts.all()) expect(await sealed(host)).toBe(4)
+    // Its process ends with it, as it does the other way round.
+    const interfaces = await hosts.host(2).inside('wg', 'show', 'interfaces')
+    await hosts.host(2).inside('ip', 'link', 'del', interfaces.trim())
+    await hosts.waitFor(
+      'it is made anew',
+      async () => {
+        const answers = await Promise.allSettled(Array.from({ length: 10 }, () => ask(hosts.host(2))))
+        return answers.every(({ status }) => status === 'fulfilled')
+      },
+      { timeoutMs: 10_000 },
+    )
+    expect(await hosts.host(2).inside('wg', 'show', 'interfaces')).toBe(interfaces)
+  })
+
   it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {
     await createService(hosts.host(1), 'web', '--replicas', '5', '--publish', `${webPort}:80`)
     await untilRuns(hosts, 'web', 5)

@@ -20,6 +20,7 @@ import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.ca
 import { MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
 import { memoryDataPlane } from '../../packages/agent/src/ports/data-plane.memory.ts'
+import { memoryWireGuardKeys } from '../../packages/agent/src/wire-guard-keys.ts'
 import {
   memoryNameServer,
   type MemoryNameServerProcess,
@@ -80,6 +81,7 @@ export class Host {
   readonly clock: HostClock
   readonly watchdog: WatchdogProcess
   readonly #kernel = memoryDataPlane()
+  readonly #wireGuardKeys = memoryWireGuardKeys()
   readonly #names: MemoryNameServerProcess = {}
   readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
@@ -310,6 +312,7 @@ export class Host {
       writeNote: (text) => {
         if (life.alive) this.#note = text
       },
+      wireGuardKeys: this.#wireGuardKeys,
       damage: () => [],
       wipe: (andKey) => {
         if (!life.alive) return

@@ -214,6 +214,7 @@ export function processDataPlane(kernel: DataPlane, life: Life): DataPlane {
   return {
     ability: (signal) => life.effect(() => kernel.ability(signal)),
     apply: (plane, signal) => life.effect(() => kernel.apply(plane, signal)),
+    isIntact: () => kernel.isIntact(),
     peers: (signal) => life.effect(() => kernel.peers(signal)),
     clear: (signal) => life.effect(() => kernel.clear(signal)),
   }

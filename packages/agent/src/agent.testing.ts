@@ -9,6 +9,7 @@ import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
+import type { WireGuardAbility } from './ports/data-plane.ts'
 import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
 import { type MemoryForwarder, memoryForwarder } from './ports/forwarder.memory.ts'
 import { memoryNameServer, type MemoryNameServerProcess } from './ports/name-server.memory.ts'
@@ -43,6 +44,10 @@ export interface Machine {
   answerLost?: boolean
 }
 
+export function kernelWith(wireGuard: WireGuardAbility): MemoryDataPlane {
+  return memoryDataPlane({ kind: 'kernel', version: 'in memory', wireGuard })
+}
+
 /** Whole agents in one process: production code over the ports' twins, in virtual time. */
 export class World {
   readonly clock: MemoryClock = memoryClock()
@@ -51,8 +56,8 @@ export class World {
   #drawn = 0
   #addresses = 0
 
-  /** @param kernel what its kernel can do. */
-  async add(kernel = memoryDataPlane()): Promise<Machine> {
+  /** @param kernel what its kernel can do: all there is. */
+  async add(kernel = kernelWith({ kind: 'kernel' })): Promise<Machine> {
     const home = memoryHome()
     const machine = { home, kernel } as { -readonly [K in keyof Machine]: Machine[K] }
     this.#boot(machine)

@@ -142,6 +142,7 @@ export function createAgent(options: AgentOptions): Agent {
       dataPlane: options.dataPlane({ clusterId }),
       forwarder: options.forwarder(),
       nameServer: options.nameServer(),
+      wireGuardKeys: home.wireGuardKeys,
       isFounder,
       clock,
       logger,
@@ -333,6 +334,8 @@ export function createAgent(options: AgentOptions): Agent {
     attach: (wanted, signal, use) => active().attach(wanted, signal, use),
     guests: async () => active().guests(),
     network: () => active().network(),
+    encryption: () => active().encryption(),
+    changeKeys: () => active().changeKeys(),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

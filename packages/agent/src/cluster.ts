@@ -18,7 +18,7 @@ import type { Placement } from './core/placement/placement.ts'
 import type { Address } from './core/network/plane.ts'
 import type { GuestObservation } from './core/reconcile/actions.ts'
 import type { GuestWish } from './core/reconcile/guests.ts'
-import type { Networks } from './networks.ts'
+import type { Encryption, Networks } from './networks.ts'
 import type { View } from './core/view.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
@@ -102,6 +102,10 @@ export interface Cluster {
   attach<T>(wanted: GuestWanted, signal: AbortSignal, use: (place: GuestPlace) => Promise<T>): Promise<T>
   /** Such containers on this node's networks as they are now, whoever put them there; undefined where the engine does not say. */
   guests(): Promise<readonly GuestObservation[] | undefined>
+  /** Of what this host and others send to each other over networks of the cluster. */
+  encryption(): Encryption | undefined
+  /** All nodes' keys of that encryption are made anew, as soon as the last change of them is over. */
+  changeKeys(): void
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

@@ -6,6 +6,18 @@ export const defaults = {
   tunnelPort: 7422,
   /** VXLAN's headers: 14 bytes inner Ethernet, 8 VXLAN, 8 UDP, 20 IPv4. The tunnel's MTU is that of the link less these. */
   tunnelOverheadBytes: 50,
+  /** UDP port of WireGuard, next to the tunnel's, which goes through it; and the next one, in turn, while keys change. WireGuard's usual one, 51820, is other people's. */
+  wireGuardPort: 7423,
+  /** WireGuard's headers over IPv4: 20 IP, 8 UDP, 16 its own, 16 authentication tag. They come on top of the tunnel's. */
+  wireGuardOverheadBytes: 60,
+  /** Seconds: keeps a session, and a firewall's entry for it, between two nodes that are silent. WireGuard's own advice: most firewalls forget UDP after 30 s. 1.3 B/s a peer. */
+  wireGuardKeepaliveSeconds: 25,
+  /** All nodes' keys are made anew this often. Sessions have keys of their own that last 2 minutes, so this is no secrecy of what was sent: it bounds for how long somebody who copied a node's key can pass for it. */
+  wireGuardRoundMs: 24 * 3_600_000,
+  /** A new key waits so long for hosts that do not answer with theirs (an agent that is down on a host that lives); then the others go on without them, who are reached by the older key. */
+  wireGuardPatienceMs: 3_600_000,
+  /** Starting wireguard-go takes 20 ms. */
+  wireGuardStartTimeoutMs: 5_000,
   /** Upper byte of marks of ours ("M"): kube-proxy's, Calico's, Cilium's and Tailscale's are in the lower three. */
   tunnelMark: 0x4d000000,
   /** Routing rules of replies: this priority and the next 4,424; below the main table's 32,766, above the local one's 0. */
@@ -16,6 +28,8 @@ export const defaults = {
   kernelCallTimeoutMs: 10_000,
   /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
   kernelCheckIntervalMs: 30_000,
+  /** What can end by itself (wireguard-go) is looked after this often: a system call or two. */
+  kernelGlanceMs: 1_000,
   /** After the kernel refused what it was asked for. */
   kernelRetryMs: 1_000,
   /** Connections' deletions at a time: each walks through all connections. */

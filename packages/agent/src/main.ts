@@ -27,6 +27,7 @@ import { defaults } from './defaults.ts'
 import { SocketInUseError } from './errors.ts'
 import { directoryHome } from './home.ts'
 import { agentVersion } from './version.ts'
+import { wireGuardKeyFile } from './wire-guard-keys.ts'
 
 /** One for each cluster, so that two on the same hosts do not meet: 24 bits, of which 0 is nobody's. */
 function vniOf(clusterId: string): number {
@@ -112,7 +113,11 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         log: (line) => logger.warn({ part: 'forwarder' }, line),
       }),
     dataPlane: ({ clusterId }) =>
-      createKernelDataPlane({ vni: vniOf(clusterId), dnsPort: defaults.nameServerPort }),
+      createKernelDataPlane({
+        vni: vniOf(clusterId),
+        dnsPort: defaults.nameServerPort,
+        wireGuard: { keyFile: (round) => wireGuardKeyFile(values['data-dir'], round) },
+      }),
     prober: networkProber(defaults),
     exclusive: systemExclusiveHost({
       dataDirectory: values['data-dir'],

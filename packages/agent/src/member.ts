@@ -47,7 +47,7 @@ import { createMemberAddresses } from './member-addresses.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
 import { publishedAddress } from './core/network/published-address.ts'
 import { openForwards, serveForwards } from './forward-relay.ts'
-import { createNetworks, type Networks } from './networks.ts'
+import { createNetworks, type Encryption, type Networks } from './networks.ts'
 import { createNetworkSweeper } from './network-sweeper.ts'
 import { createStatusWriter, statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
@@ -56,6 +56,8 @@ import { createMembershipDriver } from './replication/membership.ts'
 import { createReplication, type Replication } from './replication/replication.ts'
 import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
+import type { WireGuardKeys } from './wire-guard-keys.ts'
+import { createWireGuardRounds } from './wire-guard-rounds.ts'
 
 export interface MemberOptions {
   readonly clusterId: string
@@ -86,6 +88,7 @@ export interface MemberOptions {
   readonly dataPlane: DataPlane
   readonly forwarder: Forwarder
   readonly nameServer: NameServer
+  readonly wireGuardKeys: WireGuardKeys
   /** `bytes` random bytes as hex. */
   readonly randomHex: (bytes: number) => string
   /** Who admitted this node; empty: nobody, or it joined before this was kept. */
@@ -117,6 +120,8 @@ export interface Member {
   readonly attach: Guests['attach']
   guests(): Promise<ReturnType<EngineWatch['guests']>>
   network(): Pick<Networks, 'ability' | 'troubles'>
+  encryption(): Encryption | undefined
+  changeKeys(): void
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -362,11 +367,25 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     cutOffChanged: () => decisions.lookAgain(),
   })
 
+  const wireGuard = createWireGuardRounds({
+    self,
+    keys: options.wireGuardKeys,
+    recorded: () => records.own.status?.wireGuard,
+    tellAll: (signal) => replication.tellAll(signal),
+    changed: () => networks.trigger(),
+    announce: () => status.publish(),
+    stopping: stopping.signal,
+    randomHex: options.randomHex,
+    clock,
+    logger: logger.child({ part: 'network' }),
+    settings,
+  })
   const networks = createNetworks({
     self,
     dataPlane: options.dataPlane,
     forwarder: options.forwarder,
     nameServer: options.nameServer,
+    wireGuard,
     specOf: (task) => history.specAt(task.service, task.digest),
     decide: () => decisions.now(),
     mayDecide: () => synced() && rulesAgree(),
@@ -419,7 +438,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     epochChanged: () => status.publish(),
   })
   const status = createStatusWriter({
-    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat()),
+    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat(), wireGuard.announced()),
     // Not into a record with holes: peers would take it for all that there is to say.
     mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
     records,
@@ -554,6 +573,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     placement: () => decisions.now().placement,
     networks: () => networks.shown(decisions.now()),
     network: () => networks,
+    encryption: () => networks.encryption(),
+    changeKeys: () => wireGuard.changeKeys(),
     attach: (wanted, signal, use) => guests.attach(wanted, signal, use),
     async guests() {
       await watch.lookAtGuests()

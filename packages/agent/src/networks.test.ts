@@ -1,6 +1,6 @@
 import { networkSpecSchema, type ResourceId } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
-import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import { author, kernelWith, type Machine, webSpec, World } from './agent.testing.ts'
 import { memoryDataPlane } from './ports/data-plane.memory.ts'
 import type { ByteStream } from './ports/mesh.ts'
 
@@ -185,11 +185,126 @@ describe('networks over hosts', () => {
     expect(seen).toEqual([1, 1])
   })
 
+  it('what ends by itself is made anew within a second or two', async () => {
+    world = await World.of(2)
+    await onBack(2)
+    nth(1).kernel.lose()
+    expect(backends(nth(1))).toEqual([])
+    await world.pass(1_100)
+    expect(backends(nth(1))[0]).toHaveLength(2)
+  })
+
   it('a node that leaves takes back what it made in its kernel', async () => {
     world = await World.of(2)
     await onBack(2)
     expect(nth(1).kernel.plane).toBeDefined()
     await world.during(nth(1).agent.leave({ force: false, author }))
     expect(nth(1).kernel.plane).toBeUndefined()
+  })
+
+  const rounds = ({ kernel }: Machine): readonly number[] =>
+    kernel.plane?.self.keys?.map(({ round }) => round) ?? []
+  const isAllSealed = ({ kernel }: Machine, round: number): boolean =>
+    kernel.plane?.peers.every(
+      ({ seal }) => seal?.isStrict === true && seal.sends.kind === 'sealed' && seal.sends.round === round,
+    ) ?? false
+
+  /** Ways other than sealed that kernels are told from now on. */
+  const unsealedAt = (machines: readonly Machine[]): ReadonlySet<string> => {
+    const open = new Set<string>()
+    for (const { kernel } of machines) {
+      const apply = kernel.apply.bind(kernel)
+      kernel.apply = (plane, signal) => {
+        for (const { seal } of plane.peers) open.add(seal?.sends.kind ?? 'none')
+        open.delete('sealed')
+        return apply(plane, signal)
+      }
+    }
+    return open
+  }
+
+  it('what nodes send to each other is encrypted as soon as they know each other’s keys', async () => {
+    world = await World.of(3)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const keys = world.machines.map(({ kernel }) => kernel.plane?.self.keys?.[0]?.key)
+    expect(new Set(keys).size).toBe(3)
+  })
+
+  it('all nodes’ keys change together, and never is anything sent in the open meanwhile', async () => {
+    world = await World.of(3)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const open = unsealedAt(world.machines)
+    nth(1).agent.changeKeys()
+    await world.until('the next round is over', () =>
+      world.machines.every((machine) => isAllSealed(machine, 1) && rounds(machine).join() === '1'),
+    )
+    for (const { home } of world.machines) expect(home.wireGuardKeys.list()).toHaveLength(1)
+    expect([...open]).toEqual([])
+  })
+
+  it('a node that has lost its key makes another, and sends nothing in the open meanwhile', async () => {
+    world = await World.of(2)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const key = (): unknown => nth(1).kernel.plane?.self.keys?.[0]?.key
+    const before = key()
+    await world.during(nth(1).agent.stop())
+    nth(1).home.wireGuardKeys.remove(0)
+    const open = unsealedAt([nth(1)])
+    await world.start(nth(1))
+    await world.until('it has another', () => key() !== before)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    expect(rounds(nth(1))).toEqual([0])
+    expect([...open]).toEqual([])
+  })
+
+  it('a key that a node’s own kernel has not taken is told to nobody', async () => {
+    world = await World.of(1)
+    const machine = await world.add()
+    machine.kernel.broken = true
+    const { token } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    await world.during(machine.agent.join(token, { author }))
+    await world.pass(5_000)
+    expect(machine.home.wireGuardKeys.list()).toHaveLength(1)
+    expect(nth(0).kernel.plane?.peers[0]?.seal).toBeUndefined()
+    machine.kernel.broken = false
+    await world.until('all is sealed', () => world.machines.every((each) => isAllSealed(each, 0)))
+  })
+
+  it('a node that starts again has the keys that it had', async () => {
+    world = await World.of(2)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    const before = nth(1).kernel.plane?.self
+    await world.restart(nth(1))
+    await world.pass(5_000)
+    expect(nth(1).kernel.plane?.self).toEqual(before)
+    expect(isAllSealed(nth(0), 0)).toBe(true)
+  })
+
+  it('a node without WireGuard is sent to in the open, and the others are not', async () => {
+    world = new World()
+    const first = await world.add()
+    await first.agent.init({ author })
+    for (const kernel of [undefined, kernelWith({ kind: 'none', why: 'it is not there' })]) {
+      const machine = await world.add(kernel)
+      const { token } = await first.agent.createToken({ ttlMs: 60_000 })
+      await world.during(machine.agent.join(token, { author }))
+    }
+    const seals = ({ kernel }: Machine) =>
+      kernel.plane?.peers.map(({ node, seal }) => [node, seal?.sends.kind])
+    await world.until('the two that have it use it', () => seals(nth(0))?.flat().includes('sealed') === true)
+    expect(new Map(seals(nth(0)) as never)).toEqual(
+      new Map([
+        [nth(1).node, 'sealed'],
+        [nth(2).node, undefined],
+      ]),
+    )
+    expect(seals(nth(2))?.map(([, kind]) => kind)).toEqual([undefined, undefined])
+  })
+
+  it('a node that leaves forgets its keys', async () => {
+    world = await World.of(2)
+    await world.until('all is sealed', () => world.machines.every((machine) => isAllSealed(machine, 0)))
+    await world.during(nth(1).agent.leave({ force: false, author }))
+    expect(nth(1).home.wireGuardKeys.list()).toEqual([])
   })
 })

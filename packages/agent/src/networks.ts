@@ -13,14 +13,16 @@ import type { Logger } from 'pino'
 import type { NameTable } from './core/network/name-table.ts'
 import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
 import type { PeerMarks } from './core/network/peers.ts'
+import type { Plane } from './core/network/plane.ts'
 import { isStewardOf } from './core/steward.ts'
-import type { View } from './core/view.ts'
+import { nodeDisplayName, type View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, WireGuardAbility } from './ports/data-plane.ts'
 import type { Forwarder, PortTrouble } from './ports/forwarder.ts'
 import type { NameServer } from './ports/name-server.ts'
+import type { WireGuardRounds } from './wire-guard-rounds.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
 const ingressName = 'ingress'
@@ -56,10 +58,20 @@ export interface Networks {
   ability(): NetworkAbility
   /** Published ports that this host cannot answer on. */
   troubles(): readonly PortTrouble[]
+  /** Undefined where nothing reaches over hosts. */
+  encryption(): Encryption | undefined
   start(signal: AbortSignal): Promise<void>
   stop(): Promise<void>
   /** Takes back all that was made in the kernel, and ends what passes on. */
   clear(signal: AbortSignal): Promise<void>
+}
+
+/** What is encrypted between this host and others, as things are. */
+export interface Encryption {
+  readonly wireGuard: WireGuardAbility
+  readonly sealed: readonly NodeId[]
+  /** In clear text. */
+  readonly open: readonly NodeId[]
 }
 
 export function createNetworks(options: {
@@ -67,6 +79,7 @@ export function createNetworks(options: {
   readonly dataPlane: DataPlane
   readonly forwarder: Forwarder
   readonly nameServer: NameServer
+  readonly wireGuard: WireGuardRounds
   /** The spec that a task of this node runs. */
   readonly specOf: (task: TaskEntry) => ServiceSpec | undefined
   readonly decide: () => Decision
@@ -85,14 +98,21 @@ export function createNetworks(options: {
   readonly changed: () => void
   readonly clock: Clock
   readonly logger: Logger
-  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
+  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelGlanceMs' | 'kernelRetryMs'>
 }): Networks {
-  const { self, dataPlane, forwarder, clock, logger, settings } = options
+  const { self, dataPlane, forwarder, wireGuard, clock, logger, settings } = options
   const network = createNetwork()
   const stopping = new AbortController()
   let ability: NetworkAbility = { kind: 'none', why: 'it has not been looked at yet' }
   let marks: PeerMarks = new Map()
-  let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
+  let last:
+    | {
+        readonly view: View
+        readonly liveness: unknown
+        readonly end: unknown
+        readonly outlook: NetworkOutlook
+      }
+    | undefined
   let applied:
     | {
         readonly plane: unknown
@@ -101,20 +121,23 @@ export function createNetworks(options: {
       }
     | undefined
   let named: NameTable | undefined
+  let unsealed: readonly string[] | undefined
   let isDirty = false
   let isForced = false
   let running: Promise<void> | undefined
   let cancelCheck: () => void = () => undefined
+  let cancelGlance: () => void = () => undefined
   const writing = new Set<ResourceId>()
   let makesIngress = false
 
   function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
     if (ability.kind === 'none') return undefined
-    if (last?.view === view && last.liveness === liveness) return last.outlook
+    const end = wireGuard.end()
+    if (last?.view === view && last.liveness === liveness && last.end === end) return last.outlook
     const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
-    const next = network.update({ view, liveness, marks, reach })
+    const next = network.update({ view, liveness, marks, reach, wireGuard: end })
     marks = next.marks
-    last = { view, liveness, outlook: next }
+    last = { view, liveness, end, outlook: next }
     return next
   }
 
@@ -167,11 +190,28 @@ export function createNetworks(options: {
     named = table
   }
 
+  function warnOfUnsealed({ self: { keys }, peers }: Plane, view: View): void {
+    const nodes = peers
+      .filter(({ seal }) => seal === undefined)
+      .map(({ node }) => nodeDisplayName(view, node))
+    // Where this host has no WireGuard itself, that was said at its start.
+    if (keys === undefined || canonicalJson(nodes) === canonicalJson(unsealed)) return
+    unsealed = nodes
+    if (nodes.length === 0) logger.info('what is sent between this host and all others is encrypted')
+    else
+      logger.warn(
+        { nodes },
+        'what is sent between this host and these is not encrypted: they have no WireGuard',
+      )
+  }
+
   async function once(): Promise<void> {
     const isDue = isForced
     isForced = false
     if (!options.mayDecide()) return
     const decision = options.decide()
+    if (ability.kind === 'kernel') wireGuard.look(decision)
+    const end = wireGuard.end()
     const next = outlook(decision)
     if (next === undefined) return
     writeFacts(next, decision.view)
@@ -182,7 +222,12 @@ export function createNetworks(options: {
     }
     applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
     // Where there are no networks over hosts, the engine's own name server knows who is on this one.
-    if (ability.kind === 'kernel') await publishNames()
+    if (ability.kind !== 'kernel') return
+    if (next.plane !== undefined) {
+      wireGuard.applied(end)
+      warnOfUnsealed(next.plane, decision.view)
+    }
+    await publishNames()
   }
 
   async function loop(): Promise<void> {
@@ -214,11 +259,27 @@ export function createNetworks(options: {
       })
   }
 
+  function startWireGuard(found: WireGuardAbility): void {
+    if (found.kind === 'none')
+      logger.warn({ why: found.why }, 'what is sent between this host and others is NOT ENCRYPTED')
+    else wireGuard.start()
+  }
+
   /** What others did to the kernel is found out when a plane comes. */
   function checkAfter(ms: number): void {
     cancelCheck()
     cancelCheck = clock.after(ms, () => {
       checkAfter(settings.kernelCheckIntervalMs)
+      isForced = true
+      trigger()
+    })
+  }
+
+  function glance(): void {
+    cancelGlance = clock.after(settings.kernelGlanceMs, () => {
+      glance()
+      if (dataPlane.isIntact()) return
+      logger.warn('something of the network of this host has ended by itself; it is made anew')
       isForced = true
       trigger()
     })
@@ -242,6 +303,15 @@ export function createNetworks(options: {
     goesBy: (node) => (ability.kind === 'none' ? options.records().get(node) : applied?.versions.get(node)),
     ability: () => ability,
     troubles: () => forwarder.troubles(),
+    encryption() {
+      if (ability.kind !== 'kernel') return undefined
+      const peers = last?.outlook.plane?.peers ?? []
+      const nodes = (isOpen: boolean): readonly NodeId[] =>
+        peers
+          .filter(({ seal }) => ((seal?.sends.kind ?? 'open') === 'open') === isOpen)
+          .map(({ node }) => node)
+      return { wireGuard: ability.wireGuard, sealed: nodes(false), open: nodes(true) }
+    },
     async start(signal) {
       ability = abilityOf(await dataPlane.ability(signal), forwarder)
       if (ability.kind === 'userland')
@@ -255,11 +325,16 @@ export function createNetworks(options: {
           'published ports are not answered here, and networks reach only over this host: tasks on others are not on them',
         )
       else checkAfter(settings.kernelCheckIntervalMs)
+      if (ability.kind === 'kernel') {
+        startWireGuard(ability.wireGuard)
+        glance()
+      }
       options.changed()
     },
     async stop() {
       stopping.abort(new Error('the agent stops'))
       cancelCheck()
+      cancelGlance()
       await running
       await forwarder.close()
       await options.nameServer.close()

@@ -172,6 +172,22 @@ export interface NodeStatus {
   readonly volumes: readonly string[]
   /** Which voter it would be, and the newest epoch of voters that it knows. Absent: an agent that knows nothing of leases. */
   readonly seat?: { readonly disk: string; readonly epoch: number }
+  /** Its end of WireGuard. Absent: it has none, and what others send to it is not encrypted. */
+  readonly wireGuard?: WireGuardEnd
+}
+
+/** A public key of WireGuard, base64. A change of all nodes' keys is a round; they are counted from 0. */
+export interface RoundKey {
+  readonly round: number
+  readonly key: string
+}
+
+/** What other nodes have to know of a node's end of WireGuard. Its own kernel stands for all of it already. */
+export interface WireGuardEnd {
+  /** By round: one, or two while keys change. What comes under either is taken. */
+  readonly keys: readonly RoundKey[]
+  /** Under the key of this round it sends, to whoever has one of that round too. Absent: it is new to it, and others may not have its key yet. */
+  readonly uses?: number
 }
 
 /** "I, an observer, cannot reach that node." Stays until that node is reached *and* has published a newer record. */

@@ -116,10 +116,25 @@ async function create(api: Api, call: Call): Promise<void> {
     ...(api.cluster.network().ability().kind !== 'kernel'
       ? [`network ${parsed.Name} reaches one node for now: tasks on other nodes are not on it`]
       : []),
+    ...notEncryptedWarning(api, parsed),
     ...unknownFieldsWarning(unknownFields(body, known)),
     ...written.warnings,
   ]
   return sendJson(call.res, 201, { Id: written.resource.id, Warning: warnings.join('; ') })
+}
+
+/** `--opt encrypted`: here that is no matter of the network's, but of what the hosts have. */
+function notEncryptedWarning({ cluster }: Api, { Name, Options }: NetworkSpec): readonly string[] {
+  const asked = Options['encrypted']
+  const encryption = cluster.encryption()
+  if (asked === undefined || asked === 'false' || encryption === undefined) return []
+  const { wireGuard, open } = encryption
+  if (wireGuard.kind === 'none') {
+    return [`network ${Name} is not encrypted to and from this node: ${wireGuard.why}`]
+  }
+  if (open.length === 0) return []
+  const names = open.map((node) => nodeDisplayName(cluster.view(), node)).join(', ')
+  return [`network ${Name} is not encrypted to and from ${names}: they have no WireGuard`]
 }
 
 function refuseConfigFrom(body: Readonly<Record<string, unknown>>): void {

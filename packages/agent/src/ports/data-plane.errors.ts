@@ -8,7 +8,7 @@ export class ProgramMissingError extends DataPlaneError {
   override name = 'ProgramMissingError'
   constructor(program: string, cause: unknown) {
     super(
-      `the program "${program}" is not on this host's PATH: install it (Debian: nftables, iproute2, conntrack)`,
+      `the program "${program}" is not on this host's PATH: install it (Debian: nftables, iproute2, conntrack, wireguard-tools)`,
       { cause },
     )
   }

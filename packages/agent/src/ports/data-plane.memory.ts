@@ -24,6 +24,8 @@ export class BrokenMemoryKernelError extends DataPlaneError {
 export interface MemoryDataPlane extends DataPlane {
   /** What it applied last; undefined before, and when cleared. */
   readonly plane: Plane | undefined
+  /** Something that it made has ended. */
+  lose(): void
   /** While set, `apply` rejects. */
   broken: boolean
   /** Asked once for each new connection: backends take turns. */
@@ -32,10 +34,15 @@ export interface MemoryDataPlane extends DataPlane {
 
 /** The data plane port in memory: what the kernel would do with a connection can be asked. */
 export function memoryDataPlane(
-  ability: DataPlaneAbility = { kind: 'kernel', version: 'in memory' },
+  ability: DataPlaneAbility = {
+    kind: 'kernel',
+    version: 'in memory',
+    wireGuard: { kind: 'none', why: 'nobody reads what is in memory' },
+  },
 ): MemoryDataPlane {
   let applied: Plane | undefined
   let turn = 0
+  let isIntact = true
   const peers = (): readonly Pick<Peer, 'mac' | 'underlay'>[] =>
     (applied?.peers ?? []).map(({ mac, underlay }) => ({ mac, underlay }))
   const twin: MemoryDataPlane = {
@@ -49,6 +56,12 @@ export function memoryDataPlane(
       signal.throwIfAborted()
       if (twin.broken) throw new BrokenMemoryKernelError('the kernel in memory is set to refuse')
       applied = plane
+      isIntact = true
+    },
+    isIntact: () => isIntact,
+    lose() {
+      applied = undefined
+      isIntact = false
     },
     peers: () => Promise.resolve(peers()),
     clear() {

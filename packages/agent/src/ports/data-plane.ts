@@ -2,8 +2,16 @@ import type { Address, Peer, Plane } from '../core/network/plane.ts'
 
 /** What this host's kernel can do for networks that reach over hosts. */
 export type DataPlaneAbility =
-  | { readonly kind: 'kernel'; readonly version: string }
+  | { readonly kind: 'kernel'; readonly version: string; readonly wireGuard: WireGuardAbility }
   /** In people's words: what is missing, and what to do about it. */
+  | { readonly kind: 'none'; readonly why: string }
+
+/** What encrypts between hosts here. */
+export type WireGuardAbility =
+  | { readonly kind: 'kernel' }
+  /** In a process of its own: slower than the kernel's. */
+  | { readonly kind: 'wireguard-go' }
+  /** In people's words, as above. */
   | { readonly kind: 'none'; readonly why: string }
 
 /**
@@ -19,6 +27,8 @@ export interface DataPlane {
    * reason: what balances is then as it was or as asked for, never between.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
+  /** Is all still there that can end by itself? A glance, which costs nothing; the whole is compared by `apply`, now and then. */
+  isIntact(): boolean
   /** The kernel as it is, for people: which peers are in the tunnel. */
   peers(signal: AbortSignal): Promise<readonly (Pick<Peer, 'mac'> & { readonly underlay: Address })[]>
   /** Takes back all that it made, when this node leaves its cluster. */

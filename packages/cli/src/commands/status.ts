@@ -8,6 +8,12 @@ interface StatusAnswer {
   readonly peers?: readonly string[]
   readonly synced?: boolean
   readonly cutOff?: boolean
+  readonly encryption?: {
+    readonly by: 'kernel' | 'wireguard-go' | 'none'
+    readonly why?: string
+    readonly sealed: readonly string[]
+    readonly open: readonly string[]
+  }
   readonly voters?: string
   readonly engine?: { readonly kind: string; readonly error?: string }
   readonly network?: { readonly kind: string; readonly why?: string; readonly version?: string }
@@ -21,6 +27,19 @@ interface StatusAnswer {
     readonly setAsideAs: string
     readonly healed: boolean
   }[]
+}
+
+function encryptionLines(encryption: StatusAnswer['encryption']): readonly string[] {
+  if (encryption === undefined) return []
+  const { by, why, sealed, open } = encryption
+  if (by === 'none') return [`packets   to other nodes are NOT ENCRYPTED: ${why ?? ''}`]
+  const program = by === 'kernel' ? 'WireGuard' : 'WireGuard, by wireguard-go'
+  return [
+    `packets   to ${sealed.length} other nodes are encrypted (${program})`,
+    ...(open.length === 0
+      ? []
+      : [`packets   to these are NOT ENCRYPTED, which have no WireGuard: ${open.join(', ')}`]),
+  ]
 }
 
 export function statusCommand(): Command {
@@ -44,6 +63,7 @@ export function statusCommand(): Command {
             'cut off   no other node answers, nor does the way to them: nothing of theirs is taken over here',
           )
         }
+        lines.push(...encryptionLines(status.encryption))
         if (status.voters !== undefined) lines.push(`voters    ${status.voters}`)
         lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
         lines.push(...networkLines(status))

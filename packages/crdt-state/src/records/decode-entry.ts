@@ -48,6 +48,12 @@ const statusSchema = z.looseObject({
   plugins: z.array(z.looseObject({ type: z.string(), name: z.string() })),
   volumes: z.array(z.string()),
   seat: z.looseObject({ disk: z.string(), epoch: count }).optional(),
+  wireGuard: z
+    .looseObject({
+      keys: z.array(z.looseObject({ round: z.number().int().min(0), key: z.string() })),
+      uses: z.number().int().optional(),
+    })
+    .optional(),
 })
 
 const taskSchema = z.looseObject({

@@ -120,6 +120,13 @@ const status: fc.Arbitrary<NodeStatus> = fc.record(
     plugins: fc.array(fc.record({ type: text, name: text }), { maxLength: 2 }),
     volumes: texts,
     seat: fc.record({ disk: text, epoch: amount }),
+    wireGuard: fc.record(
+      {
+        keys: fc.array(fc.record({ round: fc.nat(), key: text }), { maxLength: 2 }),
+        uses: fc.nat(),
+      },
+      { requiredKeys: ['keys'] },
+    ),
   },
   {
     requiredKeys: [

@@ -1,8 +1,9 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { KernelRefusedError, ProgramMissingError } from '../../ports/data-plane.errors.ts'
-import type { DataPlaneAbility } from '../../ports/data-plane.ts'
+import type { DataPlaneAbility, WireGuardAbility } from '../../ports/data-plane.ts'
 import type { KernelCalls } from './calls.ts'
+import { startWireGuardGo } from './wire-guard-go.ts'
 
 const netAdmin = 1n << 12n
 
@@ -32,7 +33,35 @@ export async function kernelAbility(calls: KernelCalls): Promise<DataPlaneAbilit
   }
   const trouble = (await noVxlan(calls)) ?? (await noBridgeFilter(calls))
   if (trouble !== undefined) return no(trouble)
-  return { kind: 'kernel', version: `Linux ${release()}, ${nftables.version}` }
+  return {
+    kind: 'kernel',
+    version: `Linux ${release()}, ${nftables.version}`,
+    wireGuard: await wireGuardAbility(calls),
+  }
+}
+
+/** Only the attempt tells, here too. */
+async function wireGuardAbility(calls: KernelCalls): Promise<WireGuardAbility> {
+  const tools = await version(calls, 'wg', ['--version'], 'wireguard-tools')
+  if (tools.kind === 'none') return tools
+  const name = tryName()
+  const remove = (): Promise<unknown> =>
+    calls.run('ip', ['link', 'del', name], 'remove what was tried').catch(() => undefined)
+  try {
+    await calls.run('ip', ['link', 'add', name, 'type', 'wireguard'], 'make an interface')
+    await remove()
+    return { kind: 'kernel' }
+  } catch {
+    // What stands in for it may be here.
+  }
+  try {
+    await startWireGuardGo(name)
+    await remove()
+    return { kind: 'wireguard-go' }
+  } catch (error) {
+    const mend = 'use a kernel with it ("modprobe wireguard"), or install the program "wireguard-go"'
+    return no(`this kernel has no WireGuard, and wireguard-go does not stand in: ${wordsOf(error)}. ${mend}`)
+  }
 }
 
 const programs = [
@@ -40,6 +69,10 @@ const programs = [
   ['bridge', ['-V'], 'iproute2'],
   ['conntrack', ['--version'], 'conntrack'],
 ] as const
+
+function tryName(): string {
+  return `moot-try-${process.pid}`.slice(0, 15)
+}
 
 function no(why: string): { readonly kind: 'none'; readonly why: string } {
   return { kind: 'none', why }
@@ -70,7 +103,7 @@ async function version(
 
 /** Only the attempt tells: the module is loaded by it where there is one. */
 async function noVxlan(calls: KernelCalls): Promise<string | undefined> {
-  const name = `moot-try-${process.pid}`.slice(0, 15)
+  const name = tryName()
   try {
     await calls.run('ip', ['link', 'add', name, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
   } catch (error) {

@@ -23,10 +23,19 @@ import { tableText } from './table-text.ts'
 import { buildText, changeText } from './transaction.ts'
 import { ensureTunnelDevice, removeTunnelDevice } from './tunnel-device.ts'
 import { assertFit, hostedNetworks, usablePlane } from './usable-plane.ts'
+import {
+  ensureWireGuard,
+  isLaneMissing,
+  removeWireGuard,
+  wireGuardText,
+  type WireGuardMade,
+} from './wire-guard.ts'
 
 /** What the kernel holds, as far as this process knows: it put it there. */
 interface Known {
   readonly self: Plane['self']
+  readonly tunnelMtu: number
+  readonly wireGuard: string
   readonly routing: Routing
   readonly fixedText: string
   readonly ruleset: Ruleset
@@ -62,10 +71,15 @@ class KernelDataPlane implements DataPlane {
     })
   }
 
+  isIntact(): boolean {
+    // wireguard-go is a process, and its interface goes with it.
+    return this.known === undefined || !isLaneMissing(this.known.self, this.settings)
+  }
+
   async peers(signal: AbortSignal): ReturnType<DataPlane['peers']> {
     if (!isInterface(this.settings.device)) return []
     const { forwarding } = await readRouting(this.calls(signal), this.settings.device)
-    return [...forwarding].map(([mac, underlay]) => ({ mac, underlay }))
+    return [...forwarding].map(([mac, way]) => ({ mac, underlay: way.split(' ')[0] ?? '' }))
   }
 
   clear(signal: AbortSignal): Promise<void> {
@@ -98,15 +112,21 @@ class KernelDataPlane implements DataPlane {
     const hasMoved = known !== undefined && !isSameSelf(known.self, plane.self)
 
     forwardPackets()
-    let routing = known?.routing
-    if (isDue || hasMoved) {
-      const { isNew } = await ensureTunnelDevice(calls, plane.self, this.settings)
-      setTunnelDevice(this.settings.device)
-      if (isDue || isNew) routing = await readRouting(calls, this.settings.device)
+    const wireGuard = wireGuardText(plane)
+    let sealed: WireGuardMade | undefined
+    if (isDue || known.wireGuard !== wireGuard || isLaneMissing(plane.self, this.settings)) {
+      sealed = await ensureWireGuard(calls, plane, this.settings)
     }
+    let tunnel = known && { isNew: false, mtu: known.tunnelMtu }
+    if (tunnel === undefined || isDue || hasMoved) {
+      tunnel = await ensureTunnelDevice(calls, plane.self, this.settings)
+      setTunnelDevice(this.settings.device)
+    }
+    const isToRead = isDue || tunnel.isNew || sealed?.isNew === true
+    const routing = isToRead ? await readRouting(calls, this.settings.device) : known.routing
     const bridges = await this.ensureBridges(calls, plane)
     const wantedRouting = routingOf(plane, this.settings)
-    const changes = routingChanges(routing ?? noRouting, wantedRouting, this.settings.device)
+    const changes = routingChanges(routing, wantedRouting, this.settings.device)
     await calls.batch('ip', changes.ip, 'lead packets to peers')
     await calls.batch('bridge', changes.bridge, 'lead packets to peers')
 
@@ -116,16 +136,19 @@ class KernelDataPlane implements DataPlane {
       await allowHairpins(calls, bridges.all)
     }
     if (isDue || bridges.haveChanged) await ensureDockerAccepts(calls, this.settings)
-    const fixedText = tableText(plane, this.settings)
+    const fixedText = tableText(plane, this.settings, tunnel.mtu)
     await this.balance(calls, { fixedText, ruleset, known, isDue })
 
     await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     await calls.batch('bridge', changes.bridgeAfterwards, 'remove what led to peers')
+    await sealed?.removeRest()
     if (known === undefined || haveBackendsGone(known.frontends, plane.frontends)) {
       await forgetStaleConnections(calls, plane, known?.frontends ?? [])
     }
     return {
       self: plane.self,
+      tunnelMtu: tunnel.mtu,
+      wireGuard,
       routing: wantedRouting,
       fixedText,
       ruleset,
@@ -192,6 +215,7 @@ class KernelDataPlane implements DataPlane {
       await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     }
     await removeTunnelDevice(calls, device)
+    await removeWireGuard(calls, this.settings)
   }
 
   private async bridgesInTable(calls: KernelCalls): Promise<readonly string[]> {
@@ -205,7 +229,8 @@ class KernelDataPlane implements DataPlane {
 }
 
 function isSameSelf(one: Plane['self'], other: Plane['self']): boolean {
-  return one.underlay === other.underlay && one.mac === other.mac
+  const areAlike = (one.keys === undefined) === (other.keys === undefined)
+  return areAlike && one.underlay === other.underlay && one.mac === other.mac
 }
 
 function isSameSet(one: ReadonlyMap<string, unknown>, other: ReadonlyMap<string, unknown>): boolean {

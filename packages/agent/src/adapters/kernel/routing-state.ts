@@ -23,7 +23,10 @@ export async function readRouting(calls: KernelCalls, device: string): Promise<R
     forwarding: new Map(
       forwarding
         .filter(({ dst }) => dst !== undefined)
-        .map(({ mac, dst }) => [text(mac) ?? '', text(dst) ?? '']),
+        .map(({ mac, dst, viaIf }) => [
+          text(mac) ?? '',
+          viaIf === undefined ? (text(dst) ?? '') : `${text(dst)} via ${text(viaIf)}`,
+        ]),
     ),
     rules: new Map(
       rules

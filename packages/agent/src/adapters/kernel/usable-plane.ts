@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net'
+import type { RoundKey } from '@moot/crdt-state'
 import type { Plane, PlaneNetwork } from '../../core/network/plane.ts'
 import { UnfitPlaneError } from '../../ports/data-plane.errors.ts'
 
@@ -28,6 +29,7 @@ export function usablePlane(plane: Plane, isPresent: (bridge: string) => boolean
 export function assertFit(plane: Plane): void {
   address(plane.self.underlay)
   mac(plane.self.mac)
+  for (const each of plane.self.keys ?? []) roundKey(each)
   for (const network of plane.networks) {
     cidr(network.subnet)
     cidr(network.virtual)
@@ -40,6 +42,7 @@ export function assertFit(plane: Plane): void {
     address(peer.underlay)
     mac(peer.mac)
     check('mark of a peer', String(peer.mark), within(peer.mark, 1, 4_095))
+    for (const each of peer.seal?.keys ?? []) roundKey(each)
   }
   for (const { at, backends } of plane.frontends) {
     if (at.kind === 'virtual') address(at.address)
@@ -63,6 +66,11 @@ function cidr(value: string): void {
 
 function mac(value: string): void {
   check('MAC address', value, /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(value))
+}
+
+function roundKey({ round, key }: RoundKey): void {
+  check('round of keys', String(round), within(round, 0, Number.MAX_SAFE_INTEGER))
+  check('key of WireGuard', key, /^[A-Za-z0-9+/]{43}=$/.test(key))
 }
 
 function within(value: number, least: number, most: number): boolean {

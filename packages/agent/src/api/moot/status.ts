@@ -1,5 +1,6 @@
 import type { NodeId } from '@moot/crdt-state'
 import * as z from 'zod'
+import type { Cluster } from '../../cluster.ts'
 import { isOnProbation } from '../../core/membership/liveness.ts'
 import { nodeDisplayName } from '../../core/view.ts'
 import { nodeAddress, sinceMsOf } from '../docker/node-shape.ts'
@@ -12,6 +13,15 @@ const stateSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('removed'), clusterId: z.string(), by: z.string(), atMs: z.number() }),
 ])
 
+const encryptionSchema = z
+  .object({
+    by: z.enum(['kernel', 'wireguard-go', 'none']).describe('What WireGuard is on this node.'),
+    why: z.string().optional().describe('Why there is none, and what to do about it.'),
+    sealed: z.array(z.string()).describe('Names of nodes.'),
+    open: z.array(z.string()).describe('Names of nodes that are sent to, and send, in clear text.'),
+  })
+  .describe('Of what this node and others send to each other over networks of the cluster.')
+
 const statusSchema = z.looseObject({
   state: stateSchema,
   nodeId: z.string(),
@@ -23,6 +33,7 @@ const statusSchema = z.looseObject({
     .describe(
       'No other member answers, nor does the way to them: this node takes nothing over from the others.',
     ),
+  encryption: encryptionSchema.optional(),
   voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
   network: z
     .discriminatedUnion('kind', [
@@ -58,6 +69,22 @@ const nodeSchema = z.object({
   tasks: z.number(),
 })
 
+function encryptionShape(cluster: Cluster): { encryption?: z.input<typeof encryptionSchema> } {
+  const encryption = cluster.state().kind === 'active' ? cluster.encryption() : undefined
+  if (encryption === undefined) return {}
+  const { wireGuard, sealed, open } = encryption
+  const names = (nodes: readonly NodeId[]): string[] =>
+    nodes.map((node) => nodeDisplayName(cluster.view(), node))
+  return {
+    encryption: {
+      by: wireGuard.kind,
+      ...(wireGuard.kind === 'none' && { why: wireGuard.why }),
+      sealed: names(sealed),
+      open: names(open),
+    },
+  }
+}
+
 export const statusOperations: readonly Operation[] = [
   operation({
     method: 'GET',
@@ -76,6 +103,7 @@ export const statusOperations: readonly Operation[] = [
           network: network.ability(),
           portTroubles: network.troubles().map((each) => ({ ...each })),
         }),
+        ...encryptionShape(cluster),
         ...(trouble === undefined ? {} : { voters: trouble }),
         state: cluster.state(),
         nodeId: cluster.self,

@@ -1,4 +1,10 @@
-import { type Resource, type ServiceId, type ServiceSpec, serviceSpecSchema } from '@moot/crdt-state'
+import {
+  type PortConfig,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  serviceSpecSchema,
+} from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
 import { portHolder } from '../../core/network/published-ports.ts'
 import type { View } from '../../core/view.ts'
@@ -98,10 +104,18 @@ function ndotsWarning({ TaskTemplate }: ServiceSpec): readonly string[] {
   ]
 }
 
+function isBetweenHosts({ PublishedPort: port, Protocol: protocol }: PortConfig): boolean {
+  if (port === undefined) return false
+  const { meshPort, tunnelPort, wireGuardPort } = defaults
+  return (
+    port === meshPort || (protocol === 'udp' && [tunnelPort, wireGuardPort, wireGuardPort + 1].includes(port))
+  )
+}
+
 /** In moby's words (swarmkit manager/controlapi/service.go). */
 function refuseTakenPorts(spec: ServiceSpec, view: View, self: ServiceId | undefined): void {
   for (const port of spec.EndpointSpec?.Ports ?? []) {
-    if (port.PublishMode === 'ingress' && port.PublishedPort === defaults.meshPort)
+    if (port.PublishMode === 'ingress' && isBetweenHosts(port))
       throw badRequest(
         `port '${port.PublishedPort}' is what the hosts speak to each other on: publish another one`,
       )

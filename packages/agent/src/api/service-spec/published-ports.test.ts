@@ -41,7 +41,11 @@ describe('a port that every node answers on', () => {
   })
 
   test('is not the one that the hosts speak to each other on', () => {
+    const udp = (port: number) => ports({ ...ingress(port), Protocol: 'udp' })
     expect(() => read(ports(ingress(7420)))).toThrow(/7420.*what the hosts speak to each other on/)
+    for (const port of [7422, 7423, 7424])
+      expect(() => read(udp(port))).toThrow(`'${port}' is what the hosts`)
+    expect(read(ports(ingress(7422))).warnings).toEqual([])
   })
 
   test('is refused on a host that cannot have it, with what to do instead', () => {

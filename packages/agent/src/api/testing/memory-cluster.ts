@@ -34,7 +34,7 @@ import type { Liveness } from '../../core/membership/liveness.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
 import type { GuestObservation } from '../../core/reconcile/actions.ts'
 import type { View } from '../../core/view.ts'
-import type { NetworkAbility } from '../../networks.ts'
+import type { Encryption, NetworkAbility } from '../../networks.ts'
 import type { PortTrouble } from '../../ports/forwarder.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
 
@@ -48,6 +48,9 @@ export interface MemoryCluster extends Cluster {
   alert(by: NodeId, target: NodeId, sinceMs: number): void
   setCutOff(isCutOff: boolean): void
   setNetwork(ability: NetworkAbility, troubles?: readonly PortTrouble[]): void
+  setEncryption(encryption: Encryption): void
+  /** How often keys were asked to be changed. */
+  keyChanges(): number
   /** Changes one task in its node's record, as that node would. */
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
@@ -96,6 +99,8 @@ export function memoryCluster(
   let guests: readonly GuestObservation[] = []
   let ability: NetworkAbility = { kind: 'none', why: 'it is in memory' }
   let portTroubles: readonly PortTrouble[] = []
+  let encryption: Encryption | undefined
+  let keyChanges = 0
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -357,6 +362,10 @@ export function memoryCluster(
       changed()
     },
     network: () => ({ ability: () => ability, troubles: () => portTroubles }),
+    encryption: () => encryption,
+    changeKeys() {
+      keyChanges++
+    },
     placement() {
       active()
       return (placement ??= placementOf())
@@ -467,6 +476,10 @@ export function memoryCluster(
       ability = next
       portTroubles = troubles
     },
+    setEncryption(given) {
+      encryption = given
+    },
+    keyChanges: () => keyChanges,
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })
     },

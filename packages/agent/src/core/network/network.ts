@@ -6,6 +6,7 @@ import {
   type ServiceId,
   type ServiceSpec,
   type TaskEntry,
+  type WireGuardEnd,
 } from '@moot/crdt-state'
 import type { LivenessMap } from '../membership/liveness.ts'
 import { isStewardOf } from '../steward.ts'
@@ -35,6 +36,7 @@ import {
 import type { Cidr, Forward, Plane } from './plane.ts'
 import { type PublishedPorts, publishedPorts } from './published-ports.ts'
 import { keepSame, remember, sameJson, sameMap, sameSet } from './remember.ts'
+import { withoutFormerSelves } from './seals.ts'
 import { drawSubnets, poolOf, type Subnets, type SubnetStanding, subnetsOf } from './subnets.ts'
 import { type VirtualIps, virtualIpsOf } from './virtual-ips.ts'
 import type { PeerTrouble, ServiceWait, SubnetWait } from './waits.ts'
@@ -45,6 +47,8 @@ export interface NetworkInput {
   /** What connections of this host are marked with already, also by the agent before this one. */
   readonly marks: PeerMarks
   readonly reach: KernelReach
+  /** This node's own end; absent where it has none. */
+  readonly wireGuard?: WireGuardEnd | undefined
 }
 
 /** What follows from a view for the cluster's networks. Parts of which nothing changed are the same values (`===`) as before. */
@@ -108,7 +112,10 @@ export function createNetwork(): Network {
   }
 }
 
-function outlookOf(memory: Memory, { view, liveness, marks: earlier, reach }: NetworkInput): NetworkOutlook {
+function outlookOf(
+  memory: Memory,
+  { view, liveness, marks: earlier, reach, wireGuard }: NetworkInput,
+): NetworkOutlook {
   const { self, nodes, networks } = view
   const members = memory.members.update(view)
   const hosts = memory.hosts(members)
@@ -120,7 +127,7 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier, reach }: Ne
   const ports = memory.ports(view.services)
   const endpoints = memory.endpoints.update({ view, liveness, services, tables: blocks })
   const marks = memory.marks(self, nodes, earlier)
-  const peers = memory.peers(self, members, marks)
+  const peers = memory.heirs(memory.peers(self, members, marks, wireGuard), liveness)
   const fronted = memory.fronts.update({
     self,
     reach,
@@ -139,7 +146,13 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier, reach }: Ne
     ports: ports.held,
     endpoints,
     guests: memory.guests(nodes, view.records, liveness, blocks),
-    plane: memory.plane(memory.self(self, members), reach, planeNetworks, peers, fronted.frontends),
+    plane: memory.plane(
+      memory.self(self, members, wireGuard),
+      reach,
+      planeNetworks,
+      peers,
+      fronted.frontends,
+    ),
     forwards: fronted.forwards,
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
@@ -160,6 +173,7 @@ function createMemory() {
   let heldPorts: PublishedPorts['held'] = new Map()
   let marks: PeerMarks = new Map()
   let peers: Peers = { peers: [], troubles: [] }
+  let heirs = peers
   let self: Plane['self'] | undefined
   let guests: Guests = new Map()
   return {
@@ -197,6 +211,12 @@ function createMemory() {
     peers: remember((...from: Parameters<typeof peersOf>) => {
       const now = peersOf(...from)
       return sameJson(peers, now) ? peers : (peers = now)
+    }),
+    heirs: remember((all: Peers, liveness: LivenessMap): Peers => {
+      const now = withoutFormerSelves(all.peers, liveness)
+      if (now === all.peers) return all
+      const next = { ...all, peers: now }
+      return sameJson(heirs, next) ? heirs : (heirs = next)
     }),
     inside: remember(membersInside),
     planeNetworks: new PlaneNetworks(),

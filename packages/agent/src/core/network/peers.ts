@@ -1,9 +1,10 @@
-import type { NodeId } from '@moot/crdt-state'
+import type { NodeId, WireGuardEnd } from '@moot/crdt-state'
 import { hashText } from '../hash.ts'
 import { compareText } from '../placement/order.ts'
 import { formatAddress, holds, parseAddress } from './ipv4.ts'
 import type { Member, Members } from './members.ts'
 import type { Address, Peer, Plane } from './plane.ts'
+import { sealOf, unheardSeal } from './seals.ts'
 import type { Subnets } from './subnets.ts'
 import type { PeerTrouble } from './waits.ts'
 
@@ -51,10 +52,11 @@ export function underlayOf(member: Member): Address | undefined {
 }
 
 /** A node's own end of the tunnel. */
-export function ownEnd(self: NodeId, members: Members): Plane['self'] | undefined {
+export function ownEnd(self: NodeId, members: Members, wireGuard?: WireGuardEnd): Plane['self'] | undefined {
   const member = members.get(self)
   const underlay = member && underlayOf(member)
-  return underlay === undefined ? undefined : { underlay, mac: tunnelMac(self) }
+  if (underlay === undefined) return undefined
+  return { underlay, mac: tunnelMac(self), ...(wireGuard !== undefined && { keys: wireGuard.keys }) }
 }
 
 /** All addresses that members are known by: no subnet is drawn around one. */
@@ -91,7 +93,7 @@ export interface Peers {
 }
 
 /** All other members, also dead ones: they may be back before anybody knows. By id. */
-export function peersOf(self: NodeId, members: Members, marks: PeerMarks): Peers {
+export function peersOf(self: NodeId, members: Members, marks: PeerMarks, wireGuard?: WireGuardEnd): Peers {
   const peers: Peer[] = []
   const troubles: PeerTrouble[] = []
   for (const [node, member] of members) {
@@ -100,7 +102,12 @@ export function peersOf(self: NodeId, members: Members, marks: PeerMarks): Peers
     const mark = marks.get(node)
     if (underlay === undefined) troubles.push({ kind: 'no-underlay', node })
     else if (mark === undefined) troubles.push({ kind: 'no-mark', node })
-    else peers.push({ node, underlay, mac: tunnelMac(node), mark })
+    else {
+      const { status } = member
+      const isUnheard = status === undefined && wireGuard?.uses !== undefined
+      const seal = isUnheard ? unheardSeal : sealOf(wireGuard, status?.wireGuard)
+      peers.push({ node, underlay, mac: tunnelMac(node), mark, ...(seal !== undefined && { seal }) })
+    }
   }
   return { peers, troubles }
 }
