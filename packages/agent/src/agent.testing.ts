@@ -73,7 +73,7 @@ export class World {
    */
   static async of(
     count: number,
-    kernelOf: (index: number) => MemoryDataPlane = () => memoryDataPlane(),
+    kernelOf: (index: number) => MemoryDataPlane = () => kernelWith({ kind: 'kernel' }),
   ): Promise<World> {
     const world = new World()
     const first = await world.add(kernelOf(0))
