@@ -180,9 +180,9 @@ export function createNetworks(options: {
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
     }
-    applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
     // Where there are no networks over hosts, the engine's own name server knows who is on this one.
     if (ability.kind === 'kernel') await publishNames()
+    applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
   }
 
   async function loop(): Promise<void> {
