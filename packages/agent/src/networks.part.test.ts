@@ -1,7 +1,8 @@
 import type { ResourceId } from '@moot/crdt-state'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
-import { livenessOf, network, type Scene, viewOf } from './core/network/scene.testing.ts'
+import { livenessOf, network, networkId, type Scene, viewOf } from './core/network/scene.testing.ts'
+import type { Decision } from './decisions.ts'
 import { defaults } from './defaults.ts'
 import { createNetworks } from './networks.ts'
 import { memoryClock } from './ports/clock.memory.ts'
@@ -9,15 +10,22 @@ import { memoryDataPlane } from './ports/data-plane.memory.ts'
 import { memoryForwarder } from './ports/forwarder.memory.ts'
 import { memoryNameServer } from './ports/name-server.memory.ts'
 
-const hosts: Scene['hosts'] = [
-  { name: 'a', address: '10.99.0.1' },
-  { name: 'b', address: '10.99.0.2' },
-]
-
 /** One node's part in networks, without an agent around it. */
-function part(dataPlane = memoryDataPlane()) {
-  const scene: Scene = { hosts, networks: [network('back', { subnet: '10.5.0.0/18' }), network('drawn')] }
+function part(dataPlane = memoryDataPlane(), host = 'a') {
+  const scene: Scene = {
+    hosts: [host, ...['a', 'b', 'c'].filter((name) => name !== host)].map((name, index) => ({
+      name,
+      address: `10.99.0.${index + 1}`,
+    })) as unknown as Scene['hosts'],
+    networks: [network('back', { subnet: '10.5.0.0/18' }), network('drawn')],
+  }
   let view = viewOf(scene)
+  const decision = (): Decision => ({
+    view,
+    liveness: livenessOf(scene),
+    unsettled: new Set(),
+    placement: { slots: new Map() } as never,
+  })
   const clock = memoryClock()
   const nameServer = memoryNameServer()
   const written: ResourceId[] = []
@@ -27,12 +35,7 @@ function part(dataPlane = memoryDataPlane()) {
     forwarder: memoryForwarder('not in this test'),
     nameServer,
     specOf: () => undefined,
-    decide: () => ({
-      view,
-      liveness: livenessOf(scene),
-      unsettled: new Set(),
-      placement: { slots: new Map() } as never,
-    }),
+    decide: decision,
     mayDecide: () => true,
     records: () => view.records,
     write: async (_kind, id) => written.push(id),
@@ -49,6 +52,7 @@ function part(dataPlane = memoryDataPlane()) {
     nameServer,
     written,
     self: view.self,
+    decision,
     change() {
       view = { ...view }
       networks.trigger()
@@ -71,5 +75,18 @@ describe('one node’s part in networks', () => {
     expect(networks.goesBy(self)).toBeUndefined()
     await clock.advance(100)
     expect(networks.goesBy(self)).toBeDefined()
+  })
+
+  test('a host that can have no such networks draws as their steward all the same: nobody else would', async () => {
+    const drawn: ResourceId[] = []
+    for (const name of ['a', 'b', 'c']) {
+      const without = memoryDataPlane({ kind: 'none', why: 'no nftables' })
+      const { networks, decision, written, clock } = part(without, name)
+      await networks.start(never)
+      await clock.advance(50)
+      expect(networks.overlay(decision())).toBeUndefined()
+      drawn.push(...written)
+    }
+    expect(drawn).toEqual([networkId('drawn')])
   })
 })

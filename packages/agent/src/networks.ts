@@ -101,6 +101,7 @@ export function createNetworks(options: {
       }
     | undefined
   let named: NameTable | undefined
+  let isStarted = false
   let isDirty = false
   let isForced = false
   let running: Promise<void> | undefined
@@ -108,8 +109,11 @@ export function createNetworks(options: {
   const writing = new Set<ResourceId>()
   let makesIngress = false
 
-  function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
-    if (ability.kind === 'none') return undefined
+  function outlook(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
+    return ability.kind === 'none' ? undefined : follow(decision)
+  }
+
+  function follow({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook {
     if (last?.view === view && last.liveness === liveness) return last.outlook
     const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
     const next = network.update({ view, liveness, marks, reach })
@@ -172,10 +176,11 @@ export function createNetworks(options: {
     isForced = false
     if (!options.mayDecide()) return
     const decision = options.decide()
-    const next = outlook(decision)
-    if (next === undefined) return
+    const next = follow(decision)
+    // Stewards are chosen among all members: what one does not write nobody does, also where it is of no use to itself.
     writeFacts(next, decision.view)
     makeIngress(next, decision)
+    if (ability.kind === 'none') return
     if (isDue || next.forwards !== applied?.forwards) await forwarder.apply(next.forwards, stopping.signal)
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
@@ -204,7 +209,7 @@ export function createNetworks(options: {
   }
 
   function trigger(): void {
-    if (ability.kind === 'none' || stopping.signal.aborted) return
+    if (!isStarted || stopping.signal.aborted) return
     isDirty = true
     running ??= Promise.resolve()
       .then(loop)
@@ -244,6 +249,8 @@ export function createNetworks(options: {
     troubles: () => forwarder.troubles(),
     async start(signal) {
       ability = abilityOf(await dataPlane.ability(signal), forwarder)
+      isStarted = true
+      checkAfter(settings.kernelCheckIntervalMs)
       if (ability.kind === 'userland')
         logger.warn(
           { why: ability.why },
@@ -254,7 +261,6 @@ export function createNetworks(options: {
           { why: ability.why },
           'published ports are not answered here, and networks reach only over this host: tasks on others are not on them',
         )
-      else checkAfter(settings.kernelCheckIntervalMs)
       options.changed()
     },
     async stop() {
