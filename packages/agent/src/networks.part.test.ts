@@ -53,7 +53,7 @@ function part(dataPlane = memoryDataPlane(), host = 'a') {
     written,
     self: view.self,
     decision,
-    change() {
+    change: () => {
       view = { ...view }
       networks.trigger()
     },
@@ -88,5 +88,30 @@ describe('one node’s part in networks', () => {
       drawn.push(...written)
     }
     expect(drawn).toEqual([networkId('drawn')])
+  })
+
+  test('a kernel that refuses is asked ever less often, whatever changes meanwhile, and at once when it does not any more', async () => {
+    const { networks, dataPlane, clock, change, self } = part()
+    let asked = 0
+    const apply = dataPlane.apply.bind(dataPlane)
+    dataPlane.apply = (plane, signal) => {
+      asked += 1
+      return apply(plane, signal)
+    }
+    dataPlane.broken = true
+    await networks.start(never)
+    for (let passedMs = 0; passedMs < 60_000; passedMs += 50) {
+      change()
+      await clock.advance(50)
+    }
+    expect(asked).toBeGreaterThan(6)
+    expect(asked).toBeLessThan(12)
+    expect(networks.goesBy(self)).toBeUndefined()
+    dataPlane.broken = false
+    await clock.advance(defaults.kernelRetryMaxMs)
+    expect(networks.goesBy(self)).toBeDefined()
+    const before = asked
+    await clock.advance(5_000)
+    expect(asked).toBe(before)
   })
 })

@@ -85,7 +85,7 @@ export function createNetworks(options: {
   readonly changed: () => void
   readonly clock: Clock
   readonly logger: Logger
-  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
+  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs' | 'kernelRetryMaxMs'>
 }): Networks {
   const { self, dataPlane, forwarder, clock, logger, settings } = options
   const network = createNetwork()
@@ -104,6 +104,8 @@ export function createNetworks(options: {
   let isStarted = false
   let isDirty = false
   let isForced = false
+  /** Times in a row. After the first, which may be by chance, each change asks anew; after more only time does. */
+  let failures = 0
   let running: Promise<void> | undefined
   let cancelCheck: () => void = () => undefined
   const writing = new Set<ResourceId>()
@@ -172,15 +174,15 @@ export function createNetworks(options: {
   }
 
   async function once(): Promise<void> {
+    if (!options.mayDecide()) return
     const isDue = isForced
     isForced = false
-    if (!options.mayDecide()) return
     const decision = options.decide()
     const next = follow(decision)
     // Stewards are chosen among all members: what one does not write nobody does, also where it is of no use to itself.
     writeFacts(next, decision.view)
     makeIngress(next, decision)
-    if (ability.kind === 'none') return
+    if (ability.kind === 'none' || (failures > 1 && !isDue)) return
     if (isDue || next.forwards !== applied?.forwards) await forwarder.apply(next.forwards, stopping.signal)
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
@@ -188,6 +190,7 @@ export function createNetworks(options: {
     // Where there are no networks over hosts, the engine's own name server knows who is on this one.
     if (ability.kind === 'kernel') await publishNames()
     applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
+    failures = 0
   }
 
   async function loop(): Promise<void> {
@@ -203,7 +206,9 @@ export function createNetworks(options: {
         )
         applied = undefined
         named = undefined
-        checkAfter(settings.kernelRetryMs)
+        // The exponent's bound keeps the power finite.
+        checkAfter(Math.min(settings.kernelRetryMs * 2 ** Math.min(failures, 30), settings.kernelRetryMaxMs))
+        failures += 1
       }
     }
   }
