@@ -114,4 +114,21 @@ describe('one node’s part in networks', () => {
     await clock.advance(5_000)
     expect(asked).toBe(before)
   })
+
+  test('connections are marked as by the agent before: two whose marks would be the same keep theirs', async () => {
+    const { networks, dataPlane, clock } = part()
+    const marks = (): readonly number[] => dataPlane.plane?.peers.map(({ mark }) => mark) ?? []
+    await networks.start(never)
+    await clock.advance(50)
+    const given = marks()
+    const [one = 0, other = 0] = given
+    const plane = dataPlane.plane!
+    const peers = plane.peers.map((peer) => ({ ...peer, mark: peer.mark === one ? other : one }))
+    await dataPlane.apply({ ...plane, peers }, never)
+    const next = part(dataPlane)
+    await next.networks.start(never)
+    await next.clock.advance(50)
+    expect(marks()).toEqual([other, one])
+    expect(marks()).not.toEqual(given)
+  })
 })

@@ -12,13 +12,13 @@ import {
 import type { Logger } from 'pino'
 import type { NameTable } from './core/network/name-table.ts'
 import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
-import type { PeerMarks } from './core/network/peers.ts'
+import { marksFound, type PeerMarks } from './core/network/peers.ts'
 import { isStewardOf } from './core/steward.ts'
 import type { View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, KernelPeer } from './ports/data-plane.ts'
 import type { Forwarder, PortTrouble } from './ports/forwarder.ts'
 import type { NameServer } from './ports/name-server.ts'
 
@@ -91,6 +91,8 @@ export function createNetworks(options: {
   const network = createNetwork()
   const stopping = new AbortController()
   let ability: NetworkAbility = { kind: 'none', why: 'it has not been looked at yet' }
+  /** What the agent before this one left in the kernel. */
+  let peersBefore: readonly KernelPeer[] = []
   let marks: PeerMarks = new Map()
   let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
   let applied:
@@ -117,6 +119,7 @@ export function createNetworks(options: {
 
   function follow({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook {
     if (last?.view === view && last.liveness === liveness) return last.outlook
+    if (last === undefined) marks = marksFound(view.nodes.keys(), peersBefore)
     const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
     const next = network.update({ view, liveness, marks, reach })
     marks = next.marks
@@ -224,6 +227,14 @@ export function createNetworks(options: {
       })
   }
 
+  function withoutPeers(error: unknown): readonly [] {
+    logger.warn(
+      { err: error },
+      'what connections are marked with could not be read: some that came in through other nodes before may end',
+    )
+    return []
+  }
+
   /** What others did to the kernel is found out when a plane comes. */
   function checkAfter(ms: number): void {
     cancelCheck()
@@ -253,7 +264,9 @@ export function createNetworks(options: {
     ability: () => ability,
     troubles: () => forwarder.troubles(),
     async start(signal) {
-      ability = abilityOf(await dataPlane.ability(signal), forwarder)
+      const able = await dataPlane.ability(signal)
+      if (able.kind !== 'none') peersBefore = await dataPlane.peers(signal).catch(withoutPeers)
+      ability = abilityOf(able, forwarder)
       isStarted = true
       checkAfter(settings.kernelCheckIntervalMs)
       if (ability.kind === 'userland')

@@ -15,7 +15,7 @@ import {
 } from './interface-settings.ts'
 import { noRouting, routingChanges } from './routing-changes.ts'
 import { readRouting } from './routing-state.ts'
-import { type Routing, routingOf } from './routing.ts'
+import { markOfHop, type Routing, routingOf } from './routing.ts'
 import { type Ruleset, rulesetOf } from './ruleset.ts'
 import { type KernelOptions, type KernelSettings, settingsFrom } from './settings.ts'
 import { forgetStaleConnections, haveBackendsGone } from './stale-connections.ts'
@@ -64,8 +64,11 @@ class KernelDataPlane implements DataPlane {
 
   async peers(signal: AbortSignal): ReturnType<DataPlane['peers']> {
     if (!isInterface(this.settings.device)) return []
-    const { forwarding } = await readRouting(this.calls(signal), this.settings.device)
-    return [...forwarding].map(([mac, underlay]) => ({ mac, underlay }))
+    const { forwarding, neighbours } = await readRouting(this.calls(signal), this.settings.device)
+    return [...neighbours].flatMap(([hop, mac]) => {
+      const [underlay, mark] = [forwarding.get(mac), markOfHop(hop)]
+      return underlay === undefined || mark === undefined ? [] : [{ mac, underlay, mark }]
+    })
   }
 
   clear(signal: AbortSignal): Promise<void> {
