@@ -12,7 +12,7 @@ ${sets}
 ${balancing(plane, settings)}
 ${replies(settings)}
 ${isolation(settings)}
-${tunnel(settings)}
+${tunnel(plane, settings)}
 }
 `
 }
@@ -154,7 +154,7 @@ function isolation({ device, mark }: KernelSettings): string {
 }
 
 /** The tunnel's own packets are not tracked: each connection inside would cost one more outside. */
-function tunnel({ device, tunnelPort }: KernelSettings): string {
+function tunnel({ self }: Plane, { device, tunnelPort }: KernelSettings): string {
   return `
   chain tunnel_prerouting {
     type filter hook prerouting priority -300
@@ -167,6 +167,12 @@ function tunnel({ device, tunnelPort }: KernelSettings): string {
   chain tunnel_input {
     type filter hook input priority -10
     udp dport ${tunnelPort} ip saddr != @peers drop
+    udp dport ${tunnelPort} ip daddr != ${self.underlay} drop
+  }
+  chain tunnel_forward {
+    type filter hook forward priority -10
+    # A container's: masqueraded it would come from a member, and lead into any network.
+    udp dport ${tunnelPort} ip daddr @peers ip saddr != @peers drop
   }
   chain tunnel_mss {
     type filter hook forward priority -150
