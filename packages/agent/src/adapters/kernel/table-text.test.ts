@@ -29,3 +29,11 @@ test('no container sends tunnel packets to a member: masqueraded they would come
     'udp dport 7422 ip daddr != 10.99.0.1 drop',
   ])
 })
+
+test('nothing that Docker translated leads out of an internal network', () => {
+  const rules = rulesOf('from_bridge')
+  const refused = rules.findIndex((rule) => rule.startsWith('iifname @internal_bridges reject'))
+  const translated = rules.findIndex((rule) => rule.includes('ct status dnat goto pass'))
+  expect(refused).toBeGreaterThan(-1)
+  expect(translated).toBeGreaterThan(refused)
+})

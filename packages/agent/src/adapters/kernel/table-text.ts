@@ -116,9 +116,10 @@ function isolation({ device, mark }: KernelSettings): string {
     # Still virtual here: no service has this address.
     ip daddr @virtual_subnets reject with icmp host-unreachable
     iifname . ip daddr @own_subnets goto pass
+    # Nor to a port that Docker publishes of another network's container: we let that through before its own rules see it.
+    iifname @internal_bridges reject with icmp admin-prohibited
     ip daddr @subnets ct status dnat goto pass
     ip daddr @subnets reject with icmp admin-prohibited
-    iifname @internal_bridges reject with icmp admin-prohibited
     oifname "${device}" drop
   }
   chain pass {
