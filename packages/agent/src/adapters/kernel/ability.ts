@@ -68,16 +68,20 @@ async function version(
   }
 }
 
-/** Only the attempt tells: the module is loaded by it where there is one. */
-async function noVxlan(calls: KernelCalls): Promise<string | undefined> {
-  const name = `moot-try-${process.pid}`.slice(0, 15)
-  try {
-    await calls.run('ip', ['link', 'add', name, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
-  } catch (error) {
-    return `this kernel makes no VXLAN tunnels: ${wordsOf(error)}`
-  }
-  await calls.run('ip', ['link', 'del', name], 'remove the tunnel').catch(() => undefined)
-  return undefined
+/** What an attempt is called; one that an earlier process did not come to remove goes with it. */
+const attempt = 'moot-try'
+
+/**
+ * Only the attempt tells: the module is loaded by it where there is one. Where there is such a tunnel already, ours from before or
+ * somebody else's of that number (flannel's is 1 too), the kernel can make them.
+ */
+export async function noVxlan(calls: Pick<KernelCalls, 'run'>): Promise<string | undefined> {
+  const trouble = await calls
+    .run('ip', ['link', 'add', attempt, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
+    .then(() => undefined, wordsOf)
+  await calls.run('ip', ['link', 'del', attempt], 'remove the tunnel').catch(() => undefined)
+  if (trouble === undefined || trouble.includes('exists')) return undefined
+  return `this kernel makes no VXLAN tunnels: ${trouble}`
 }
 
 async function noBridgeFilter(calls: KernelCalls): Promise<string | undefined> {
