@@ -2,6 +2,7 @@ import type { Frontend, Plane } from '../../core/network/plane.ts'
 import { KernelRefusedError } from '../../ports/data-plane.errors.ts'
 import type { DataPlane, DataPlaneAbility } from '../../ports/data-plane.ts'
 import { kernelAbility } from './ability.ts'
+import { type BridgeAddresses, bridgeAddresses } from './bridge-addresses.ts'
 import { allowHairpins, filterBridge } from './bridge-ports.ts'
 import { KernelCalls } from './calls.ts'
 import { ensureDockerAccepts, removeFromDocker } from './docker-user.ts'
@@ -27,6 +28,7 @@ import { assertFit, hostedNetworks, usablePlane } from './usable-plane.ts'
 /** What the kernel holds, as far as this process knows: it put it there. */
 interface Known {
   readonly self: Plane['self']
+  readonly bridges: BridgeAddresses
   readonly routing: Routing
   readonly fixedText: string
   readonly ruleset: Ruleset
@@ -95,19 +97,22 @@ class KernelDataPlane implements DataPlane {
   private async make(wanted: Plane, known: Known | undefined, calls: KernelCalls): Promise<Known> {
     calls.throwIfAborted()
     assertFit(wanted)
-    const plane = usablePlane(wanted, isInterface)
     const nowMs = performance.now()
     const isDue = known === undefined || nowMs - known.checkedMs >= this.settings.limits.checkIntervalMs
+    const addresses = await bridgeAddresses(calls, wanted, isDue ? undefined : known.bridges)
+    const plane = usablePlane(wanted, (bridge) => addresses.get(bridge) ?? [])
     const hasMoved = known !== undefined && !isSameSelf(known.self, plane.self)
 
     forwardPackets()
+    const bridges = await this.ensureBridges(calls, plane)
     let routing = known?.routing
     if (isDue || hasMoved) {
       const { isNew } = await ensureTunnelDevice(calls, plane.self, this.settings)
       setTunnelDevice(this.settings.device)
       if (isDue || isNew) routing = await readRouting(calls, this.settings.device)
     }
-    const bridges = await this.ensureBridges(calls, plane)
+    // With a bridge that was removed meanwhile the kernel removed each route whose source was the bridge's address.
+    if (bridges.haveChanged && !isDue) routing = await readRouting(calls, this.settings.device)
     const wantedRouting = routingOf(plane, this.settings)
     const changes = routingChanges(routing ?? noRouting, wantedRouting, this.settings.device)
     await calls.batch('ip', changes.ip, 'lead packets to peers')
@@ -129,6 +134,7 @@ class KernelDataPlane implements DataPlane {
     }
     return {
       self: plane.self,
+      bridges: addresses,
       routing: wantedRouting,
       fixedText,
       ruleset,
