@@ -21,6 +21,17 @@ export class TaskRejectedError extends Error {
   }
 }
 
+/** Containers are still on a network's bridge that has to be made anew. Try again when they have stopped. */
+export class BridgeInUseError extends Error {
+  readonly code = 'ERR_BRIDGE_IN_USE'
+  override name = 'BridgeInUseError'
+  constructor(network: string) {
+    super(
+      `network ${network}: its bridge on this node has a former subnet or address, and containers are on it still; it is made anew when they have stopped`,
+    )
+  }
+}
+
 /** The engine answered with an error that is neither of the above: `status` and the message are Docker's. */
 export class EngineCallError extends Error {
   readonly code = 'ERR_ENGINE_CALL'
@@ -35,6 +46,6 @@ export class EngineCallError extends Error {
 /** What `ActionResult.cause` says of an error of this port. */
 export function failureCause(error: unknown): 'rejected' | 'failed' | 'engine' {
   if (error instanceof TaskRejectedError) return 'rejected'
-  if (error instanceof EngineUnavailableError) return 'engine'
+  if (error instanceof EngineUnavailableError || error instanceof BridgeInUseError) return 'engine'
   return 'failed'
 }

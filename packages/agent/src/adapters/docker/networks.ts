@@ -1,7 +1,7 @@
 import type { ContainerId, NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
 import { attachedTo } from '../../core/network/attachments.ts'
 import type { GuestObservation, Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
-import { TaskRejectedError } from '../../ports/engine.errors.ts'
+import { BridgeInUseError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Attachment } from './container.ts'
 import { predefinedNetworks } from './container.ts'
 import type { DockerConnection } from './connection.ts'
@@ -38,8 +38,14 @@ interface ListedGuest {
 export class LocalNetworks {
   readonly #connection: DockerConnection
   readonly #own: () => Ownership
-  /** Being made, or known: the name on this engine by the network's id. Forgotten when the engine says it is gone. */
-  readonly #names = new Map<ResourceId, Promise<string>>()
+  /**
+   * Being made, or known: the name on this engine by the network's id, of a bridge with this subnet and address. Forgotten when the
+   * engine says it is gone.
+   */
+  readonly #names = new Map<
+    ResourceId,
+    { readonly subnet: string | undefined; readonly name: Promise<string> }
+  >()
   /** Networks that a container is just being made for: a sweep leaves them alone. */
   readonly #inUse = new Map<ResourceId, number>()
 
@@ -155,14 +161,15 @@ export class LocalNetworks {
 
   /** One creation per network at a time, whoever asks; the waiters share its outcome. */
   #ensure(network: Resource<NetworkSpec>, signal: AbortSignal, overlay?: Overlay): Promise<string> {
+    const subnet = subnetLabel(overlay)
     const known = this.#names.get(network.id)
-    if (known !== undefined) return waitFor(known, signal)
-    const made = this.#findOrCreate(network, unaborted, overlay)
+    if (known !== undefined && known.subnet === subnet) return waitFor(known.name, signal)
+    const made = { subnet, name: this.#findOrCreate(network, unaborted, overlay) }
     this.#names.set(network.id, made)
-    made.catch(() => {
+    made.name.catch(() => {
       if (this.#names.get(network.id) === made) this.#names.delete(network.id)
     })
-    return waitFor(made, signal)
+    return waitFor(made.name, signal)
   }
 
   async #findOrCreate(
@@ -205,7 +212,8 @@ export class LocalNetworks {
       try {
         await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
       } catch (error) {
-        // 403: something is on it still; then the new one has another name for a while. 404: gone already.
+        // 403: something is on it still, and two bridges cannot have one name or subnet. 404: gone already.
+        if (isStatus(error, 403) && overlay !== undefined) throw new BridgeInUseError(overlay.network.name)
         if (!isStatus(error, 403, 404)) throw error
       }
     }
