@@ -287,7 +287,8 @@ export function networkBody(
     Driver: overlay ? 'bridge' : spec.Driver,
     Internal: spec.Internal,
     Attachable: spec.Attachable,
-    EnableIPv6: spec.EnableIPv6,
+    // Docker makes no such network without a subnet of IPv6, and between hosts there is none.
+    EnableIPv6: spec.EnableIPv6 && reach === undefined,
     ...(reach === undefined
       ? spec.IPAM !== undefined && {
           IPAM: { Driver: 'default', ...spec.IPAM, Config: spec.IPAM.Config ?? [] },
