@@ -21,13 +21,13 @@ export class TaskRejectedError extends Error {
   }
 }
 
-/** Containers are still on a network's bridge that has to be made anew. Try again when they have stopped. */
+/** Containers are still on a bridge that is in a network's way: its own former one, or that of a network which is gone. Try again when they have stopped. */
 export class BridgeInUseError extends Error {
   readonly code = 'ERR_BRIDGE_IN_USE'
   override name = 'BridgeInUseError'
   constructor(network: string) {
     super(
-      `network ${network}: its bridge on this node has a former subnet or address, and containers are on it still; it is made anew when they have stopped`,
+      `network ${network}: containers are still on a bridge of this node that is in its way, with a former subnet or address; its own is made when they have stopped`,
     )
   }
 }

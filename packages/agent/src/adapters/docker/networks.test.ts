@@ -18,9 +18,21 @@ function engine() {
   const networks = new Map<string, Made>()
   const inUse = new Set<string>()
   let made = 0
-  const request = async ({ method, path, body }: { method: string; path: string; body?: object }) => {
+  const listed = (query: { filters?: string } = {}): readonly Made[] => {
+    const { label: labels = [] } = JSON.parse(query.filters ?? '{}') as { label?: readonly string[] }
+    return [...networks.values()].filter(({ Labels }) =>
+      labels.every((each) => Object.entries(Labels).some(([key, value]) => each === `${key}=${value}`)),
+    )
+  }
+  interface Asked {
+    readonly method: string
+    readonly path: string
+    readonly body?: object
+    readonly query?: { filters?: string }
+  }
+  const request = async ({ method, path, body, query }: Asked) => {
     const id = path.slice('/networks/'.length)
-    if (method === 'GET') return [...networks.values()]
+    if (method === 'GET') return listed(query)
     if (method === 'DELETE') {
       if (inUse.has(id)) throw new EngineCallError(403, 'network has active endpoints')
       networks.delete(id)
@@ -41,8 +53,9 @@ function engine() {
 }
 
 const back: Resource<NetworkSpec> = network('back')
-const overlayAt = (gateway: string): Overlay => ({
-  network: back,
+const again: Resource<NetworkSpec> = network('again')
+const overlayAt = (gateway: string, of = back): Overlay => ({
+  network: of,
   bridge: 'moot-back',
   subnet: '10.5.0.0/18',
   gateway,
@@ -50,12 +63,28 @@ const overlayAt = (gateway: string): Overlay => ({
 })
 const never = new AbortController().signal
 
-test('a network whose bridge has another address here by now is made anew, once what is on it has stopped', async () => {
-  const { local, networks, inUse } = engine()
-  const attach = (overlay: Overlay): Promise<readonly string[]> => {
-    const setup = { spec: { TaskTemplate: {} }, networks: [back], overlays: [overlay] } as never
+const attaching =
+  (local: LocalNetworks) =>
+  (overlay: Overlay): Promise<readonly string[]> => {
+    const setup = { spec: { TaskTemplate: {} }, networks: [overlay.network], overlays: [overlay] } as never
     return local.attach(setup, never, async (all) => all.map(({ name }) => name))
   }
+
+test('a network that was made anew with the same subnet has its bridge once nobody is on that of the one before', async () => {
+  const { local, networks, inUse } = engine()
+  const attach = attaching(local)
+  expect(await attach(overlayAt('10.5.16.1'))).toEqual(['back'])
+  inUse.add('n1')
+  const early = await attach(overlayAt('10.5.16.1', again)).catch((error: unknown) => error)
+  expect(early).toBeInstanceOf(BridgeInUseError)
+  inUse.clear()
+  expect(await attach(overlayAt('10.5.16.1', again))).toEqual(['again'])
+  expect([...networks.keys()]).toEqual(['n2'])
+})
+
+test('a network whose bridge has another address here by now is made anew, once what is on it has stopped', async () => {
+  const { local, networks, inUse } = engine()
+  const attach = attaching(local)
   expect(await attach(overlayAt('10.5.16.1'))).toEqual(['back'])
   inUse.add('n1')
   const early = await attach(overlayAt('10.5.32.1')).catch((error: unknown) => error)

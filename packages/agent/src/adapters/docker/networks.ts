@@ -1,5 +1,6 @@
 import type { ContainerId, NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
 import { attachedTo } from '../../core/network/attachments.ts'
+import { overlaps, parseRange } from '../../core/network/ipv4.ts'
 import type { GuestObservation, Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
 import { BridgeInUseError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Attachment } from './container.ts'
@@ -179,6 +180,7 @@ export class LocalNetworks {
   ): Promise<string> {
     const existing = await this.#find(network.id, signal, overlay)
     if (existing !== undefined) return existing
+    if (overlay !== undefined) await this.#makeRoom(overlay, signal)
     // Somebody else's network may have the name: then ours carries its id too.
     for (const name of [network.name, `${network.name}-${network.id.slice(0, 12)}`]) {
       try {
@@ -209,15 +211,30 @@ export class LocalNetworks {
   ): Promise<string | undefined> {
     for (const found of await this.#listOwn(signal, `${label.network}=${id}`)) {
       if (found.Labels?.[label.subnet] === subnetLabel(overlay)) return found.Name
-      try {
-        await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
-      } catch (error) {
-        // 403: something is on it still, and two bridges cannot have one name or subnet. 404: gone already.
-        if (isStatus(error, 403) && overlay !== undefined) throw new BridgeInUseError(overlay.network.name)
-        if (!isStatus(error, 403, 404)) throw error
-      }
+      await this.#removeFor(found, overlay, signal)
     }
     return undefined
+  }
+
+  /** Of networks that there are no two overlap: one of ours that is in the way was another's, and has not been swept yet. */
+  async #makeRoom(overlay: Overlay, signal: AbortSignal): Promise<void> {
+    const wanted = parseRange(overlay.subnet)
+    for (const found of await this.#listOwn(signal)) {
+      const range = parseRange(found.Labels?.[label.subnet]?.split(' ')[0] ?? '')
+      if (wanted === undefined || range === undefined || !overlaps(wanted, range)) continue
+      await this.#removeFor(found, overlay, signal)
+      this.#names.delete(found.Labels?.[label.network] as ResourceId)
+    }
+  }
+
+  async #removeFor({ Id }: ListedNetwork, overlay: Overlay | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#connection.request({ method: 'DELETE', path: `/networks/${Id}`, signal })
+    } catch (error) {
+      // 403: something is on it still, and two bridges cannot have one name or subnet. 404: gone already.
+      if (isStatus(error, 403) && overlay !== undefined) throw new BridgeInUseError(overlay.network.name)
+      if (!isStatus(error, 403, 404)) throw error
+    }
   }
 
   #usersOf(networks: readonly ListedNetwork[], signal: AbortSignal): Promise<readonly ListedGuest[]> {
