@@ -208,8 +208,8 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
     it('lists who is in the tunnel', async () => {
       const peers = await bed.dataPlane(1).peers(signal)
       expect([...peers].sort((a, b) => (a.mac < b.mac ? -1 : 1))).toEqual([
-        { mac: macOf(2), underlay: underlayOf(2) },
-        { mac: macOf(3), underlay: underlayOf(3) },
+        { mac: macOf(2), underlay: underlayOf(2), mark: 80 },
+        { mac: macOf(3), underlay: underlayOf(3), mark: 120 },
       ])
     })
 

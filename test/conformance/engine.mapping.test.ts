@@ -181,6 +181,18 @@ test('an overlay network becomes a bridge of ours, without the options that only
   })
 })
 
+test('one that reaches over hosts has its subnet and this node’s address, and no IPv6, of which no host has any', () => {
+  const Config = [{ Subnet: '10.5.0.0/18' }, { Subnet: 'fd00::/64' }]
+  const network = testNetwork({ Name: 'back', EnableIPv6: true, IPAM: { Config } })
+  const [subnet, gateway] = ['10.5.0.0/18', '10.5.16.1']
+  const reach = { network, bridge: 'moot-back', subnet, gateway, address: '10.5.16.2' }
+  expect(networkBody(network, 'back', own, reach)).toMatchObject({
+    EnableIPv6: false,
+    IPAM: { Config: [{ Subnet: subnet, Gateway: gateway }] },
+    Labels: { 'moot.network.subnet': `${subnet} ${gateway}` },
+  })
+})
+
 /** Paths of the values in a spec's fragment; an array's items count as one. */
 function leaves(value: unknown, path = ''): string[] {
   if (Array.isArray(value)) return value.length === 0 ? [path] : value.flatMap((item) => leaves(item, path))

@@ -30,8 +30,10 @@ export const defaults = {
   kernelCheckIntervalMs: 30_000,
   /** What can end by itself (wireguard-go) is looked after this often: a system call or two. */
   kernelGlanceMs: 1_000,
-  /** After the kernel refused what it was asked for. */
+  /** After the kernel refused what it was asked for; each next time twice as long, whatever changes meanwhile: all is read and built anew each time … */
   kernelRetryMs: 1_000,
+  /** … up to this. */
+  kernelRetryMaxMs: 10_000,
   /** Connections' deletions at a time: each walks through all connections. */
   kernelForgetConcurrency: 4,
   /** Groups of stale connections that are deleted for one plane; the rest with the next. UDP's run out by themselves after 30 to 120 s of silence. */

@@ -86,6 +86,33 @@ describe('networks over hosts', () => {
     expect(seen).toEqual([1, 1])
   })
 
+  it('a task is not told to stop before its own node’s kernel has let go of it, be that slow', async () => {
+    world = await World.of(1)
+    const { kernel, engine, agent } = nth(0)
+    const { resource } = await world.during(agent.create('network', 'back', overlay('back'), author))
+    const spec = webSpec(2)
+    const TaskTemplate = { ...spec.TaskTemplate, Networks: [{ Target: resource.id }] }
+    await world.during(agent.create('service', 'web', { ...spec, TaskTemplate }, author))
+    await world.runs(2)
+    await world.until('it knows two', () => backends(nth(0))[0]?.length === 2)
+    const apply = kernel.apply.bind(kernel)
+    kernel.apply = async (plane, signal) => {
+      await world.clock.sleep(200, signal)
+      await apply(plane, signal)
+    }
+    const seen: number[] = []
+    const stop = engine.stop.bind(engine)
+    engine.stop = (container, ...rest) => {
+      seen.push(backends(nth(0))[0]?.length ?? 0)
+      return stop(container, ...rest)
+    }
+    const service = [...agent.view().services.values()][0]!
+    const scaled = { ...service.spec, Mode: { Replicated: { Replicas: 1 } } }
+    await world.during(agent.update('service', service.id, service.versionIndex, scaled, author))
+    await world.runs(1)
+    expect(seen).toEqual([1])
+  })
+
   it('a kernel that refuses is asked again, and one that somebody else changed is put right', async () => {
     world = await World.of(2)
     nth(1).kernel.broken = true

@@ -12,14 +12,14 @@ import {
 import type { Logger } from 'pino'
 import type { NameTable } from './core/network/name-table.ts'
 import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
-import type { PeerMarks } from './core/network/peers.ts'
+import { marksFound, type PeerMarks } from './core/network/peers.ts'
 import type { Plane } from './core/network/plane.ts'
 import { isStewardOf } from './core/steward.ts'
 import { nodeDisplayName, type View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility, WireGuardAbility } from './ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, KernelPeer, WireGuardAbility } from './ports/data-plane.ts'
 import type { Forwarder, PortTrouble } from './ports/forwarder.ts'
 import type { NameServer } from './ports/name-server.ts'
 import type { WireGuardRounds } from './wire-guard-rounds.ts'
@@ -98,12 +98,17 @@ export function createNetworks(options: {
   readonly changed: () => void
   readonly clock: Clock
   readonly logger: Logger
-  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelGlanceMs' | 'kernelRetryMs'>
+  readonly settings: Pick<
+    Defaults,
+    'kernelCheckIntervalMs' | 'kernelGlanceMs' | 'kernelRetryMs' | 'kernelRetryMaxMs'
+  >
 }): Networks {
   const { self, dataPlane, forwarder, wireGuard, clock, logger, settings } = options
   const network = createNetwork()
   const stopping = new AbortController()
   let ability: NetworkAbility = { kind: 'none', why: 'it has not been looked at yet' }
+  /** What the agent before this one left in the kernel. */
+  let peersBefore: readonly KernelPeer[] = []
   let marks: PeerMarks = new Map()
   let last:
     | {
@@ -122,18 +127,25 @@ export function createNetworks(options: {
     | undefined
   let named: NameTable | undefined
   let unsealed: readonly string[] | undefined
+  let isStarted = false
   let isDirty = false
   let isForced = false
+  /** Times in a row. After the first, which may be by chance, each change asks anew; after more only time does. */
+  let failures = 0
   let running: Promise<void> | undefined
   let cancelCheck: () => void = () => undefined
   let cancelGlance: () => void = () => undefined
   const writing = new Set<ResourceId>()
   let makesIngress = false
 
-  function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
-    if (ability.kind === 'none') return undefined
+  function outlook(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
+    return ability.kind === 'none' ? undefined : follow(decision)
+  }
+
+  function follow({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook {
     const end = wireGuard.end()
     if (last?.view === view && last.liveness === liveness && last.end === end) return last.outlook
+    if (last === undefined) marks = marksFound(view.nodes.keys(), peersBefore)
     const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
     const next = network.update({ view, liveness, marks, reach, wireGuard: end })
     marks = next.marks
@@ -206,28 +218,28 @@ export function createNetworks(options: {
   }
 
   async function once(): Promise<void> {
+    if (!options.mayDecide()) return
     const isDue = isForced
     isForced = false
-    if (!options.mayDecide()) return
     const decision = options.decide()
     if (ability.kind === 'kernel') wireGuard.look(decision)
     const end = wireGuard.end()
-    const next = outlook(decision)
-    if (next === undefined) return
+    const next = follow(decision)
+    // Stewards are chosen among all members: what one does not write nobody does, also where it is of no use to itself.
     writeFacts(next, decision.view)
     makeIngress(next, decision)
+    if (ability.kind === 'none' || (failures > 1 && !isDue)) return
     if (isDue || next.forwards !== applied?.forwards) await forwarder.apply(next.forwards, stopping.signal)
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
     }
-    applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
     // Where there are no networks over hosts, the engine's own name server knows who is on this one.
-    if (ability.kind !== 'kernel') return
-    if (next.plane !== undefined) {
-      wireGuard.applied(end)
-      warnOfUnsealed(next.plane, decision.view)
-    }
-    await publishNames()
+    if (ability.kind === 'kernel') await publishNames()
+    applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
+    failures = 0
+    if (ability.kind !== 'kernel' || next.plane === undefined) return
+    wireGuard.applied(end)
+    warnOfUnsealed(next.plane, decision.view)
   }
 
   async function loop(): Promise<void> {
@@ -243,13 +255,15 @@ export function createNetworks(options: {
         )
         applied = undefined
         named = undefined
-        checkAfter(settings.kernelRetryMs)
+        // The exponent's bound keeps the power finite.
+        checkAfter(Math.min(settings.kernelRetryMs * 2 ** Math.min(failures, 30), settings.kernelRetryMaxMs))
+        failures += 1
       }
     }
   }
 
   function trigger(): void {
-    if (ability.kind === 'none' || stopping.signal.aborted) return
+    if (!isStarted || stopping.signal.aborted) return
     isDirty = true
     running ??= Promise.resolve()
       .then(loop)
@@ -263,6 +277,14 @@ export function createNetworks(options: {
     if (found.kind === 'none')
       logger.warn({ why: found.why }, 'what is sent between this host and others is NOT ENCRYPTED')
     else wireGuard.start()
+  }
+
+  function withoutPeers(error: unknown): readonly [] {
+    logger.warn(
+      { err: error },
+      'what connections are marked with could not be read: some that came in through other nodes before may end',
+    )
+    return []
   }
 
   /** What others did to the kernel is found out when a plane comes. */
@@ -313,7 +335,11 @@ export function createNetworks(options: {
       return { wireGuard: ability.wireGuard, sealed: nodes(false), open: nodes(true) }
     },
     async start(signal) {
-      ability = abilityOf(await dataPlane.ability(signal), forwarder)
+      const able = await dataPlane.ability(signal)
+      if (able.kind !== 'none') peersBefore = await dataPlane.peers(signal).catch(withoutPeers)
+      ability = abilityOf(able, forwarder)
+      isStarted = true
+      checkAfter(settings.kernelCheckIntervalMs)
       if (ability.kind === 'userland')
         logger.warn(
           { why: ability.why },
@@ -324,7 +350,6 @@ export function createNetworks(options: {
           { why: ability.why },
           'published ports are not answered here, and networks reach only over this host: tasks on others are not on them',
         )
-      else checkAfter(settings.kernelCheckIntervalMs)
       if (ability.kind === 'kernel') {
         startWireGuard(ability.wireGuard)
         glance()

@@ -1,6 +1,7 @@
 import { NameTakenError, type NetworkSpec, networkSpecSchema, type Resource } from '@moot/crdt-state'
 import { explainSubnetWait } from '../core/explain/network.ts'
 import { guestsOn } from '../core/network/guests.ts'
+import { attachmentsOf } from '../core/network/attachments.ts'
 import { givenSubnet, refusalOfSubnet } from '../core/network/subnets.ts'
 import { nodeDisplayName } from '../core/view.ts'
 import { parseJson, readBody } from './body.ts'
@@ -184,9 +185,10 @@ async function remove(api: Api, call: Call): Promise<void> {
   const byPrefix = ours.filter(({ id }) => id.startsWith(reference))
   const network = exact ?? (byPrefix.length === 1 ? byPrefix[0] : undefined)
   if (network === undefined) return passToEngine(api, call)
-  for (const service of api.cluster.view().services.values()) {
-    const attachments = service.spec.TaskTemplate.Networks ?? service.spec.Networks ?? []
-    if (attachments.some(({ Target }) => Target === network.id || Target === network.name)) {
+  const { services, networks } = api.cluster.view()
+  for (const service of services.values()) {
+    // Those too that are on `ingress` for their ports, and name no network.
+    if (attachmentsOf(service.spec, networks).networks.some((each) => each.network === network.id)) {
       throw badRequest(
         `rpc error: code = FailedPrecondition desc = network ${network.id} is in use by service ${service.id} (${service.name}): remove or update that one first`,
       )

@@ -21,7 +21,7 @@ export class KernelRefusedError extends DataPlaneError {
   readonly words: string
   constructor(program: string, what: string, words: string) {
     super(
-      `${program} could not ${what}: ${words}. What balanced before does so still; it is tried again with the next change`,
+      `${program} could not ${what}: ${words}. What balanced before does so still; it is tried again by itself`,
     )
     this.words = words
   }

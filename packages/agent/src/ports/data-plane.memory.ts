@@ -1,6 +1,6 @@
-import type { Address, Frontend, Peer, Plane, PlaneNetwork, Protocol } from '../core/network/plane.ts'
+import type { Address, Frontend, Plane, PlaneNetwork, Protocol } from '../core/network/plane.ts'
 import { DataPlaneError } from './data-plane.errors.ts'
-import type { DataPlane, DataPlaneAbility } from './data-plane.ts'
+import type { DataPlane, DataPlaneAbility, KernelPeer } from './data-plane.ts'
 
 /** Who opens a connection: somebody out in the world, a process of this host, or a container behind one of its bridges. */
 export type Origin =
@@ -43,8 +43,8 @@ export function memoryDataPlane(
   let applied: Plane | undefined
   let turn = 0
   let isIntact = true
-  const peers = (): readonly Pick<Peer, 'mac' | 'underlay'>[] =>
-    (applied?.peers ?? []).map(({ mac, underlay }) => ({ mac, underlay }))
+  const peers = (): readonly KernelPeer[] =>
+    (applied?.peers ?? []).map(({ mac, underlay, mark }) => ({ mac, underlay, mark }))
   const twin: MemoryDataPlane = {
     broken: false,
     get plane() {

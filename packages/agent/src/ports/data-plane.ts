@@ -1,4 +1,4 @@
-import type { Address, Peer, Plane } from '../core/network/plane.ts'
+import type { Peer, Plane } from '../core/network/plane.ts'
 
 /** What this host's kernel can do for networks that reach over hosts. */
 export type DataPlaneAbility =
@@ -13,6 +13,8 @@ export type WireGuardAbility =
   | { readonly kind: 'wireguard-go' }
   /** In people's words, as above. */
   | { readonly kind: 'none'; readonly why: string }
+
+export type KernelPeer = Pick<Peer, 'mac' | 'underlay' | 'mark'>
 
 /**
  * The local kernel's part of the network: routes, the tunnel, translation. It touches nothing that it did not make.
@@ -29,8 +31,8 @@ export interface DataPlane {
   apply(plane: Plane, signal: AbortSignal): Promise<void>
   /** Is all still there that can end by itself? A glance, which costs nothing; the whole is compared by `apply`, now and then. */
   isIntact(): boolean
-  /** The kernel as it is, for people: which peers are in the tunnel. */
-  peers(signal: AbortSignal): Promise<readonly (Pick<Peer, 'mac'> & { readonly underlay: Address })[]>
+  /** The kernel as it is: which peers are in the tunnel, and what connections that came through them are marked with. */
+  peers(signal: AbortSignal): Promise<readonly KernelPeer[]>
   /** Takes back all that it made, when this node leaves its cluster. */
   clear(signal: AbortSignal): Promise<void>
 }

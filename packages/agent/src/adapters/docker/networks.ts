@@ -1,7 +1,8 @@
 import type { ContainerId, NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
 import { attachedTo } from '../../core/network/attachments.ts'
+import { overlaps, parseRange } from '../../core/network/ipv4.ts'
 import type { GuestObservation, Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
-import { TaskRejectedError } from '../../ports/engine.errors.ts'
+import { BridgeInUseError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Attachment } from './container.ts'
 import { predefinedNetworks } from './container.ts'
 import type { DockerConnection } from './connection.ts'
@@ -38,8 +39,14 @@ interface ListedGuest {
 export class LocalNetworks {
   readonly #connection: DockerConnection
   readonly #own: () => Ownership
-  /** Being made, or known: the name on this engine by the network's id. Forgotten when the engine says it is gone. */
-  readonly #names = new Map<ResourceId, Promise<string>>()
+  /**
+   * Being made, or known: the name on this engine by the network's id, of a bridge with this subnet and address. Forgotten when the
+   * engine says it is gone.
+   */
+  readonly #names = new Map<
+    ResourceId,
+    { readonly subnet: string | undefined; readonly name: Promise<string> }
+  >()
   /** Networks that a container is just being made for: a sweep leaves them alone. */
   readonly #inUse = new Map<ResourceId, number>()
 
@@ -155,14 +162,15 @@ export class LocalNetworks {
 
   /** One creation per network at a time, whoever asks; the waiters share its outcome. */
   #ensure(network: Resource<NetworkSpec>, signal: AbortSignal, overlay?: Overlay): Promise<string> {
+    const subnet = subnetLabel(overlay)
     const known = this.#names.get(network.id)
-    if (known !== undefined) return waitFor(known, signal)
-    const made = this.#findOrCreate(network, unaborted, overlay)
+    if (known !== undefined && known.subnet === subnet) return waitFor(known.name, signal)
+    const made = { subnet, name: this.#findOrCreate(network, unaborted, overlay) }
     this.#names.set(network.id, made)
-    made.catch(() => {
+    made.name.catch(() => {
       if (this.#names.get(network.id) === made) this.#names.delete(network.id)
     })
-    return waitFor(made, signal)
+    return waitFor(made.name, signal)
   }
 
   async #findOrCreate(
@@ -172,6 +180,7 @@ export class LocalNetworks {
   ): Promise<string> {
     const existing = await this.#find(network.id, signal, overlay)
     if (existing !== undefined) return existing
+    if (overlay !== undefined) await this.#makeRoom(overlay, signal)
     // Somebody else's network may have the name: then ours carries its id too.
     for (const name of [network.name, `${network.name}-${network.id.slice(0, 12)}`]) {
       try {
@@ -202,14 +211,30 @@ export class LocalNetworks {
   ): Promise<string | undefined> {
     for (const found of await this.#listOwn(signal, `${label.network}=${id}`)) {
       if (found.Labels?.[label.subnet] === subnetLabel(overlay)) return found.Name
-      try {
-        await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
-      } catch (error) {
-        // 403: something is on it still; then the new one has another name for a while. 404: gone already.
-        if (!isStatus(error, 403, 404)) throw error
-      }
+      await this.#removeFor(found, overlay, signal)
     }
     return undefined
+  }
+
+  /** Of networks that there are no two overlap: one of ours that is in the way was another's, and has not been swept yet. */
+  async #makeRoom(overlay: Overlay, signal: AbortSignal): Promise<void> {
+    const wanted = parseRange(overlay.subnet)
+    for (const found of await this.#listOwn(signal)) {
+      const range = parseRange(found.Labels?.[label.subnet]?.split(' ')[0] ?? '')
+      if (wanted === undefined || range === undefined || !overlaps(wanted, range)) continue
+      await this.#removeFor(found, overlay, signal)
+      this.#names.delete(found.Labels?.[label.network] as ResourceId)
+    }
+  }
+
+  async #removeFor({ Id }: ListedNetwork, overlay: Overlay | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#connection.request({ method: 'DELETE', path: `/networks/${Id}`, signal })
+    } catch (error) {
+      // 403: something is on it still, and two bridges cannot have one name or subnet. 404: gone already.
+      if (isStatus(error, 403) && overlay !== undefined) throw new BridgeInUseError(overlay.network.name)
+      if (!isStatus(error, 403, 404)) throw error
+    }
   }
 
   #usersOf(networks: readonly ListedNetwork[], signal: AbortSignal): Promise<readonly ListedGuest[]> {
@@ -279,7 +304,8 @@ export function networkBody(
     Driver: overlay ? 'bridge' : spec.Driver,
     Internal: spec.Internal,
     Attachable: spec.Attachable,
-    EnableIPv6: spec.EnableIPv6,
+    // Docker makes no such network without a subnet of IPv6, and between hosts there is none.
+    EnableIPv6: spec.EnableIPv6 && reach === undefined,
     ...(reach === undefined
       ? spec.IPAM !== undefined && {
           IPAM: { Driver: 'default', ...spec.IPAM, Config: spec.IPAM.Config ?? [] },

@@ -40,22 +40,24 @@ export async function kernelAbility(calls: KernelCalls): Promise<DataPlaneAbilit
   }
 }
 
+/** What an attempt is called; one that an earlier process did not come to remove goes with it. */
+const attempt = 'moot-try'
+
 /** Only the attempt tells, here too. */
 async function wireGuardAbility(calls: KernelCalls): Promise<WireGuardAbility> {
   const tools = await version(calls, 'wg', ['--version'], 'wireguard-tools')
   if (tools.kind === 'none') return tools
-  const name = tryName()
   const remove = (): Promise<unknown> =>
-    calls.run('ip', ['link', 'del', name], 'remove what was tried').catch(() => undefined)
+    calls.run('ip', ['link', 'del', attempt], 'remove what was tried').catch(() => undefined)
   try {
-    await calls.run('ip', ['link', 'add', name, 'type', 'wireguard'], 'make an interface')
+    await calls.run('ip', ['link', 'add', attempt, 'type', 'wireguard'], 'make an interface')
     await remove()
     return { kind: 'kernel' }
   } catch {
     // What stands in for it may be here.
   }
   try {
-    await startWireGuardGo(name)
+    await startWireGuardGo(attempt)
     await remove()
     return { kind: 'wireguard-go' }
   } catch (error) {
@@ -69,10 +71,6 @@ const programs = [
   ['bridge', ['-V'], 'iproute2'],
   ['conntrack', ['--version'], 'conntrack'],
 ] as const
-
-function tryName(): string {
-  return `moot-try-${process.pid}`.slice(0, 15)
-}
 
 function no(why: string): { readonly kind: 'none'; readonly why: string } {
   return { kind: 'none', why }
@@ -101,16 +99,17 @@ async function version(
   }
 }
 
-/** Only the attempt tells: the module is loaded by it where there is one. */
-async function noVxlan(calls: KernelCalls): Promise<string | undefined> {
-  const name = tryName()
-  try {
-    await calls.run('ip', ['link', 'add', name, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
-  } catch (error) {
-    return `this kernel makes no VXLAN tunnels: ${wordsOf(error)}`
-  }
-  await calls.run('ip', ['link', 'del', name], 'remove the tunnel').catch(() => undefined)
-  return undefined
+/**
+ * Only the attempt tells: the module is loaded by it where there is one. Where there is such a tunnel already, ours from before or
+ * somebody else's of that number (flannel's is 1 too), the kernel can make them.
+ */
+export async function noVxlan(calls: Pick<KernelCalls, 'run'>): Promise<string | undefined> {
+  const trouble = await calls
+    .run('ip', ['link', 'add', attempt, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
+    .then(() => undefined, wordsOf)
+  await calls.run('ip', ['link', 'del', attempt], 'remove the tunnel').catch(() => undefined)
+  if (trouble === undefined || trouble.includes('exists')) return undefined
+  return `this kernel makes no VXLAN tunnels: ${trouble}`
 }
 
 async function noBridgeFilter(calls: KernelCalls): Promise<string | undefined> {

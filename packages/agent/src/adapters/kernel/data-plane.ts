@@ -2,6 +2,7 @@ import type { Frontend, Plane } from '../../core/network/plane.ts'
 import { KernelRefusedError } from '../../ports/data-plane.errors.ts'
 import type { DataPlane, DataPlaneAbility } from '../../ports/data-plane.ts'
 import { kernelAbility } from './ability.ts'
+import { type BridgeAddresses, bridgeAddresses } from './bridge-addresses.ts'
 import { allowHairpins, filterBridge } from './bridge-ports.ts'
 import { KernelCalls } from './calls.ts'
 import { ensureDockerAccepts, removeFromDocker } from './docker-user.ts'
@@ -15,7 +16,7 @@ import {
 } from './interface-settings.ts'
 import { noRouting, routingChanges } from './routing-changes.ts'
 import { readRouting } from './routing-state.ts'
-import { type Routing, routingOf } from './routing.ts'
+import { markOfHop, type Routing, routingOf } from './routing.ts'
 import { type Ruleset, rulesetOf } from './ruleset.ts'
 import { type KernelOptions, type KernelSettings, settingsFrom } from './settings.ts'
 import { forgetStaleConnections, haveBackendsGone } from './stale-connections.ts'
@@ -36,6 +37,7 @@ interface Known {
   readonly self: Plane['self']
   readonly tunnelMtu: number
   readonly wireGuard: string
+  readonly bridges: BridgeAddresses
   readonly routing: Routing
   readonly fixedText: string
   readonly ruleset: Ruleset
@@ -78,8 +80,12 @@ class KernelDataPlane implements DataPlane {
 
   async peers(signal: AbortSignal): ReturnType<DataPlane['peers']> {
     if (!isInterface(this.settings.device)) return []
-    const { forwarding } = await readRouting(this.calls(signal), this.settings.device)
-    return [...forwarding].map(([mac, way]) => ({ mac, underlay: way.split(' ')[0] ?? '' }))
+    const { forwarding, neighbours } = await readRouting(this.calls(signal), this.settings.device)
+    return [...neighbours].flatMap(([hop, mac]) => {
+      const [way, mark] = [forwarding.get(mac), markOfHop(hop)]
+      const [underlay] = way?.split(' ') ?? []
+      return underlay === undefined || mark === undefined ? [] : [{ mac, underlay, mark }]
+    })
   }
 
   clear(signal: AbortSignal): Promise<void> {
@@ -106,9 +112,10 @@ class KernelDataPlane implements DataPlane {
   private async make(wanted: Plane, known: Known | undefined, calls: KernelCalls): Promise<Known> {
     calls.throwIfAborted()
     assertFit(wanted)
-    const plane = usablePlane(wanted, isInterface)
     const nowMs = performance.now()
     const isDue = known === undefined || nowMs - known.checkedMs >= this.settings.limits.checkIntervalMs
+    const addresses = await bridgeAddresses(calls, wanted, isDue ? undefined : known.bridges)
+    const plane = usablePlane(wanted, (bridge) => addresses.get(bridge) ?? [])
     const hasMoved = known !== undefined && !isSameSelf(known.self, plane.self)
 
     forwardPackets()
@@ -122,9 +129,10 @@ class KernelDataPlane implements DataPlane {
       tunnel = await ensureTunnelDevice(calls, plane.self, this.settings)
       setTunnelDevice(this.settings.device)
     }
-    const isToRead = isDue || tunnel.isNew || sealed?.isNew === true
-    const routing = isToRead ? await readRouting(calls, this.settings.device) : known.routing
     const bridges = await this.ensureBridges(calls, plane)
+    // With a bridge that was removed meanwhile the kernel removed each route whose source was the bridge's address.
+    const isToRead = isDue || tunnel.isNew || sealed?.isNew === true || bridges.haveChanged
+    const routing = isToRead ? await readRouting(calls, this.settings.device) : known.routing
     const wantedRouting = routingOf(plane, this.settings)
     const changes = routingChanges(routing, wantedRouting, this.settings.device)
     await calls.batch('ip', changes.ip, 'lead packets to peers')
@@ -149,6 +157,7 @@ class KernelDataPlane implements DataPlane {
       self: plane.self,
       tunnelMtu: tunnel.mtu,
       wireGuard,
+      bridges: addresses,
       routing: wantedRouting,
       fixedText,
       ruleset,

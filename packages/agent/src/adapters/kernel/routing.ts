@@ -27,6 +27,13 @@ export function peerHop(mark: number): string {
   return `169.254.${80 + (mark >> 8)}.${mark & 255}`
 }
 
+/** Undefined: it is no peer's hop. */
+export function markOfHop(hop: string): number | undefined {
+  const [, high, low] = /^169\.254\.(\d+)\.(\d+)$/.exec(hop) ?? []
+  const mark = (Number(high) - 80) * 256 + Number(low)
+  return peerHop(mark) === hop ? mark : undefined
+}
+
 export function routingOf(plane: Plane, settings: KernelSettings): Routing {
   const hops = new Map(plane.peers.map(({ node, mark }) => [node, peerHop(mark)]))
   const routes = new Map<string, string>()

@@ -12,7 +12,7 @@ ${sets}
 ${balancing(plane, settings)}
 ${replies(settings)}
 ${isolation(settings)}
-${tunnel(settings, tunnelMtu)}
+${tunnel(plane, settings, tunnelMtu)}
 }
 `
 }
@@ -117,9 +117,10 @@ function isolation({ device, mark }: KernelSettings): string {
     # Still virtual here: no service has this address.
     ip daddr @virtual_subnets reject with icmp host-unreachable
     iifname . ip daddr @own_subnets goto pass
+    # Nor to a port that Docker publishes of another network's container: we let that through before its own rules see it.
+    iifname @internal_bridges reject with icmp admin-prohibited
     ip daddr @subnets ct status dnat goto pass
     ip daddr @subnets reject with icmp admin-prohibited
-    iifname @internal_bridges reject with icmp admin-prohibited
     oifname "${device}" drop
   }
   chain pass {
@@ -158,7 +159,7 @@ function isolation({ device, mark }: KernelSettings): string {
 const tcpHeaderBytes = 40
 
 /** The tunnel's own packets are not tracked: each connection inside would cost one more outside. */
-function tunnel({ device, tunnelPort, lanes }: KernelSettings, mtu: number): string {
+function tunnel({ self }: Plane, { device, tunnelPort, lanes }: KernelSettings, mtu: number): string {
   const wireGuard = `{ ${lanes.map((lane) => `"${lane.device}"`).join(', ')} }`
   return `
   chain tunnel_prerouting {
@@ -173,8 +174,14 @@ function tunnel({ device, tunnelPort, lanes }: KernelSettings, mtu: number): str
   chain tunnel_input {
     type filter hook input priority -10
     udp dport ${tunnelPort} ip saddr != @peers drop
+    udp dport ${tunnelPort} ip daddr != ${self.underlay} drop
     # WireGuard has proved whose address it is; on any other way anybody can write it.
     udp dport ${tunnelPort} ip saddr @sealed_peers iifname != ${wireGuard} drop
+  }
+  chain tunnel_forward {
+    type filter hook forward priority -10
+    # A container's: masqueraded it would come from a member, and lead into any network.
+    udp dport ${tunnelPort} ip daddr @peers ip saddr != @peers drop
   }
   chain tunnel_mss {
     type filter hook forward priority -150

@@ -29,10 +29,10 @@ export function clientsOf(
     const attached = spec === undefined ? undefined : attachmentsOf(spec)
     const inOrder =
       attached?.networks.map(({ network }) => network).filter((network) => on.has(network)) ?? []
-    const ingress = attached?.ingress
     clients.push({
       addresses: [...on.values()],
-      networks: [...new Set([...inOrder, ...on.keys()])].filter((network) => network !== ingress),
+      // `ingress` too: nobody has a name there, but it leads out into the world.
+      networks: [...new Set([...inOrder, ...on.keys()])],
       nameservers: nameserversOf(spec),
     })
   }

@@ -70,6 +70,7 @@ export class NameTables {
   #reverse(id: ResourceId): NamedNetwork['reverse'] {
     const reverse: [Address, string][] = []
     for (const { from } of this.#known.values()) {
+      if (from.attachments.ingress === id) continue
       const name = from.service.name.toLowerCase()
       const virtualIp = from.virtualIps?.get(id)
       if (virtualIp !== undefined) reverse.push([virtualIp, name])

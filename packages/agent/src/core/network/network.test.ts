@@ -11,6 +11,8 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isStewardOf } from '../steward.ts'
 import type { View } from '../view.ts'
+import { answerName } from './answering.ts'
+import { NameIndex } from './name-index.ts'
 import { createNetwork, type Network, type NetworkOutlook } from './network.ts'
 import { tunnelMac } from './peers.ts'
 import {
@@ -275,6 +277,26 @@ describe('a name table', () => {
     const ended = createNetwork()
     ask({ ...scene, hosts: [{ ...hostA, tasks: [webTask(3, 1, { state: 'failed' })] }, hostB] }, ended)
     expect(ended.nameTable(specOf).clients).toEqual([])
+  })
+
+  test('lets a service that is on ingress alone ask for names of the world, and for nobody’s there', () => {
+    const ingress = network('ingress', { subnet: '10.3.0.0/18', Ingress: true })
+    const shop = onNetworks('shop', [], { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 80 }] } })
+    const own = addressIn('10.3.0.0/18', 3, 1)
+    const host: Host = {
+      ...hostA,
+      blocks: [claim(ingress, '10.3.0.0/18', 3)],
+      tasks: [taskAt(shop, 1, [[ingress, own]])],
+    }
+    const published = createNetwork()
+    ask({ networks: [ingress], services: [shop], hosts: [host] }, published)
+    const index = NameIndex.of(published.nameTable(() => shop.spec))
+    const asker = index.askerAt(own)!
+    const about = (name: string, type: 'A' | 'PTR') => answerName(index, asker, { name, type }, () => 0)
+    expect(about('example.com', 'A')).toEqual({ kind: 'forward', nameservers: [] })
+    expect(about('shop', 'A')).toEqual({ kind: 'forward', nameservers: [] })
+    const reversed = `${own.split('.').toReversed().join('.')}.in-addr.arpa`
+    expect(about(reversed, 'PTR')).toMatchObject({ kind: 'unknown' })
   })
 
   test('forgets a service that is gone', () => {

@@ -46,6 +46,17 @@ export function peerMarks(peers: Iterable<NodeId>, earlier: PeerMarks): PeerMark
   return marks
 }
 
+/** What the kernel has of an agent before this one, by the ends of the tunnel: connections of that time go on. */
+export function marksFound(nodes: Iterable<NodeId>, found: readonly Pick<Peer, 'mac' | 'mark'>[]): PeerMarks {
+  const byMac = new Map(found.map(({ mac, mark }) => [mac, mark]))
+  const marks = new Map<NodeId, number>()
+  for (const node of found.length === 0 ? [] : nodes) {
+    const mark = byMac.get(tunnelMac(node))
+    if (mark !== undefined) marks.set(node, mark)
+  }
+  return marks
+}
+
 /** A member's IPv4 address on the way between hosts: where its mesh port is, as its record or else its settings say. */
 export function underlayOf(member: Member): Address | undefined {
   return [...meshHosts(member), ...(member.status?.addresses ?? [])].find(isHost)

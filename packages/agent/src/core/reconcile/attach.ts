@@ -9,7 +9,7 @@ import {
 import { explainBlockWait, explainSubnetWait } from '../explain/network.ts'
 import { allocateAddress, bridgeAddress, mayGive, type OwnBlocks } from '../network/allocate.ts'
 import { attachmentsOf } from '../network/attachments.ts'
-import { blocksOf, type BlockTable, nextBlock, nextClaims } from '../network/blocks.ts'
+import { blocksOf, type BlockTable, lostBlocks, nextBlock, nextClaims } from '../network/blocks.ts'
 import { givenAddress } from '../network/endpoints.ts'
 import { formatAddress, parseAddress } from '../network/ipv4.ts'
 import { bridgeName } from '../network/node-plane.ts'
@@ -124,6 +124,18 @@ export function addressesInUse(
     if (address !== undefined) inUse.add(address)
   }
   return { inUse, latest: latest?.address }
+}
+
+/** Networks of which this node has lost the block that its bridge's own address is in: all that is on the bridge goes, since it has one address. */
+export function renumberedNetworks({ input: { networks, view }, own }: Draft): ReadonlySet<ResourceId> {
+  const found = new Set<ResourceId>()
+  for (const [id, claim] of own.blocks) {
+    const table = networks?.blocks.get(id)
+    const [first] = claim.blocks
+    if (table !== undefined && first !== undefined && lostBlocks(table, view.self, claim).includes(first))
+      found.add(id)
+  }
+  return found
 }
 
 /** What an engine tells of a container, with the networks' ids of what was given to it. */

@@ -153,6 +153,18 @@ describe('the record of such a container', () => {
     expect(run({ blocks, guests: known, guestsSeen: undefined }).changes).toEqual(new Map())
   })
 
+  test('ends with the bridge that it is on, where the bridge’s own address is another node’s', () => {
+    const guests = [guestAt(at(9, 4), { container: { id: container, name: 'toolbox', isUp: true } })]
+    const ended = [0, 1, 2, 3, 4, 5].map((first) => {
+      const others = [recordOf(other, { blocks: [claim(net, subnet, first)] })]
+      const blocks = [claim(net, subnet, first, 9)]
+      const output = run({ blocks, others, guests, guestsSeen: [seenAt(at(9, 4))] })
+      return [output.guests.get(id)?.kind === 'lost', blocksIn(output)?.blocks.length === 1]
+    })
+    for (const [isEnded, isLost] of ended) expect(isEnded).toBe(isLost)
+    expect(new Set(ended.map(([isEnded]) => isEnded))).toEqual(new Set([true, false]))
+  })
+
   test('ends with its network, and where its block is another node’s, which is told', () => {
     expect(guestIn(run({ networks: [], guests }))).toBeUndefined()
     expect(run({ networks: [], guests }).changes.has(recordKey.guest(id))).toBe(true)

@@ -1,9 +1,9 @@
-import type { GuestEntry, NetworkSpec, Resource } from '@moot/crdt-state'
+import type { GuestEntry, NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
 import { allocateAddress, mayGive, type OwnBlocks } from '../network/allocate.ts'
 import { blockRange } from '../network/geometry.ts'
 import { formatAddress, formatRange, parseAddress } from '../network/ipv4.ts'
 import type { Address, Cidr } from '../network/plane.ts'
-import { addressesInUse, ownBlocksOn, placeOn } from './attach.ts'
+import { addressesInUse, ownBlocksOn, placeOn, renumberedNetworks } from './attach.ts'
 import { putGuest, type Draft } from './draft.ts'
 
 /** A person wants to put a container on a network: it has an address, in the record, before it is there. */
@@ -31,10 +31,11 @@ export type GuestRefusal =
 export function keepGuests(draft: Draft): void {
   const { guests, view } = draft.input
   const wished = new Set(guests.wishes.map(({ id }) => id))
+  const renumbered = renumberedNetworks(draft)
   for (const [id, guest] of draft.guests) {
     const network = view.networks.get(guest.network)
     if (network === undefined) putGuest(draft, id, undefined)
-    else if (isLost(draft, guest, network)) {
+    else if (isLost(draft, guest, network, renumbered)) {
       putGuest(draft, id, undefined)
       draft.guestVerdicts.set(id, { kind: 'lost', guest })
     } else if (guests.seen !== undefined) follow(draft, guest, wished.has(id))
@@ -56,9 +57,15 @@ function follow(draft: Draft, guest: GuestEntry, isWished: boolean): void {
   } else if (!isWished) putGuest(draft, guest.id, undefined)
 }
 
-/** As with tasks, nothing is said of a network that has no subnet at the moment. */
-function isLost(draft: Draft, { address }: GuestEntry, network: Resource<NetworkSpec>): boolean {
+/** As with tasks, nothing is said of a network that has no subnet at the moment, and all go from a bridge that is to be made anew. */
+function isLost(
+  draft: Draft,
+  { address }: GuestEntry,
+  network: Resource<NetworkSpec>,
+  renumbered: ReadonlySet<ResourceId>,
+): boolean {
   if (!draft.input.synced) return false
+  if (renumbered.has(network.id)) return true
   const has = ownBlocksOn(draft, network)
   const number = parseAddress(address)
   return has.kind === 'has' && (number === undefined || !mayGive(has.own, number))
