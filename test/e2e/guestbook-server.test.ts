@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { repository } from '../../scripts/bed/place.ts'
 import { waitUntil } from '../../scripts/bed/shell.ts'
-import { load } from './load.ts'
+import { type Failure, load } from './load.ts'
 
 const program = join(repository, 'examples/guestbook/web/server.mjs')
 
@@ -225,9 +225,12 @@ describe('the guestbook’s web server', () => {
       const loading = load({ targets: [`${web.url}/api`], connections: 20, keepAlive, forMs: 1_800 })
       await delay(500)
       web.child.kill('SIGTERM')
-      const { failedBy, requests, failed } = await loading
-      // Who comes when it no longer listens is refused: a balancer has stopped sending by then.
-      expect(Object.keys(failedBy)).toEqual(['refused'])
+      const { failures, requests, failed } = await loading
+      // Who comes when it no longer listens is refused, or reset by the kernel where it had not been taken yet: a balancer has stopped sending by then.
+      const comesLate = ({ cause, keptConnection }: Failure): boolean =>
+        cause === 'refused' || (cause === 'reset' && !keptConnection)
+      expect(failures.filter((failure) => !comesLate(failure))).toEqual([])
+      expect(failures.filter(({ cause }) => cause === 'reset').length).toBeLessThan(5)
       expect(requests - failed).toBeGreaterThan(200)
       expect(await web.exited).toEqual([0, null])
     }
