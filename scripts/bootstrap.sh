@@ -32,8 +32,12 @@ missing_packages() {
   need wireguard-go wireguard-go
   need busybox busybox-static
   need tar tar
-  [ "$1" != test ] || need strace strace
-  [ "$1" != test ] || need tcpdump tcpdump
+  if [ "$1" = test ]; then
+    need strace strace
+    need tcpdump tcpdump
+    need openssl openssl
+  fi
+  [ "$1" = hosts ] || [ "$1" = bed ] || need curl curl
   need unshare util-linux
   # An older or slimmer machine may have a busybox that is not static: an image of it alone would not start.
   if command -v busybox >/dev/null 2>&1 && ! dpkg-query -W busybox-static >/dev/null 2>&1; then

@@ -1,4 +1,5 @@
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http'
+import { Agent as SecureAgent, request as requestSecurely } from 'node:https'
 import { createHistogram } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -13,6 +14,8 @@ export interface LoadOptions {
   /** Connections are shared out among these in turn; each stays with its own. */
   readonly targets: readonly string[]
   readonly connections: number
+  /** Targets are https: what name is asked for at each of their addresses, and whose word for it counts (PEM). */
+  readonly secure?: { readonly name: string; readonly ca: string } | undefined
   /** A connection carries one request after the other until the server ends it; else each request has its own. */
   readonly keepAlive: boolean
   /** Of all connections together, each at its fixed times: latency then counts from when a request was due. Without it: whenever the answer before is there. */
@@ -129,9 +132,9 @@ class Run {
 
   /** One connection, or one after the other. */
   async lane(index: number): Promise<void> {
-    const { targets, connections, keepAlive, ratePerSecond } = this.#options
+    const { targets, connections, ratePerSecond } = this.#options
     const target = targets[index % targets.length] ?? ''
-    const agent = new Agent({ keepAlive, maxSockets: 1 })
+    const agent = this.#agent()
     let replica: string | undefined
     try {
       for (let turn = 0; ; turn += 1) {
@@ -157,6 +160,14 @@ class Run {
     } finally {
       agent.destroy()
     }
+  }
+
+  #agent(): Agent {
+    const { keepAlive, secure } = this.#options
+    if (secure === undefined) return new Agent({ keepAlive, maxSockets: 1 })
+    // Without a session that is resumed: each new connection sees a certificate.
+    const { name: servername, ca } = secure
+    return new SecureAgent({ keepAlive, maxSockets: 1, maxCachedSessions: 0, servername, ca })
   }
 
   async #untilDue(dueAtMs: number): Promise<void> {
@@ -199,8 +210,16 @@ class Run {
   }
 
   #ask(target: string, agent: Agent): Promise<Outcome> {
-    const { timeoutMs = loadDefaults.timeoutMs, replicaHeader = loadDefaults.replicaHeader } = this.#options
-    return ask(target, agent, timeoutMs, replicaHeader)
+    const {
+      timeoutMs = loadDefaults.timeoutMs,
+      replicaHeader = loadDefaults.replicaHeader,
+      secure,
+    } = this.#options
+    const begin = (): ClientRequest =>
+      secure === undefined
+        ? request(target, { agent })
+        : requestSecurely(target, { agent, headers: { host: secure.name } })
+    return ask(begin, timeoutMs, replicaHeader)
   }
 
   report(): Report {
@@ -239,13 +258,13 @@ interface Outcome {
 type Stage = 'connecting' | 'waiting' | 'reading'
 
 /** One request, sent once: Node's client repeats nothing by itself. */
-function ask(target: string, agent: Agent, timeoutMs: number, replicaHeader: string): Promise<Outcome> {
+function ask(begin: () => ClientRequest, timeoutMs: number, replicaHeader: string): Promise<Outcome> {
   return new Promise((resolve) => {
     const begunAtMs = nowMs()
     let stage: Stage = 'connecting'
     let response: IncomingMessage | undefined
     let isLate = false
-    const message: ClientRequest = request(target, { agent })
+    const message = begin()
     const timer = setTimeout(() => {
       isLate = true
       settle(tooLate(stage))
