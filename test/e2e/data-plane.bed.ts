@@ -228,7 +228,7 @@ class Inhabitant {
         const aborted = signal.aborted ? { aborted: (signal.reason as Error).message } : {}
         await this.obey({ do: 'apply', plane, ...aborted })
       },
-      peers: () => this.obey({ do: 'peers' }) as ReturnType<DataPlane['peers']>,
+      tunnel: () => this.obey({ do: 'tunnel' }) as ReturnType<DataPlane['tunnel']>,
       clear: async () => {
         await this.obey({ do: 'clear' })
       },

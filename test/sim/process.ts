@@ -211,7 +211,7 @@ export function processDataPlane(kernel: DataPlane, life: Life): DataPlane {
   return {
     ability: (signal) => life.effect(() => kernel.ability(signal)),
     apply: (plane, signal) => life.effect(() => kernel.apply(plane, signal)),
-    peers: (signal) => life.effect(() => kernel.peers(signal)),
+    tunnel: (signal) => life.effect(() => kernel.tunnel(signal)),
     clear: (signal) => life.effect(() => kernel.clear(signal)),
   }
 }

@@ -1,6 +1,7 @@
-import type { Address, Frontend, Peer, Plane, PlaneNetwork, Protocol } from '../core/network/plane.ts'
+import type { Address, Frontend, Plane, PlaneNetwork, Protocol } from '../core/network/plane.ts'
+import { defaults } from '../defaults.ts'
 import { DataPlaneError } from './data-plane.errors.ts'
-import type { DataPlane, DataPlaneAbility } from './data-plane.ts'
+import type { DataPlane, DataPlaneAbility, Tunnel } from './data-plane.ts'
 
 /** Who opens a connection: somebody out in the world, a process of this host, or a container behind one of its bridges. */
 export type Origin =
@@ -36,8 +37,13 @@ export function memoryDataPlane(
 ): MemoryDataPlane {
   let applied: Plane | undefined
   let turn = 0
-  const peers = (): readonly Pick<Peer, 'mac' | 'underlay'>[] =>
-    (applied?.peers ?? []).map(({ mac, underlay }) => ({ mac, underlay }))
+  const tunnelOf = ({ peers }: Plane): Tunnel => ({
+    kind: 'vxlan',
+    device: 'moot0',
+    port: defaults.tunnelPort,
+    mtuBytes: 1500 - defaults.tunnelOverheadBytes,
+    peers: peers.map(({ mac, underlay }) => ({ mac, underlay })),
+  })
   const twin: MemoryDataPlane = {
     broken: false,
     get plane() {
@@ -50,7 +56,7 @@ export function memoryDataPlane(
       if (twin.broken) throw new BrokenMemoryKernelError('the kernel in memory is set to refuse')
       applied = plane
     },
-    peers: () => Promise.resolve(peers()),
+    tunnel: () => Promise.resolve(applied && tunnelOf(applied)),
     clear() {
       applied = undefined
       return Promise.resolve()

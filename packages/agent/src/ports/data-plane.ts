@@ -1,10 +1,21 @@
-import type { Address, Peer, Plane } from '../core/network/plane.ts'
+import type { Peer, Plane } from '../core/network/plane.ts'
 
 /** What this host can do for networks that reach over hosts. */
 export type DataPlaneAbility =
   | { readonly kind: 'kernel'; readonly version: string }
   /** In people's words: what is missing, and what to do about it. */
   | { readonly kind: 'none'; readonly why: string }
+
+/** Between hosts. VXLAN does not encrypt. */
+export interface Tunnel {
+  readonly kind: 'vxlan'
+  readonly device: string
+  /** UDP, on each host. */
+  readonly port: number
+  readonly mtuBytes: number
+  /** Who is in it: where packets for this MAC go. */
+  readonly peers: readonly Pick<Peer, 'mac' | 'underlay'>[]
+}
 
 /**
  * The local kernel's part of the network: routes, the tunnel, translation. It touches nothing that it did not make.
@@ -19,8 +30,8 @@ export interface DataPlane {
    * reason: what balances is then as it was or as asked for, never between.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
-  /** The kernel as it is, for people: which peers are in the tunnel. */
-  peers(signal: AbortSignal): Promise<readonly (Pick<Peer, 'mac'> & { readonly underlay: Address })[]>
+  /** The kernel as it is, for people. Undefined: it has no tunnel. */
+  tunnel(signal: AbortSignal): Promise<Tunnel | undefined>
   /** Takes back all that it made, when this node leaves its cluster. */
   clear(signal: AbortSignal): Promise<void>
 }

@@ -1,6 +1,6 @@
 import type { Frontend, Plane } from '../../core/network/plane.ts'
 import { KernelRefusedError } from '../../ports/data-plane.errors.ts'
-import type { DataPlane, DataPlaneAbility } from '../../ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, Tunnel } from '../../ports/data-plane.ts'
 import { kernelAbility } from './ability.ts'
 import { allowHairpins, filterBridge } from './bridge-ports.ts'
 import { KernelCalls } from './calls.ts'
@@ -21,7 +21,7 @@ import { type KernelOptions, type KernelSettings, settingsFrom } from './setting
 import { forgetStaleConnections, haveBackendsGone } from './stale-connections.ts'
 import { tableText } from './table-text.ts'
 import { buildText, changeText } from './transaction.ts'
-import { ensureTunnelDevice, removeTunnelDevice } from './tunnel-device.ts'
+import { ensureTunnelDevice, readTunnel, removeTunnelDevice } from './tunnel-device.ts'
 import { assertFit, hostedNetworks, usablePlane } from './usable-plane.ts'
 
 /** What the kernel holds, as far as this process knows: it put it there. */
@@ -62,10 +62,8 @@ class KernelDataPlane implements DataPlane {
     })
   }
 
-  async peers(signal: AbortSignal): ReturnType<DataPlane['peers']> {
-    if (!isInterface(this.settings.device)) return []
-    const { forwarding } = await readRouting(this.calls(signal), this.settings.device)
-    return [...forwarding].map(([mac, underlay]) => ({ mac, underlay }))
+  tunnel(signal: AbortSignal): Promise<Tunnel | undefined> {
+    return readTunnel(this.calls(signal), this.settings.device)
   }
 
   clear(signal: AbortSignal): Promise<void> {

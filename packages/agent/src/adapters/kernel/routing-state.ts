@@ -6,7 +6,7 @@ export async function readRouting(calls: KernelCalls, device: string): Promise<R
   const [routes, neighbours, forwarding, rules] = await Promise.all([
     calls.list('ip', ['-4', 'route', 'show', 'table', 'all', 'dev', device], 'list routes'),
     calls.list('ip', ['-4', 'neigh', 'show', 'dev', device, 'nud', 'permanent'], 'list neighbours'),
-    calls.list('bridge', ['fdb', 'show', 'dev', device], 'list forwarding entries'),
+    readForwarding(calls, device),
     calls.list('ip', ['-4', 'rule', 'show'], 'list routing rules'),
   ])
   return {
@@ -20,17 +20,24 @@ export async function readRouting(calls: KernelCalls, device: string): Promise<R
         ]),
     ),
     neighbours: new Map(neighbours.map(({ dst, lladdr }) => [text(dst) ?? '', text(lladdr) ?? ''])),
-    forwarding: new Map(
-      forwarding
-        .filter(({ dst }) => dst !== undefined)
-        .map(({ mac, dst }) => [text(mac) ?? '', text(dst) ?? '']),
-    ),
+    forwarding,
     rules: new Map(
       rules
         .filter(({ priority }) => isReplyRule(Number(priority)))
         .map((rule) => [String(rule['priority']), ruleText(rule)]),
     ),
   }
+}
+
+/** MAC → host address, of all that is in the tunnel. */
+export async function readForwarding(
+  calls: KernelCalls,
+  device: string,
+): Promise<ReadonlyMap<string, string>> {
+  const entries = await calls.list('bridge', ['fdb', 'show', 'dev', device], 'list forwarding entries')
+  return new Map(
+    entries.filter(({ dst }) => dst !== undefined).map(({ mac, dst }) => [text(mac) ?? '', text(dst) ?? '']),
+  )
 }
 
 function ruleText(rule: Readonly<Record<string, unknown>>): string {
