@@ -1,10 +1,40 @@
+import { fileURLToPath } from 'node:url'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { run } from '../../scripts/bed/shell.ts'
 import { Hosts, type TestHost } from './hosts.ts'
 import { allReady, containersOf, createService, service, untilRuns } from './questions.ts'
 
+const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url))
 /** The client is no member: the switch's own address. */
 const clientAddress = '10.99.0.254'
 const webPort = '8080'
+
+interface OverviewAnswer {
+  readonly tunnel: { readonly port: number; readonly mtuBytes: number }
+  readonly peers: readonly {
+    readonly address: string
+    readonly liveness: string
+    readonly inTunnel: boolean
+    readonly roundTripMs?: number
+  }[]
+}
+
+interface NetworkAnswer {
+  readonly network: { readonly bridge?: { readonly name: string; readonly address: string } }
+  readonly services: readonly {
+    readonly endpoints: readonly {
+      readonly nodeName: string
+      readonly address: string
+      readonly answers: boolean
+    }[]
+  }[]
+}
+
+/** `moot net … --json`, as a process of its own. */
+async function moot<Answer>(host: TestHost, ...words: readonly string[]): Promise<Answer> {
+  const env = { ...process.env, MOOT_HOST: `unix://${host.agentSocket}` }
+  return JSON.parse(await run(process.execPath, [main, 'net', ...words, '--json'], { env })) as Answer
+}
 
 describe('networks over hosts', () => {
   let hosts: Hosts
@@ -133,6 +163,59 @@ describe('networks over hosts', () => {
     await hosts.agentKill(web[0]!.host)
     expect(await lookUp(web[0]!, 'web')).toEqual([virtualIp])
     await hosts.agentStart(web[0]!.host)
+  })
+
+  it('moot net tells of the tunnel, of the way to each host, and of who answers for a service', async () => {
+    await hosts.host(1).docker('network', 'create', '--driver', 'overlay', 'back')
+    const publish = ['--publish', `${webPort}:80`]
+    await createService(hosts.host(2), 'web', '--replicas', '5', '--network', 'back', ...publish)
+    await untilRuns(hosts, 'web', 5)
+    await hosts.waitFor('the service has its virtual IP', async () => (await virtualIpOf('web')) !== '')
+    const [virtualIp, addresses] = await Promise.all([virtualIpOf('web'), addressesOf('web')])
+    const [asked, killed] = [hosts.host(3), hosts.host(5)]
+    const endpoints = async () => (await moot<NetworkAnswer>(asked, 'inspect', 'back')).services[0]!.endpoints
+    await hosts.waitFor('all five answer', async () => (await endpoints()).every(({ answers }) => answers))
+    const { network, services } = await moot<NetworkAnswer>(asked, 'inspect', 'back')
+    expect(services).toMatchObject([
+      {
+        name: 'web',
+        by: 'vip',
+        virtualIp,
+        ports: [{ mode: 'ingress', protocol: 'tcp', port: Number(webPort), target: 80 }],
+        problems: [],
+      },
+    ])
+    const told = services[0]!.endpoints
+    expect(told.map(({ address }) => address).toSorted()).toEqual(addresses.toSorted())
+    expect(told.map(({ nodeName }) => nodeName).toSorted()).toEqual(hosts.all().map(({ name }) => name))
+    const bridge = await asked.inside('ip', '-brief', '-4', 'addr', 'show', 'dev', network.bridge!.name)
+    expect(bridge).toContain(` ${network.bridge!.address}/`)
+
+    const overview = await moot<OverviewAnswer>(asked, 'ls')
+    const device = await asked.inside('ip', '-details', 'link', 'show', 'dev', 'moot0')
+    expect(device).toContain(`mtu ${overview.tunnel.mtuBytes} `)
+    expect(device).toContain(`dstport ${overview.tunnel.port} `)
+    expect(overview).toMatchObject({
+      tunnel: { address: asked.address, encrypted: false },
+      nameServer: { running: true },
+      problems: [],
+    })
+    const others = hosts.all().filter(({ index }) => index !== asked.index)
+    expect(overview.peers.map(({ address }) => address).toSorted()).toEqual(
+      others.map(({ address }) => address),
+    )
+    for (const { liveness, inTunnel, roundTripMs } of overview.peers) {
+      expect({ liveness, inTunnel }).toEqual({ liveness: 'alive', inTunnel: true })
+      expect(roundTripMs).toBeLessThan(1_000)
+    }
+
+    await hosts.kill(killed.index)
+    const peer = async () =>
+      (await moot<OverviewAnswer>(asked, 'ls')).peers.find(({ address }) => address === killed.address)
+    await hosts.waitFor('it is told that the host is down', async () => (await peer())?.liveness === 'down')
+    const left = (await endpoints()).find(({ nodeName }) => nodeName === killed.name)
+    expect(left).toMatchObject({ answers: false, standing: 'out', why: 'its node does not answer' })
+    await hosts.start(killed.index)
   })
 
   it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {

@@ -327,6 +327,7 @@ export function createAgent(options: AgentOptions): Agent {
     liveness: () => active().liveness(),
     placement: () => active().placement(),
     networks: () => active().networks(),
+    networkFindings: (signal) => active().networkFindings(signal),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

@@ -16,6 +16,8 @@ import type { LivenessMap } from './core/membership/liveness.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
 import type { Placement } from './core/placement/placement.ts'
 import type { View } from './core/view.ts'
+import type { NetworkFindings } from './networks.ts'
+import type { ProbeResult } from './ports/mesh.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
 export interface Committed<S> {
@@ -63,6 +65,11 @@ export interface Voters {
   readonly health: VoterHealth
 }
 
+export interface ClusterFindings extends NetworkFindings {
+  /** What became of a question to each other member that is not down. */
+  readonly probes: ReadonlyMap<NodeId, ProbeResult>
+}
+
 /**
  * The running agent as its API sees it: the current view and what is decided from it, and the ways to change it.
  * Writes reject with the typed errors of `@moot/crdt-state` and of this package.
@@ -76,6 +83,8 @@ export interface Cluster {
   placement(): Placement
   /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
   networks(): NetworkOutlook | undefined
+  /** How the network is as this node finds it now: it asks its kernel, its name server and the other agents. */
+  networkFindings(signal: AbortSignal): Promise<ClusterFindings>
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

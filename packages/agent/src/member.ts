@@ -14,7 +14,7 @@ import {
   type Tombstone,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import type { ClusterEvent } from './cluster.ts'
+import type { ClusterEvent, ClusterFindings } from './cluster.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
 import { commonRules, type Rules } from './core/rules.ts'
@@ -48,6 +48,7 @@ import { watchRecords } from './record-events.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
 import { createMembershipDriver } from './replication/membership.ts'
 import { createReplication, type Replication } from './replication/replication.ts'
+import { roundTrips } from './round-trips.ts'
 import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
 
@@ -107,6 +108,7 @@ export interface Member {
   liveness(): LivenessMap
   placement(): Placement
   networks(): NetworkOutlook | undefined
+  networkFindings(signal: AbortSignal): Promise<ClusterFindings>
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -519,6 +521,11 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
     networks: () => networks.outlook(decisions.now()),
+    async networkFindings(signal) {
+      // First: the programs that the kernel is asked with take the processor's time.
+      const probes = await roundTrips(mesh, decisions.now().liveness, settings, signal)
+      return { ...(await networks.found(signal)), probes }
+    },
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
     async clear(signal) {

@@ -18,8 +18,8 @@ import type { View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility } from './ports/data-plane.ts'
-import type { NameServer } from './ports/name-server.ts'
+import type { DataPlane, DataPlaneAbility, Tunnel } from './ports/data-plane.ts'
+import type { NameServer, NameServerCounts } from './ports/name-server.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
 const ingressName = 'ingress'
@@ -34,6 +34,21 @@ const ingressSpec: NetworkSpec = {
   EnableIPv6: false,
 }
 
+/** Asked of something that may not be there, or that may not answer. */
+export type Finding<T> =
+  | { readonly kind: 'found'; readonly value: T }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly why: string }
+
+/** How this node's own part of the networks is, as it was found and not as it should be. */
+export interface NetworkFindings {
+  readonly ability: DataPlaneAbility
+  /** Why the kernel or the name server is not as it should be, as long as it is not. */
+  readonly failure: string | undefined
+  readonly tunnel: Finding<Tunnel>
+  readonly nameServer: Finding<NameServerCounts>
+}
+
 /** One node's part in the networks that reach over hosts: what follows from each view is written down and made so in the kernel. */
 export interface Networks {
   /** What follows from this view; undefined where this host cannot have such networks. */
@@ -44,7 +59,8 @@ export interface Networks {
   bridged(signal: AbortSignal): Promise<void>
   /** Which version of that node's record this node sends traffic by. */
   goesBy(node: NodeId): RecordVersion | undefined
-  ability(): DataPlaneAbility
+  /** What the kernel and the name server say now, for people. Rejects only with the signal's reason. */
+  found(signal: AbortSignal): Promise<NetworkFindings>
   start(signal: AbortSignal): Promise<void>
   stop(): Promise<void>
   /** Takes back all that was made in the kernel. */
@@ -83,6 +99,7 @@ export function createNetworks(options: {
   let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
   let applied: { readonly plane: unknown; readonly versions: ReadonlyMap<NodeId, RecordVersion> } | undefined
   let named: NameTable | undefined
+  let failure: string | undefined
   let isDirty = false
   let isForced = false
   let running: Promise<void> | undefined
@@ -169,8 +186,10 @@ export function createNetworks(options: {
       isDirty = false
       try {
         await once()
+        failure = undefined
       } catch (error) {
         if (stopping.signal.aborted) return
+        failure = wordsOf(error)
         logger.error(
           { err: error },
           'the network of this host could not be made as it should be; it is tried again',
@@ -214,7 +233,13 @@ export function createNetworks(options: {
       signal.throwIfAborted()
     },
     goesBy: (node) => (ability.kind === 'none' ? options.records().get(node) : applied?.versions.get(node)),
-    ability: () => ability,
+    async found(signal) {
+      const [tunnel, nameServer] = await Promise.all([
+        ability.kind === 'none' ? absent : find(() => dataPlane.tunnel(signal), signal),
+        find(() => options.nameServer.counts(signal), signal),
+      ])
+      return { ability, failure, tunnel, nameServer }
+    },
     async start(signal) {
       ability = await dataPlane.ability(signal)
       if (ability.kind === 'none')
@@ -237,4 +262,20 @@ export function createNetworks(options: {
       await options.nameServer.end(signal)
     },
   }
+}
+
+const absent = { kind: 'absent' } as const
+
+async function find<T>(ask: () => Promise<T | undefined>, signal: AbortSignal): Promise<Finding<T>> {
+  try {
+    const value = await ask()
+    return value === undefined ? absent : { kind: 'found', value }
+  } catch (error) {
+    signal.throwIfAborted()
+    return { kind: 'failed', why: wordsOf(error) }
+  }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

@@ -92,7 +92,10 @@ async function inspect(api: Api, call: Call): Promise<void> {
   sendJson(call.res, local.status, local.body)
 }
 
-function networkBy(networks: readonly Resource<NetworkSpec>[], reference: string): Resource<NetworkSpec> {
+export function networkBy(
+  networks: readonly Resource<NetworkSpec>[],
+  reference: string,
+): Resource<NetworkSpec> {
   return resolve(
     'network',
     reference,

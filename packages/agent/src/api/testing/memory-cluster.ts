@@ -2,6 +2,7 @@ import { forcedEpoch, founderEpoch } from '../../core/lease/epoch.ts'
 import { type VoterCandidate, voterHealth } from '../../core/lease/voter-set.ts'
 import {
   type Author,
+  type BlockClaims,
   changedFields,
   type ContainerId,
   digestId,
@@ -28,8 +29,9 @@ import {
   updateFact,
   type UpdateFailure,
 } from '@moot/crdt-state'
-import type { Cluster, ClusterEvent, ClusterState, JoinToken } from '../../cluster.ts'
+import type { Cluster, ClusterEvent, ClusterFindings, ClusterState, JoinToken } from '../../cluster.ts'
 import type { Liveness } from '../../core/membership/liveness.ts'
+import { createNetwork } from '../../core/network/network.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
 import type { View } from '../../core/view.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
@@ -55,13 +57,22 @@ export interface MemoryCluster extends Cluster {
   goBack(id: ResourceId, key: string, failure: UpdateFailure): void
   /** The steward writes that the update of a service to its present spec has ended well. */
   complete(id: ResourceId): void
+  /** Blocks of a network that this node has. */
+  claim(node: NodeId, claims: BlockClaims): void
+  /** What the node's kernel, name server and mesh are found to be. */
+  setFindings(found: Partial<ClusterFindings>): void
   confirm: boolean
 }
 
 const startMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
 
 export function memoryCluster(
-  options: { readonly nodes?: number; readonly inactive?: true } = {},
+  options: {
+    readonly nodes?: number
+    readonly inactive?: true
+    /** Networks reach over its hosts. */
+    readonly reaches?: true
+  } = {},
 ): MemoryCluster {
   const nodes = Array.from({ length: options.nodes ?? 3 }, (_, at) => digestId('node', String(at)) as NodeId)
   const [self = '' as NodeId] = nodes
@@ -78,6 +89,13 @@ export function memoryCluster(
   let view: View | undefined
   let placement: Placement | undefined
   let cutOff = false
+  let findings: ClusterFindings = {
+    ability: { kind: 'none', why: 'its hosts are pretended' },
+    failure: undefined,
+    tunnel: { kind: 'absent' },
+    nameServer: { kind: 'absent' },
+    probes: new Map(),
+  }
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -312,7 +330,9 @@ export function memoryCluster(
       active()
       return liveness
     },
-    networks: () => undefined,
+    networks: () =>
+      options.reaches && createNetwork().update({ view: cluster.view(), liveness, marks: new Map() }),
+    networkFindings: () => Promise.resolve(findings),
     placement() {
       active()
       return (placement ??= placementOf())
@@ -415,6 +435,15 @@ export function memoryCluster(
       const alert = { target, evidence: 'silent', epoch: 1, seq: 1, sinceMs } as const
       records.set(by, { ...record, alerts: new Map(record.alerts).set(target, alert) })
       changed()
+    },
+    claim(node, claims) {
+      const record = records.get(node)
+      if (record === undefined) throw new NotFoundError('node', node)
+      records.set(node, { ...record, blocks: new Map(record.blocks).set(claims.network, claims) })
+      changed()
+    },
+    setFindings(found) {
+      findings = { ...findings, ...found }
     },
     setCutOff(isCutOff) {
       cutOff = isCutOff
