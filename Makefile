@@ -11,7 +11,7 @@ PACKAGES := node_modules/.package-lock.json
 help: ## This list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
-up: ## Start three whole nodes on this machine, deploy examples/hello and say what to type next (Linux, root).
+up: ## Start three whole nodes on this machine, deploy the examples and say what to type next (Linux, root).
 	@sh scripts/bootstrap.sh system bed
 	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@node scripts/up.ts
@@ -42,12 +42,12 @@ build: $(PACKAGES) ## dist/: the agent and the moot command, for hosts that have
 	@node scripts/build.ts
 
 soak: ## What must hold every time, many times, on five real hosts and simulated: SEED=… ROUNDS=… SEEDS=… (Linux, root).
-	@MOOT_COMMAND="make soak" sh scripts/bootstrap.sh system hosts
+	@sh scripts/bootstrap.sh system soak
 	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@SEED="$(SEED)" ROUNDS="$(ROUNDS)" SEEDS="$(SEEDS)" node test/soak/main.ts
 
 bench: ## The figures of the README, on five real hosts (Linux, root).
-	@sh scripts/bootstrap.sh system hosts
+	@sh scripts/bootstrap.sh system bench
 	@$(MAKE) --no-print-directory --silent $(PACKAGES)
 	@node test/bench/main.ts
 

@@ -6,6 +6,9 @@ set -eu
 
 # Docker mounts it read-only; the inner engine must set forwarding and bridge options there.
 mount -o remount,rw /proc/sys
+# For wireguard-go, where the machine's kernel has no WireGuard.
+[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 600 /dev/net/tun c 10 200; } ||
+  echo "There is no /dev/net/tun: without WireGuard in the kernel this node does not encrypt" >&2
 
 dockerd \
   --host unix:///run/docker.sock --data-root /var/lib/docker --storage-driver overlay2 \

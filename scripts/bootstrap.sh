@@ -1,7 +1,8 @@
 #!/bin/sh
 # What must be on a machine before our TypeScript can run there. POSIX sh: nothing else is here yet.
 #   bootstrap.sh packages                 npm packages, Node 24 among them
-#   bootstrap.sh system hosts|bed|test    Debian packages: for scripts/hosts, for `make up`, for both
+#   bootstrap.sh system hosts|bed|test|soak|bench
+#                                         Debian packages: for scripts/hosts, for `make up`, and what each make target needs besides
 #   bootstrap.sh need-linux-root COMMAND  says at once what COMMAND needs
 set -eu
 cd "$(dirname "$0")/.."
@@ -27,18 +28,25 @@ missing_packages() {
   need iptables iptables
   need nft nftables
   need conntrack conntrack
+  need wg wireguard-tools
+  need wireguard-go wireguard-go
   need busybox busybox-static
   need tar tar
   [ "$1" != test ] || need strace strace
+  [ "$1" != test ] || need tcpdump tcpdump
   need unshare util-linux
   # An older or slimmer machine may have a busybox that is not static: an image of it alone would not start.
   if command -v busybox >/dev/null 2>&1 && ! dpkg-query -W busybox-static >/dev/null 2>&1; then
     printf 'busybox-static '
   fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || printf 'ca-certificates '
-  if [ "$1" != hosts ]; then
-    # The Redis server of examples/guestbook without Debian's service of it: the program is in both packages.
-    need redis-check-rdb redis-tools
+  # The Redis server of examples/guestbook without Debian's service of it: the program is in both packages.
+  [ "$1" = hosts ] || need redis-check-rdb redis-tools
+  if [ "$1" = bench ]; then
+    need wrk wrk
+    need haproxy haproxy
+  fi
+  if [ "$1" = bed ] || [ "$1" = test ]; then
     need debootstrap debootstrap
     docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
   fi
@@ -93,7 +101,9 @@ case "${1:-}" in
       hosts) need_linux_root "${MOOT_COMMAND:-scripts/hosts}" ;;
       bed) need_linux_root "make up" ;;
       test) need_linux_root "make test" ;;
-      *) fail "bootstrap.sh system hosts|bed|test" ;;
+      soak) need_linux_root "make soak" ;;
+      bench) need_linux_root "make bench" ;;
+      *) fail "bootstrap.sh system hosts|bed|test|soak|bench" ;;
     esac
     install_system "$2"
     ;;

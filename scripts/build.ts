@@ -1,5 +1,5 @@
 /**
- * Bundles the agent and the CLI into dist/: one file each (beside the agent its thread, its watchdog, its name server and Automerge's WebAssembly), so that the
+ * Bundles the agent and the CLI into dist/: one file each (beside the agent its thread, its watchdog, its name server, its forwarder and Automerge's WebAssembly), so that the
  * agent is ready in a fraction of a second and a command answers in less than 100 ms.
  */
 import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -54,11 +54,17 @@ await build({
   entryPoints: [join(root, 'packages/agent/src/adapters/watchdog/main.ts')],
   outfile: join(dist, 'watchdog.mjs'),
 })
-// So has the name server, which outlives the agent too.
+// So have the name server and the forwarder, which outlive the agent too.
 await build({
   ...shared,
   entryPoints: [join(root, 'packages/agent/src/adapters/dns/main.ts')],
   outfile: join(dist, 'name-server.mjs'),
+  banner: { js: banner },
+})
+await build({
+  ...shared,
+  entryPoints: [join(root, 'packages/agent/src/adapters/forwarder/main.ts')],
+  outfile: join(dist, 'forwarder.mjs'),
   banner: { js: banner },
 })
 await build({

@@ -7,6 +7,8 @@ export interface AgentOptions {
   readonly main?: string
   /** More MOOT_… settings, such as MOOT_GOSSIP=off. */
   readonly env?: Readonly<Record<string, string>>
+  /** A program, and what it is told, that starts the agent in its own place: `setpriv --bounding-set=-net_admin` takes from it what a container does not have. */
+  readonly through?: readonly string[]
 }
 
 /** Of this process; the agent gets its place by flags. */

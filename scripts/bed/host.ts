@@ -91,7 +91,12 @@ export class Host {
     const used = options ?? (JSON.parse(await readFile(kept, 'utf8').catch(() => '{}')) as AgentOptions)
     await writeFile(kept, JSON.stringify(used))
     if (this.program('agent') === undefined) {
-      await this.#launchInside('agent', process.execPath, agentArguments(place, used), agentEnvironment(used))
+      const [command = process.execPath, ...args] = [
+        ...(used.through ?? []),
+        process.execPath,
+        ...agentArguments(place, used),
+      ]
+      await this.#launchInside('agent', command, args, agentEnvironment(used))
     }
     await this.#answers('agent', place.agentSocket, '/moot/v1/status', agentReadyTimeoutMs)
   }

@@ -9,12 +9,23 @@ import { attempt, run } from '../bed/shell.ts'
 import { plantProgram } from '../bed/trees.ts'
 
 const publicBase = 'debian:bookworm-slim'
-const ownBase = 'moot/base:bookworm'
 const nodeImage = 'moot/node:dev'
 const helloImage = 'moot/hello:1'
 const runtimeImage = 'moot/runtime:dev'
 const inputsLabel = 'moot.inputs'
-const enginePackages = ['docker.io', 'iptables', 'nftables', 'iproute2', 'conntrack', 'ca-certificates']
+const enginePackages = [
+  'docker.io',
+  'iptables',
+  'nftables',
+  'iproute2',
+  'conntrack',
+  'wireguard-tools',
+  'wireguard-go',
+  'ca-certificates',
+]
+/** One that was made with other packages is another. */
+const ownBaseTag = `bookworm-${digestOf([], enginePackages).slice(0, 8)}`
+const ownBase = `moot/base:${ownBaseTag}`
 
 /** BuildKit is a plugin that Debian does not package; the classic builder is in every engine. */
 const builder = { ...process.env, DOCKER_BUILDKIT: '0' }
@@ -55,7 +66,7 @@ async function ensureBase(say: Say): Promise<string> {
     await run('docker', ['pull', '--quiet', publicBase], { timeoutMs: 180_000 })
     return publicBase
   }
-  const archive = join(cacheDirectory, 'base', 'bookworm.tar')
+  const archive = join(cacheDirectory, 'base', `${ownBaseTag}.tar`)
   if (!existsSync(archive)) {
     say('No image registry answers: making the base image with debootstrap (about a minute, once)')
     await debootstrap(archive)

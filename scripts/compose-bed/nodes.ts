@@ -14,6 +14,8 @@ export interface ComposeNode {
   readonly socket: string
   /** Where hello's port 8080 of that node is published on the machine. */
   readonly url: string
+  /** Where the guestbook's port 8000, which every node answers on, is. */
+  readonly guestbookUrl: string
 }
 
 const project = 'moot'
@@ -25,6 +27,7 @@ export const composeNodes: readonly ComposeNode[] = [1, 2, 3].map((index) => ({
   container: `moot-node${index}`,
   socket: join(bedDirectory, `node${index}`, 'moot.sock'),
   url: `http://127.0.0.1:${8080 + index}/`,
+  guestbookUrl: `http://127.0.0.1:${8000 + index}/`,
 }))
 
 /** `docker compose` where there is one, else Debian's `docker-compose`. */

@@ -90,6 +90,8 @@ const decide = (): void => {
     inFlight: new Set(),
     results: new Map(),
     networks: undefined,
+    guests: { wishes: [], seen: [] },
+    idleBlocks: new Map(),
     leases: noLeases,
     synced: true,
     nowMs: 1_000_000,

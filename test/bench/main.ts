@@ -8,6 +8,8 @@ for (const bench of [
   'network.ts',
   'scale.ts',
   'simulator.ts',
+  'data-plane.ts',
+  'traffic.ts',
   'cluster.ts',
 ]) {
   process.stdout.write(`\n${bench}\n`)

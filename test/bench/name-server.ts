@@ -12,7 +12,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { encode } from 'dns-packet'
 import type { ResourceId } from '@moot/crdt-state'
 import { processNameServer } from '../../packages/agent/src/adapters/dns/client.ts'
-import { Line } from '../../packages/agent/src/adapters/dns/line.ts'
+import { Line } from '../../packages/agent/src/adapters/detached/line.ts'
+import { nameServerWire } from '../../packages/agent/src/adapters/dns/protocol.ts'
 import type { Answer, NameTable } from '../../packages/agent/src/core/network/name-table.ts'
 import { defaults } from '../../packages/agent/src/defaults.ts'
 
@@ -129,7 +130,7 @@ const ms = (value: number): string => `${value.toFixed(1)} ms`
 
 const empty = { networks: [], clients: [] }
 print('start, until it answers by an empty table', ms(await timedMs(() => server.publish(empty, signal))))
-const line = await Line.open(join(directory, 'socket'), defaults, () => undefined)
+const line = await Line.open(join(directory, 'socket'), nameServerWire, defaults, () => undefined)
 const { pid } = await line.hello()
 print('memory, empty table', memory(pid))
 const whole = tableOf(0)

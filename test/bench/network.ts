@@ -104,7 +104,7 @@ function statusChanged(): View {
 
 const agent = createNetwork()
 const update = (network: Network = agent, lives = liveness) =>
-  network.update({ view, liveness: lives, marks: new Map() })
+  network.update({ view, liveness: lives, marks: new Map(), reach: 'hosts' })
 report('first look: everything read', 5, () => update(createNetwork()))
 const { plane, waits } = update()
 if (plane === undefined) throw new Error('a node that nobody reaches')

@@ -209,8 +209,8 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
       const { peers = [], ...tunnel } = (await bed.dataPlane(1).tunnel(signal)) ?? {}
       expect(tunnel).toEqual({ kind: 'vxlan', device: 'moot0', port: 7422, mtuBytes: 1450 })
       expect([...peers].sort((a, b) => (a.mac < b.mac ? -1 : 1))).toEqual([
-        { mac: macOf(2), underlay: underlayOf(2) },
-        { mac: macOf(3), underlay: underlayOf(3) },
+        { mac: macOf(2), underlay: underlayOf(2), mark: 80 },
+        { mac: macOf(3), underlay: underlayOf(3), mark: 120 },
       ])
     })
 

@@ -57,6 +57,25 @@ describe('each field of a spec becomes', () => {
     },
   )
 
+  test.each([
+    [undefined, ['attempts:2']],
+    [['ndots:3'], ['attempts:2']],
+    [['timeout:1', 'ndots:0'], ['timeout:1']],
+  ])('DNS options %j, on a network over hosts: no ndots, nor the host’s own', (Options, expected) => {
+    const setup = taskSetup({ container: Options === undefined ? {} : { DNSConfig: { Options } } })
+    const overlay = {
+      network: testNetwork(),
+      bridge: 'moot-web',
+      subnet: '10.1.0.0/18',
+      gateway: '10.1.4.1',
+      address: '10.1.4.2',
+    }
+    expect(body({ ...setup, overlays: [overlay] }).HostConfig).toMatchObject({
+      Dns: ['10.1.4.1'],
+      DnsOptions: expected,
+    })
+  })
+
   test('nothing at all where it is not given: the image and the engine decide', () => {
     const { Labels, HostConfig, ...rest } = body(taskSetup())
     expect(rest).toEqual({ Image: 'moot/test:1' })
@@ -159,6 +178,18 @@ test('an overlay network becomes a bridge of ours, without the options that only
     IPAM: { Driver: 'default', Config: [{ Subnet: '10.42.0.0/24' }] },
     Options: { 'com.docker.network.driver.mtu': '1400' },
     Labels: { a: 'b', 'moot.cluster': testCluster, 'moot.node': testNode, 'moot.network': network.id },
+  })
+})
+
+test('one that reaches over hosts has its subnet and this node’s address, and no IPv6, of which no host has any', () => {
+  const Config = [{ Subnet: '10.5.0.0/18' }, { Subnet: 'fd00::/64' }]
+  const network = testNetwork({ Name: 'back', EnableIPv6: true, IPAM: { Config } })
+  const [subnet, gateway] = ['10.5.0.0/18', '10.5.16.1']
+  const reach = { network, bridge: 'moot-back', subnet, gateway, address: '10.5.16.2' }
+  expect(networkBody(network, 'back', own, reach)).toMatchObject({
+    EnableIPv6: false,
+    IPAM: { Config: [{ Subnet: subnet, Gateway: gateway }] },
+    Labels: { 'moot.network.subnet': `${subnet} ${gateway}` },
   })
 })
 

@@ -1,6 +1,10 @@
 import type { ContainerId, ServiceId } from '@moot/crdt-state'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type {
+  ContainerObservation,
+  Overlay,
+  TaskSetup,
+} from '../../packages/agent/src/core/reconcile/actions.ts'
 import {
   type EngineCallError,
   EngineUnavailableError,
@@ -22,6 +26,9 @@ export interface EngineBed {
   engineDown(): Promise<void>
   engineUp(): Promise<void>
   networks(): Promise<readonly string[]>
+  /** A person puts a container on a network, by the engine's name of it, and does not start it. */
+  putGuest(on: string, overlay: Overlay): Promise<{ readonly container: ContainerId; readonly name: string }>
+  dropGuest(container: ContainerId, overlay: Overlay): Promise<void>
   close(): Promise<void>
 }
 
@@ -238,6 +245,33 @@ export function engineSuite(name: string, makeBed: () => Promise<EngineBed>): vo
       expect(await count()).toBe(1)
       await bed.engine.sweep({ services: noServices, networks: new Set() }, signal)
       expect(await count()).toBe(0)
+    })
+
+    test('who is put on a network of ours is seen there with the address, and the network stays meanwhile', async () => {
+      const told = await record()
+      const network = testNetwork()
+      const [subnet, gateway, address] = ['10.77.0.0/24', '10.77.0.64', '10.77.0.65'] as const
+      const overlay = { network, bridge: `moot-${network.id.slice(-10)}`, subnet, gateway, address }
+      const on = await bed.engine.network(overlay, signal)
+      expect(await bed.engine.network(overlay, signal)).toBe(on)
+      expect(await bed.engine.guests(signal)).toEqual([])
+      const { container, name } = await bed.putGuest(on, overlay)
+      await told.until('somebody came', ({ kind }) => kind === 'guests')
+      const guest = { container, name, isUp: false, network: network.id, address }
+      expect(await bed.engine.guests(signal)).toEqual([guest])
+      await bed.engine.sweep({ services: noServices, networks: new Set() }, signal)
+      expect(await bed.networks()).toContain(network.id)
+      await bed.engine.detach(guest, signal)
+      expect(await bed.engine.guests(signal)).toEqual([])
+      await bed.engine.detach(guest, signal)
+      await bed.dropGuest(container, overlay)
+      await bed.engine.sweep({ services: noServices, networks: new Set() }, signal)
+      expect(await bed.networks()).not.toContain(network.id)
+    })
+
+    test('a task is nobody’s guest', async () => {
+      await running({ networks: [testNetwork()] })
+      expect(await bed.engine.guests(signal)).toEqual([])
     })
 
     test('logs give what was printed; followed, they end with the container', async () => {

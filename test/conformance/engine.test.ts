@@ -1,4 +1,4 @@
-import type { TaskId } from '@moot/crdt-state'
+import type { ContainerId, TaskId } from '@moot/crdt-state'
 import { describe, expect, test } from 'vitest'
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import type { Clock } from '../../packages/agent/src/ports/clock.ts'
@@ -70,6 +70,12 @@ engineSuite('the engine in memory', () => {
     engineDown: () => Promise.resolve(engine.down()),
     engineUp: () => Promise.resolve(engine.up()),
     networks: () => Promise.resolve([...engine.networks()]),
+    putGuest: (_, { network, address }) => {
+      const guest = { container: 'c1' as ContainerId, name: 'box', isUp: false, network: network.id, address }
+      engine.putGuest(guest)
+      return Promise.resolve(guest)
+    },
+    dropGuest: (container, { network }) => Promise.resolve(engine.dropGuest(container, network.id)),
     close: () => Promise.resolve(),
   })
 })

@@ -62,6 +62,28 @@ describe.each(subjects)('%s', (_, make) => {
     await next.close()
   })
 
+  it('has the keys of WireGuard that were made, by round, until they are removed', () => {
+    const open = make()
+    const [two, one] = [
+      open().wireGuardKeys.make(10, '02'.repeat(32), Date.now()),
+      open().wireGuardKeys.make(9, '01'.repeat(32), Date.now()),
+    ]
+    // As `wg pubkey` gives it.
+    expect(one.key).toBe('pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk=')
+    const list = (): readonly (readonly unknown[])[] =>
+      open()
+        .wireGuardKeys.list()
+        .map(({ round, key, madeAtMs }) => [round, key, Math.abs(madeAtMs - Date.now()) < 60_000])
+    expect(list()).toEqual([
+      [9, one.key, true],
+      [10, two.key, true],
+    ])
+    open().wireGuardKeys.remove(9)
+    expect(list().map(([round]) => round)).toEqual([10])
+    open().wipe(false)
+    expect(list()).toEqual([])
+  })
+
   it('forgets its store and its note with its cluster, and its key only when told to', async () => {
     const open = make()
     const { publicKey } = open().identity()

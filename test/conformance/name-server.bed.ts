@@ -8,9 +8,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Answer, type DecodedPacket, decode, encode } from 'dns-packet'
 import type { ResourceId } from '@moot/crdt-state'
 import { processNameServer } from '../../packages/agent/src/adapters/dns/client.ts'
-import { Line } from '../../packages/agent/src/adapters/dns/line.ts'
-import { framed, Messages } from '../../packages/agent/src/adapters/dns/messages.ts'
+import { Line } from '../../packages/agent/src/adapters/detached/line.ts'
+import { framed, Messages } from '../../packages/agent/src/adapters/messages.ts'
 import { nameServerProgram } from '../../packages/agent/src/adapters/dns/program.ts'
+import { nameServerWire } from '../../packages/agent/src/adapters/dns/protocol.ts'
 import type { AskedType, NameAnswer } from '../../packages/agent/src/core/network/answering.ts'
 import type { NamedNetwork, NameTable } from '../../packages/agent/src/core/network/name-table.ts'
 import { defaults } from '../../packages/agent/src/defaults.ts'
@@ -128,7 +129,7 @@ export async function processBed(): Promise<ProcessBed> {
       return bytes && toldIn(decode(bytes))
     },
     async pid() {
-      const line = await Line.open(join(bed.directory, 'socket'), defaults, () => undefined)
+      const line = await Line.open(join(bed.directory, 'socket'), nameServerWire, defaults, () => undefined)
       const { pid } = await line.hello()
       line.close()
       return pid

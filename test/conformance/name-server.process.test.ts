@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { decode } from 'dns-packet'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Launcher } from '../../packages/agent/src/adapters/dns/launcher.ts'
+import { Launcher } from '../../packages/agent/src/adapters/detached/launcher.ts'
+import { nameServerPlace } from '../../packages/agent/src/adapters/dns/client.ts'
 import { nameServerProgram } from '../../packages/agent/src/adapters/dns/program.ts'
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import {
@@ -120,9 +121,10 @@ describe('the name server’s process', () => {
     await until(() => existsSync(join(bed.directory, 'table.json')), 2_000)
     await bed.server().close()
     await bed.kill()
-    const line = await new Launcher({ directory: bed.directory, port: bed.port }, defaults).reach(
-      () => undefined,
-    )
+    const line = await new Launcher(
+      nameServerPlace({ directory: bed.directory, port: bed.port }),
+      defaults,
+    ).reach(() => undefined)
     expect(await bed.ask(stranger, 'db')).toMatchObject({ values: ['127.77.0.3'] })
     line.close()
   })
@@ -209,7 +211,11 @@ describe('the name server’s process', () => {
     await publish()
     const { path } = nameServerProgram()
     const broken = new Launcher(
-      { directory: bed.directory, port: bed.port, program: { path: `${path}.missing`, version: 'newer' } },
+      nameServerPlace({
+        directory: bed.directory,
+        port: bed.port,
+        program: { path: `${path}.missing`, version: 'newer' },
+      }),
       defaults,
     )
     const line = await broken.reach(() => undefined)

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { decode, encode, type Packet } from 'dns-packet'
-import { framed, Messages } from '../../packages/agent/src/adapters/dns/messages.ts'
+import { framed, Messages } from '../../packages/agent/src/adapters/messages.ts'
 
 /** Another name server, of the world. */
 export interface Upstream {

@@ -1,3 +1,4 @@
+import { networkSpecSchema, serviceSpecSchema } from '@moot/crdt-state'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ApiBed, apiBed } from '../../packages/agent/src/api/testing/api-bed.ts'
@@ -294,6 +295,19 @@ test.each([
 test('a network that a service is on is not removed', async () => {
   const answer = await bed.call('DELETE', '/networks/lan')
   expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('is in use by service')])
+})
+
+test('nor is the network that published ports are reached over, while a service needs it', async () => {
+  const author = { node: 'test', client: 'test', atMs: 0 }
+  const ingress = networkSpecSchema.parse({ Name: 'ingress', Ingress: true })
+  const { resource } = await bed.cluster.create('network', 'ingress', ingress, author)
+  const Ports = [{ TargetPort: 80, PublishedPort: 8_080, PublishMode: 'ingress' }]
+  const shop = serviceSpecSchema.parse(spec({ Name: 'shop', EndpointSpec: { Ports } }))
+  const service = await bed.cluster.create('service', 'shop', shop, author)
+  const answer = await bed.call('DELETE', `/networks/${resource.id}`)
+  expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('is in use by service')])
+  await bed.cluster.remove('service', service.resource.id, author)
+  expect((await bed.call('DELETE', '/networks/ingress')).status).toBe(204)
 })
 
 test.each([

@@ -72,6 +72,12 @@ test('moot node drain --wait ends when the last task is gone, and moot node acti
   expect(bed.cluster.view().nodes.values().next().value?.spec.Availability).toBe('active')
 })
 
+test('what nobody else has stored yet is warned of, also where the answer is empty', async () => {
+  bed.cluster.confirm = false
+  const result = await moot('node', 'activate', first)
+  expect([result.code, result.err]).toEqual([0, 'warning: stored on this node only\n'])
+})
+
 test('moot node drain --wait says what is left when the time runs out, and fails', async () => {
   const result = await moot('node', 'drain', second, '--wait', '--timeout', '400ms')
   expect(result.code).toBe(1)

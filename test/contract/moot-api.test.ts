@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
+import type { NodeId } from '@moot/crdt-state'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type ApiBed, apiBed } from '../../packages/agent/src/api/testing/api-bed.ts'
 
@@ -64,6 +65,8 @@ test('status tells this node’s own state', async () => {
     nodeId: bed.cluster.self,
     version: '0.1.0',
     peers: bed.cluster.nodes.slice(1),
+    network: { kind: 'none', why: 'it is in memory' },
+    portTroubles: [],
     damage: [],
     synced: true,
     cutOff: false,
@@ -247,6 +250,29 @@ test('voters are told, and others can be named by force: an odd number of member
   expect(stranger.status).toBe(404)
 })
 
+test('what is encrypted between nodes is told, and its keys can be changed where there are any', async () => {
+  const change = (): ReturnType<typeof bed.call> => bed.call('POST', '/moot/v1/networks/change-keys', {})
+  expect((await ok('GET', '/status')).encryption).toBeUndefined()
+  expect((await change()).status).toBe(409)
+  const [, sealed, open] = bed.cluster.nodes as [NodeId, NodeId, NodeId]
+  bed.cluster.setEncryption({ wireGuard: { kind: 'kernel' }, sealed: [sealed], open: [open] })
+  expect((await ok('GET', '/status')).encryption).toMatchObject({
+    by: 'kernel',
+    sealed: [expect.any(String)],
+    open: [expect.any(String)],
+  })
+  expect((await change()).status).toBe(200)
+  const network = { Driver: 'overlay', Options: { encrypted: '' } }
+  const warned = await bed.call('POST', '/networks/create', { ...network, Name: 'one' })
+  expect(warned.body).toMatchObject({
+    Warning: expect.stringMatching(/one is not encrypted to and from \S+:/),
+  })
+  bed.cluster.setEncryption({ wireGuard: { kind: 'none', why: 'wg is missing' }, sealed: [], open: [sealed] })
+  expect((await ok('GET', '/status')).encryption).toMatchObject({ by: 'none', why: 'wg is missing' })
+  expect((await change()).text).toMatch(/wg is missing/)
+  expect(bed.cluster.keyChanges()).toBe(1)
+})
+
 test('the OpenAPI document describes every operation, with its schemas', async () => {
   const document = await ok('GET', '/openapi.json')
   expect(document.openapi).toBe('3.1.0')
@@ -261,6 +287,7 @@ test('the OpenAPI document describes every operation, with its schemas', async (
     '/moot/v1/leave',
     '/moot/v1/net',
     '/moot/v1/net/{ref}',
+    '/moot/v1/networks/change-keys',
     '/moot/v1/nodes',
     '/moot/v1/openapi.json',
     '/moot/v1/outcome/{ref}',

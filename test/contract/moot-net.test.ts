@@ -22,7 +22,12 @@ async function ok(path: string): Promise<Any> {
 
 /** `back` with the service `web` on it: two tasks at addresses of their nodes', one of which is not ready. */
 async function webOnBack(): Promise<void> {
-  bed = await apiBed({ reaches: true })
+  bed = await apiBed()
+  bed.cluster.setNetwork({
+    kind: 'kernel',
+    version: 'Linux 6.18, nftables v1.0.6',
+    wireGuard: { kind: 'wireguard-go' },
+  })
   const made = await bed.call('POST', '/networks/create', {
     Name: 'back',
     Driver: 'overlay',
@@ -52,8 +57,8 @@ async function webOnBack(): Promise<void> {
   bed.cluster.changeTask(tasks[1]!.task.id, { unready: { sinceMs: 0, why: 'GET /ready → 503' } })
   const [, second, third] = bed.cluster.nodes as [NodeId, NodeId, NodeId]
   bed.cluster.setLiveness(third, { kind: 'down', observers: [bed.cluster.self] })
+  bed.cluster.setEncryption({ wireGuard: { kind: 'wireguard-go' }, sealed: [second], open: [third] })
   bed.cluster.setFindings({
-    ability: { kind: 'kernel', version: 'Linux 6.18, nftables v1.0.6' },
     tunnel: {
       kind: 'found',
       value: {
@@ -61,7 +66,7 @@ async function webOnBack(): Promise<void> {
         device: 'moot0',
         port: 7422,
         mtuBytes: 1450,
-        peers: [{ mac: tunnelMac(second), underlay: '10.99.0.2' }],
+        peers: [{ mac: tunnelMac(second), underlay: '10.99.0.2', mark: 7 }],
       },
     },
     nameServer: { kind: 'found', value: { ...nothingCounted, answered: 3 } },
@@ -83,7 +88,7 @@ describe('where networks reach over hosts', () => {
         address: '10.99.0.1',
         port: 7422,
         mtuBytes: 1450,
-        encrypted: false,
+        encryption: { by: 'wireguard-go' },
       },
       peers: [
         {
@@ -94,9 +99,18 @@ describe('where networks reach over hosts', () => {
           probe: 'answered',
           roundTripMs: 0.4,
           inTunnel: true,
+          packets: 'sealed',
           problems: [],
         },
-        { id: third, name: 'host-3', address: '10.99.0.3', liveness: 'down', inTunnel: false, problems: [] },
+        {
+          id: third,
+          name: 'host-3',
+          address: '10.99.0.3',
+          liveness: 'down',
+          inTunnel: false,
+          packets: 'open',
+          problems: [],
+        },
       ],
       nameServer: { running: true, counts: { ...nothingCounted, answered: 3 } },
       networks: [
@@ -123,7 +137,7 @@ describe('where networks reach over hosts', () => {
     const [, second] = bed.cluster.nodes as [NodeId, NodeId]
     const { tunnel } = await bed.cluster.networkFindings(AbortSignal.timeout(1_000))
     if (tunnel.kind !== 'found') throw new Error('there is a tunnel')
-    const peers = [{ mac: tunnelMac(second), underlay: '10.99.0.77' }]
+    const peers = [{ mac: tunnelMac(second), underlay: '10.99.0.77', mark: 7 }]
     bed.cluster.setFindings({ tunnel: { ...tunnel, value: { ...tunnel.value, peers } } })
     expect((await ok('/moot/v1/net')).peers[0]).toMatchObject({ name: 'host-2', inTunnel: false })
   })
@@ -190,12 +204,12 @@ describe('where networks reach over hosts', () => {
         'node        host-1',
         'data plane  Linux 6.18, nftables v1.0.6',
         'tunnel      VXLAN at 10.99.0.1, UDP port 7422, device moot0, MTU 1450',
-        '            not encrypted: who can read on the network between hosts reads what goes over it',
+        '            encrypted by WireGuard (wireguard-go), to and from who is sealed',
         'names       3 questions answered, 0 passed on',
         '',
-        'PEER    ADDRESS    STATE  RTT     TUNNEL  PROBLEM',
-        'host-2  10.99.0.2  alive  0.4 ms  yes',
-        'host-3  10.99.0.3  down           no',
+        'PEER    ADDRESS    STATE  RTT     TUNNEL  PACKETS      PROBLEM',
+        'host-2  10.99.0.2  alive  0.4 ms  yes     sealed',
+        'host-3  10.99.0.3  down           no      in the open',
         '',
         'NETWORK  SUBNET       SERVICES  HERE       BLOCKS        OPTIONS          PROBLEM',
         'back     10.1.0.0/24  1         10.1.0.64  10.1.0.64/30  com.example=yes',
@@ -253,13 +267,34 @@ test('a host that cannot have such networks says why, and still tells of its pee
   await bed.call('POST', '/networks/create', { Name: 'back', Driver: 'overlay' })
   const answer = await ok('/moot/v1/net')
   expect(answer).toMatchObject({
-    dataPlane: { kind: 'none', why: 'its hosts are pretended' },
+    dataPlane: { kind: 'none', why: 'it is in memory' },
     peers: [{ name: 'host-2', address: '10.99.0.2', liveness: 'alive', inTunnel: false }, { name: 'host-3' }],
     nameServer: { running: false },
     networks: [{ name: 'back', blocks: [] }],
   })
   expect(answer.networks[0]).not.toHaveProperty('services')
   const shown = await runMoot(bed, 'net')
-  expect(shown.out).toContain('data plane  none: its hosts are pretended\n')
+  expect(shown.out).toContain('data plane  none: it is in memory\n')
   expect((await runMoot(bed, 'net', 'inspect', 'back')).out).toContain('it reaches over this host only')
+})
+
+test('a host that passes published ports on in userland says why, and that networks end there', async () => {
+  bed = await apiBed()
+  bed.cluster.setNetwork({ kind: 'userland', why: 'nft is missing' })
+  await bed.call('POST', '/networks/create', {
+    Name: 'back',
+    Driver: 'overlay',
+    IPAM: { Config: [{ Subnet: subnet }] },
+  })
+  const answer = await ok('/moot/v1/net')
+  expect(answer).toMatchObject({
+    dataPlane: { kind: 'userland', why: 'nft is missing' },
+    networks: [{ name: 'back', problems: [expect.stringContaining('over this host only')] }],
+    problems: [],
+  })
+  expect(answer.peers[0]).not.toHaveProperty('packets')
+  const shown = await runMoot(bed, 'net')
+  expect(shown.out).toContain(
+    'data plane  published ports in userland, no networks over nodes: nft is missing\n',
+  )
 })

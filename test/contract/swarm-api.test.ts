@@ -287,9 +287,23 @@ test('docker info warns on a node that is cut off', async () => {
   const warnings = async (): Promise<unknown> => (await get('/info')).Warnings
   const before = await warnings()
   bed.cluster.setCutOff(true)
-  expect(await warnings()).toEqual([expect.stringContaining('no other node of the cluster answers')])
+  expect(await warnings()).toContainEqual(expect.stringContaining('no other node of the cluster answers'))
   bed.cluster.setCutOff(false)
   expect(await warnings()).toEqual(before)
+})
+
+test('docker info and moot say who answers on published ports here, and on which nobody does', async () => {
+  const warnings = async (): Promise<unknown> => (await get('/info')).Warnings ?? []
+  bed.cluster.setNetwork({ kind: 'kernel', version: 'Linux', wireGuard: { kind: 'kernel' } })
+  expect(await warnings()).toEqual([])
+  const trouble = { protocol: 'tcp', port: 80, why: 'another program has it' } as const
+  const ability = { kind: 'userland', why: 'the program "nft" is missing' } as const
+  bed.cluster.setNetwork(ability, [trouble])
+  expect(await warnings()).toEqual([
+    'WARNING: published ports are passed on in userland, and networks reach one node: the program "nft" is missing',
+    'WARNING: port 80/tcp is not answered here: another program has it',
+  ])
+  expect(await get('/moot/v1/status')).toMatchObject({ network: ability, portTroubles: [trouble] })
 })
 
 test('a node update keeps what Docker’s clients do not know of', async () => {

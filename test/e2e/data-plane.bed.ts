@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Address, Plane, Protocol } from '../../packages/agent/src/core/network/plane.ts'
 import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
+import { directoryWireGuardKeys, type WireGuardKeys } from '../../packages/agent/src/wire-guard-keys.ts'
 import type { DataPlane } from '../../packages/agent/src/ports/data-plane.ts'
 import { attempt, run } from '../../scripts/bed/shell.ts'
 import {
@@ -18,7 +21,7 @@ import {
   underlayOf,
 } from '../conformance/data-plane.setup.ts'
 import type { Answer, Asker, DataPlaneBed } from '../conformance/data-plane.suite.ts'
-import type { LoadOptions, LoadReport, Order, Reply } from './data-plane.orders.ts'
+import type { HostGiven, LoadOptions, LoadReport, Order, Reply } from './data-plane.orders.ts'
 
 /** No answer by then is none: all ways here are a few microseconds long. */
 const silenceMs = 1_300
@@ -31,6 +34,10 @@ export interface NamespaceBed extends DataPlaneBed {
   load(from: Asker, options: LoadOptions): Promise<{ end(): Promise<LoadReport> }>
   /** The host's agent is killed, as by SIGKILL, and another one comes. */
   replaceAgent(host: number, limits?: Partial<KernelLimits>): Promise<void>
+  /** What the host's agent has on its disk. */
+  wireGuardKeys(host: number): WireGuardKeys
+  /** The interface of a lane. */
+  wireGuardDevice(host: number, lane: 0 | 1): string
 }
 
 let beds = 0
@@ -47,8 +54,13 @@ export async function namespaceBed(): Promise<NamespaceBed> {
     if (found === undefined) throw new Error(`nobody is called ${name}`)
     return found
   }
+  const disk = mkdtempSync(join(tmpdir(), 'moot-dp-'))
+  const keyDirectory = (name: string): string => join(disk, name)
+  // Of one machine: the processes behind such interfaces share a directory of sockets, by interfaces' names.
+  const wireGuardPrefix = (name: string): string => `w${prefix.slice('moot-dp'.length)}${name.slice(-1)}-`
   const moveIn = (name: string, limits: Partial<KernelLimits> = {}): void => {
-    inhabitants.set(name, new Inhabitant(name, namespace(name), limits))
+    const given = { limits, keyDirectory: keyDirectory(name), device: wireGuardPrefix(name) }
+    inhabitants.set(name, new Inhabitant(name, namespace(name), given))
   }
 
   const bed: NamespaceBed = {
@@ -67,8 +79,22 @@ export async function namespaceBed(): Promise<NamespaceBed> {
       await inhabitant(`host${host}`).kill()
       moveIn(`host${host}`, limits)
     },
+    wireGuardKeys: (host) => directoryWireGuardKeys(keyDirectory(`host${host}`)),
+    wireGuardDevice: (host, lane) => `${wireGuardPrefix(`host${host}`)}${lane}`,
     async close() {
       for (const each of inhabitants.values()) await each.kill()
+      for (const host of hosts) {
+        for (const lane of [0, 1] as const) {
+          await attempt('ip', [
+            '-n',
+            namespace(`host${host}`),
+            'link',
+            'del',
+            bed.wireGuardDevice(host, lane),
+          ])
+        }
+      }
+      rmSync(disk, { recursive: true })
       for (const name of ['switch', ...who]) await attempt('ip', ['netns', 'del', namespace(name)])
     },
   }
@@ -80,6 +106,7 @@ export async function namespaceBed(): Promise<NamespaceBed> {
       const bridge = bridgeOf(container.network)
       await makeContainer(namespace, container, bridge)
     }
+    for (const host of hosts) mkdirSync(keyDirectory(`host${host}`))
     for (const name of who) moveIn(name)
     await Promise.all(
       [...inhabitants]
@@ -207,12 +234,12 @@ class Inhabitant {
   >()
   private lastId = 0
 
-  constructor(name: string, namespace: string, limits: Partial<KernelLimits>) {
+  constructor(name: string, namespace: string, given: HostGiven) {
     const script = join(import.meta.dirname, 'data-plane.inhabitant.ts')
     // nsenter becomes the program that it starts.
     this.child = spawn(
       'nsenter',
-      [`--net=/run/netns/${namespace}`, process.execPath, script, JSON.stringify(limits)],
+      [`--net=/run/netns/${namespace}`, process.execPath, script, JSON.stringify(given)],
       {
         stdio: ['pipe', 'pipe', 'inherit'],
       },
@@ -228,6 +255,7 @@ class Inhabitant {
         const aborted = signal.aborted ? { aborted: (signal.reason as Error).message } : {}
         await this.obey({ do: 'apply', plane, ...aborted })
       },
+      isIntact: () => true,
       tunnel: () => this.obey({ do: 'tunnel' }) as ReturnType<DataPlane['tunnel']>,
       clear: async () => {
         await this.obey({ do: 'clear' })

@@ -2,18 +2,20 @@ import { createSocket } from 'node:dgram'
 import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { createKernelDataPlane } from '../../packages/agent/src/adapters/kernel/data-plane.ts'
-import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
-import type { Order, Reply } from './data-plane.orders.ts'
+import { wireGuardKeyFile } from '../../packages/agent/src/wire-guard-keys.ts'
+import type { HostGiven, Order, Reply } from './data-plane.orders.ts'
 import { putLoad, type Flow } from './data-plane.load.ts'
 
 /**
  * Lives in a network namespace and does there what it is told, a JSON line each: serves, asks, puts load on, and (where a
  * host's agent would be) keeps the kernel's data plane.
  */
+const given = JSON.parse(process.argv[2]!) as HostGiven
 const dataPlane = createKernelDataPlane({
   vni: 77,
   dnsPort: 7_453,
-  limits: JSON.parse(process.argv[2] ?? '{}') as Partial<KernelLimits>,
+  wireGuard: { keyFile: (round) => wireGuardKeyFile(given.keyDirectory, round), device: given.device },
+  limits: given.limits,
 })
 const flows = new Map<string, Flow>()
 

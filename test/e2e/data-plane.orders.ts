@@ -1,4 +1,13 @@
+import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
 import type { Address, Plane } from '../../packages/agent/src/core/network/plane.ts'
+
+/** What `data-plane.inhabitant.ts` is begun with. */
+export interface HostGiven {
+  readonly limits: Partial<KernelLimits>
+  /** Where its keys of WireGuard are, and what its interfaces are called. */
+  readonly keyDirectory: string
+  readonly device: string
+}
 
 /** What `data-plane.inhabitant.ts` is told, and answers. */
 export type Order =

@@ -1,3 +1,4 @@
+import type { ContainerId } from '@moot/crdt-state'
 import { createDockerEngine } from '../../packages/agent/src/adapters/docker/engine.ts'
 import { testCluster, testNode } from '../conformance/engine.setup.ts'
 import type { EngineBed } from '../conformance/engine.suite.ts'
@@ -44,6 +45,15 @@ export async function dockerBed(): Promise<DockerBed> {
         '{{.Label "moot.network"}}',
       )
       return ids.split('\n').filter(Boolean)
+    },
+    putGuest: async (on, { address }) => {
+      const name = `box-${process.pid}`
+      const image = 'moot/test:1'
+      const id = await host.engine('create', '--name', name, '--network', on, '--ip', address, image)
+      return { container: id.trim() as ContainerId, name }
+    },
+    dropGuest: async (container) => {
+      await host.engine('rm', '--force', container)
     },
     inspect: async (...what) => {
       const [found] = JSON.parse(await host.engine('inspect', ...what)) as Record<string, unknown>[]

@@ -204,6 +204,11 @@ export class Hosts {
     await Promise.all(indices.map((index) => this.#bed.existing(index).agentStart()))
   }
 
+  /** Another agent than the one that was there; from now on it is started like this. */
+  async agentStartAs(options: AgentOptions, ...indices: number[]): Promise<void> {
+    await Promise.all(indices.map((index) => this.#bed.existing(index).agentStart(options)))
+  }
+
   /** SIGSTOP: a hung agent. */
   agentStop(index: number): void {
     this.#bed.existing(index).agentStop()

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { afterAll, expect, test } from 'vitest'
 import { repository } from '../../scripts/bed/place.ts'
 import { attempt, run, waitUntil } from '../../scripts/bed/shell.ts'
-import { helloAt } from '../../scripts/compose-bed/hello.ts'
+import { helloAt } from '../../scripts/compose-bed/examples.ts'
 import { composeNodes, dockerAt } from '../../scripts/compose-bed/nodes.ts'
 
 /** The README's two commands, as a stranger types them. */
@@ -32,6 +32,8 @@ test(
     const printed = await make('up', coldTimeoutMs)
     for (const node of composeNodes) {
       expect(printed).toContain(`${node.url}  is ${node.name}`)
+      expect(printed).toContain(`${node.guestbookUrl}  the guestbook, through ${node.name}`)
+      expect((await fetch(`${node.guestbookUrl}api`)).status).toBe(200)
       expect((await helloAt(node.url)).node).toBe(node.name)
       const table = await dockerAt(node, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')
       expect(table.trim().split('\n').sort()).toEqual(['node1 Ready', 'node2 Ready', 'node3 Ready'])

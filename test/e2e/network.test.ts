@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../../scripts/bed/shell.ts'
 import { Hosts, type TestHost } from './hosts.ts'
 import { allReady, containersOf, createService, service, untilRuns } from './questions.ts'
@@ -9,9 +9,25 @@ const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta
 const clientAddress = '10.99.0.254'
 const webPort = '8080'
 
+interface Inspected {
+  readonly Containers: Readonly<
+    Record<string, { readonly Name: string; readonly IPv4Address: string }>
+  > | null
+}
+
+interface StatusAnswer {
+  readonly encryption?: {
+    readonly by: string
+    readonly sealed: readonly string[]
+    readonly open: readonly string[]
+  }
+}
+
 interface OverviewAnswer {
   readonly tunnel: { readonly port: number; readonly mtuBytes: number }
   readonly peers: readonly {
+    readonly name: string
+    readonly packets?: 'sealed' | 'open'
     readonly address: string
     readonly liveness: string
     readonly inTunnel: boolean
@@ -36,10 +52,19 @@ async function moot<Answer>(host: TestHost, ...words: readonly string[]): Promis
   return JSON.parse(await run(process.execPath, [main, 'net', ...words, '--json'], { env })) as Answer
 }
 
+async function encryptionOf(host: TestHost): Promise<StatusAnswer['encryption']> {
+  return (await host.api<StatusAnswer>('GET', '/moot/v1/status')).encryption
+}
+
 describe('networks over hosts', () => {
   let hosts: Hosts
   beforeAll(async () => {
     hosts = await Hosts.up(5)
+  })
+  /** Containers that a test puts on networks itself. */
+  const guests = ['box', 'second', 'closed']
+  afterEach(async () => {
+    for (const host of hosts.on()) await host.engine('rm', '--force', ...guests)
   })
   beforeEach(async () => {
     await hosts.reset()
@@ -191,16 +216,25 @@ describe('networks over hosts', () => {
     const bridge = await asked.inside('ip', '-brief', '-4', 'addr', 'show', 'dev', network.bridge!.name)
     expect(bridge).toContain(` ${network.bridge!.address}/`)
 
+    const others = hosts.all().filter(({ index }) => index !== asked.index)
+    await hosts.waitFor('all is encrypted that can be', async () => {
+      const { by = '', sealed = [] } = (await encryptionOf(asked)) ?? {}
+      return by === 'none' || sealed.length === others.length
+    })
+    const { by, sealed = [], open = [] } = (await encryptionOf(asked)) ?? {}
     const overview = await moot<OverviewAnswer>(asked, 'ls')
     const device = await asked.inside('ip', '-details', 'link', 'show', 'dev', 'moot0')
     expect(device).toContain(`mtu ${overview.tunnel.mtuBytes} `)
     expect(device).toContain(`dstport ${overview.tunnel.port} `)
     expect(overview).toMatchObject({
-      tunnel: { address: asked.address, encrypted: false },
+      tunnel: { address: asked.address, encryption: { by } },
       nameServer: { running: true },
       problems: [],
     })
-    const others = hosts.all().filter(({ index }) => index !== asked.index)
+    const namesOf = (packets: string) =>
+      overview.peers.filter((peer) => peer.packets === packets).map(({ name }) => name)
+    expect(namesOf('sealed')).toEqual(sealed.toSorted())
+    expect(namesOf('open')).toEqual(open.toSorted())
     expect(overview.peers.map(({ address }) => address).toSorted()).toEqual(
       others.map(({ address }) => address),
     )
@@ -216,6 +250,109 @@ describe('networks over hosts', () => {
     const left = (await endpoints()).find(({ nodeName }) => nodeName === killed.name)
     expect(left).toMatchObject({ answers: false, standing: 'out', why: 'its node does not answer' })
     await hosts.start(killed.index)
+  })
+
+  it('a container of a person’s on an attachable network reaches services of all hosts by name, and is reached from them', async () => {
+    const [first, second] = [hosts.host(1), hosts.host(2)]
+    await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
+    await createService(hosts.host(3), 'web', '--replicas', '5', '--network', 'back')
+    await untilRuns(hosts, 'web', 5)
+    const run = ['run', '--detach', '--network', 'back', '--network-alias', 'tool']
+    const Id = (await second.docker(...run, '--name', 'box', 'moot/test:1')).trim()
+    const box = { host: second.index, Id }
+    const virtualIp = await virtualIpOf('web')
+    expect(await lookUp(box, 'web')).toEqual([virtualIp])
+    expect((await lookUp(box, 'tasks.web')).toSorted()).toEqual((await addressesOf('web')).toSorted())
+    for (let turn = 0; turn < 8; turn += 1) expect(await askFrom(box, 'web')).toMatch(/^v1 /)
+    const [network] = JSON.parse(await second.docker('network', 'inspect', 'back')) as Inspected[]
+    const address = network?.Containers?.[Id]?.IPv4Address.split('/')[0] ?? ''
+    expect(network?.Containers?.[Id]?.Name).toBe('box')
+    for (const container of await containersOf(hosts, 'web')) {
+      await hosts.waitFor(`host ${container.host} knows its names`, async () =>
+        (await lookUp(container, 'tool')).includes(address),
+      )
+      for (const to of [address, 'box', 'tool', Id.slice(0, 12)])
+        expect(await askFrom(container, to)).toMatch(/^v1 /)
+    }
+    await expect(first.docker('network', 'rm', 'back')).rejects.toThrow(/in use by/)
+    await first.docker('service', 'rm', 'web')
+    await expect(first.docker('network', 'rm', 'back')).rejects.toThrow(/in use by container box on node/)
+    await second.docker('rm', '--force', 'box')
+    await hosts.waitFor('the network can be removed', () => first.docker('network', 'rm', 'back'))
+  })
+
+  it('docker network connect and disconnect put a container on a network and take it off again', async () => {
+    const [first, second] = [hosts.host(1), hosts.host(2)]
+    await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
+    await first.docker('run', '--detach', '--name', 'box', '--network', 'back', 'moot/test:1')
+    await second.docker('run', '--detach', '--name', 'second', 'moot/test:1')
+    await second.docker('network', 'connect', '--alias', 'two', 'back', 'second')
+    const box = { host: first.index, Id: 'box' }
+    await hosts.waitFor('it has its alias elsewhere', async () => (await askFrom(box, 'two')) !== '')
+    expect(await askFrom(box, 'second')).toMatch(/^v1 /)
+    const [address] = await lookUp(box, 'two')
+    await second.docker('restart', '--time', '1', 'second')
+    await hosts.waitFor('it has its names again', async () => (await askFrom(box, 'two')) !== '')
+    expect(await lookUp(box, 'two')).toEqual([address])
+    await second.docker('network', 'disconnect', 'back', 'second')
+    await hosts.waitFor('it has none any more', async () => (await lookUp(box, 'two')).length === 0)
+    expect(await askFrom(box, address!)).toBe('')
+  })
+
+  it('a network takes no container of a person’s without --attachable, and none at another host’s address', async () => {
+    const [first, second] = [hosts.host(1), hosts.host(2)]
+    await first.docker('network', 'create', '--driver', 'overlay', 'shut')
+    await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
+    const run = ['run', '--detach', '--name', 'closed']
+    await expect(second.docker(...run, '--network', 'shut', 'moot/test:1')).rejects.toThrow(
+      /network shut not manually attachable/,
+    )
+    await first.docker('run', '--detach', '--name', 'box', '--network', 'back', 'moot/test:1')
+    const [network] = JSON.parse(await first.docker('network', 'inspect', 'back')) as Inspected[]
+    const [taken] = Object.values(network?.Containers ?? {}).map(
+      ({ IPv4Address }) => IPv4Address.split('/')[0]!,
+    )
+    const at = ['--network', 'back', '--ip', taken!, 'moot/test:1']
+    await expect(second.docker(...run, ...at)).rejects.toThrow(/its own blocks of the network only/)
+    await expect(first.docker(...run, ...at)).rejects.toThrow(/is in use on this node/)
+  })
+
+  it('what hosts send to each other is encrypted, and while all their keys change no request is lost', async () => {
+    await createService(hosts.host(1), 'web', '--replicas', '5', '--publish', `${webPort}:80`)
+    await untilRuns(hosts, 'web', 5)
+    await hosts.waitFor('every host answers', async () => {
+      const answers = await Promise.all(hosts.all().map((host) => ask(host).catch(() => '')))
+      return answers.every(Boolean)
+    })
+    const sealed = async (host: TestHost): Promise<number> => (await encryptionOf(host))?.sealed.length ?? 0
+    await hosts.waitFor('all is encrypted', async () => {
+      const counts = await Promise.all(hosts.all().map(sealed))
+      return counts.every((count) => count === 4)
+    })
+    const keys = (): Promise<string[]> =>
+      Promise.all(hosts.all().map((host) => host.inside('wg', 'show', 'all', 'public-key')))
+    const before = await keys()
+    await hosts.host(3).api('POST', '/moot/v1/networks/change-keys', {})
+    const failed: unknown[] = []
+    await hosts.waitFor('all have one new key each', async () => {
+      for (const host of hosts.all()) await ask(host).catch((error: unknown) => failed.push(error))
+      const now = await keys()
+      return now.every((key, at) => key !== before[at] && key.trim().split('\n').length === 1)
+    })
+    expect(failed).toEqual([])
+    for (const host of hosts.all()) expect(await sealed(host)).toBe(4)
+    // Its process ends with it, as it does the other way round.
+    const interfaces = await hosts.host(2).inside('wg', 'show', 'interfaces')
+    await hosts.host(2).inside('ip', 'link', 'del', interfaces.trim())
+    await hosts.waitFor(
+      'it is made anew',
+      async () => {
+        const answers = await Promise.allSettled(Array.from({ length: 10 }, () => ask(hosts.host(2))))
+        return answers.every(({ status }) => status === 'fulfilled')
+      },
+      { timeoutMs: 10_000 },
+    )
+    expect(await hosts.host(2).inside('wg', 'show', 'interfaces')).toBe(interfaces)
   })
 
   it('a host that restarts its agent loses no request, and one that dies is soon sent nothing any more', async () => {

@@ -86,6 +86,8 @@ export type Deed = { readonly atMs: number; readonly via: number } & (
       readonly shape: Omit<Shape, 'image'>
     }
   | { readonly kind: 'remove'; readonly service: string }
+  /** Containers of the person's own, on the network of services, for so long. */
+  | { readonly kind: 'attach'; readonly count: number; readonly forMs: number }
   | { readonly kind: 'restore'; readonly service: string }
   | { readonly kind: 'availability'; readonly host: number; readonly state: Availability }
   /** `host` joins with a token that is asked for at `via`. */
@@ -187,6 +189,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
     ? exclusiveActs(random, { hosts, faultsForMs, wholeNetwork })
     : undefined
   acts.push(...(exclusive?.acts ?? []))
+  if (random.chance(0.4)) acts.push(...attachments(random, hosts, faultsForMs))
   return {
     hosts,
     founders,
@@ -244,6 +247,14 @@ function rebalances(random: Random, hosts: number, faultsForMs: number): readonl
     atMs: random.between(8_000, faultsForMs),
     via: random.between(0, hosts - 1),
   }))
+}
+
+function attachments(random: Random, hosts: number, faultsForMs: number): readonly Deed[] {
+  return Array.from({ length: random.between(1, 12) }, () => {
+    const atMs = random.between(5_000, faultsForMs - 5_000)
+    const forMs = Math.min(random.between(500, 60_000), faultsForMs - atMs)
+    return { kind: 'attach', atMs, forMs, count: random.between(1, 6), via: random.between(0, hosts - 1) }
+  })
 }
 
 function illnesses(random: Random, hosts: number, faultsForMs: number): readonly Fault[] {

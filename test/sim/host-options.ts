@@ -1,6 +1,10 @@
 import type { NodeId, TaskId } from '@moot/crdt-state'
 import type { HealthCheck } from '../../packages/agent/src/core/health/probe.ts'
-import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type {
+  ContainerObservation,
+  GuestObservation,
+  TaskSetup,
+} from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Rules } from '../../packages/agent/src/core/rules.ts'
 import type { Defaults } from '../../packages/agent/src/defaults.ts'
 import type { MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
@@ -42,6 +46,8 @@ export interface HostOptions {
   /** The agent stops or removes a container that runs. */
   readonly onStop: (host: Host, task: TaskId) => void
   readonly onCreate: (host: Host, setup: TaskSetup) => void
+  /** A person puts a container on a network there. */
+  readonly onGuest: (host: Host, guest: GuestObservation) => void
   /** Its watchdog has killed a task whose lease is over. */
   readonly onKill: (host: Host, setup: TaskSetup) => void
 }

@@ -20,10 +20,12 @@ import type { MemoryCall } from '../../packages/agent/src/ports/engine.memory.ca
 import { MemoryEngine } from '../../packages/agent/src/ports/engine.memory.ts'
 import type { ExclusiveHost } from '../../packages/agent/src/ports/exclusive-host.ts'
 import { memoryDataPlane } from '../../packages/agent/src/ports/data-plane.memory.ts'
+import { memoryWireGuardKeys } from '../../packages/agent/src/wire-guard-keys.ts'
 import {
   memoryNameServer,
   type MemoryNameServerProcess,
 } from '../../packages/agent/src/ports/name-server.memory.ts'
+import { memoryForwarder } from '../../packages/agent/src/ports/forwarder.memory.ts'
 import { memoryProber } from '../../packages/agent/src/ports/prober.memory.ts'
 import { memoryWitness } from '../../packages/agent/src/ports/witness.memory.ts'
 import { cheapIdentity } from './cheap-identity.ts'
@@ -47,6 +49,8 @@ import { WatchdogProcess } from './watchdog.ts'
 export interface Answer {
   readonly status: number
   readonly body: unknown
+  /** In its body or its header: it was done, but. */
+  readonly warnings: readonly string[]
 }
 
 /** Between a failed start and the next, ms. */
@@ -77,6 +81,7 @@ export class Host {
   readonly clock: HostClock
   readonly watchdog: WatchdogProcess
   readonly #kernel = memoryDataPlane()
+  readonly #wireGuardKeys = memoryWireGuardKeys()
   readonly #names: MemoryNameServerProcess = {}
   readonly #bootMemory: MemoryBootMemory = memoryBootMemory()
   readonly drift: Drift = { rate: 1, wallOffsetMs: 0 }
@@ -112,6 +117,7 @@ export class Host {
       latencyMs: this.#latencyMs,
       behaviour: options.behaviour,
       observed: (setup, observation) => options.onContainer(this, setup, observation),
+      guestPut: (guest) => options.onGuest(this, guest),
       isBlocked: (setup) => this.watchdog.isBlocked(setup),
     })
     this.clock = new HostClock(options.clock, options.clockRate, options.upForMs)
@@ -269,10 +275,15 @@ export class Host {
       method,
       url: path,
       ...(body !== undefined && { payload: body }),
-    }).then(({ statusCode, payload }) => ({
-      status: statusCode,
-      body: payload === '' ? undefined : (JSON.parse(payload) as unknown),
-    }))
+    }).then(({ statusCode, payload, headers }) => {
+      const told = payload === '' ? undefined : (JSON.parse(payload) as unknown)
+      const { Warnings } = (told ?? {}) as { readonly Warnings?: readonly string[] | null }
+      return {
+        status: statusCode,
+        body: told,
+        warnings: [...(Warnings ?? []), ...[headers['warning'] ?? []].flat()],
+      }
+    })
     try {
       return await Promise.race([gone.promise, answered])
     } finally {
@@ -301,6 +312,7 @@ export class Host {
       writeNote: (text) => {
         if (life.alive) this.#note = text
       },
+      wireGuardKeys: this.#wireGuardKeys,
       damage: () => [],
       wipe: (andKey) => {
         if (!life.alive) return
@@ -362,6 +374,7 @@ export class Host {
         life,
       ),
       nameServer: () => memoryNameServer(this.#names),
+      forwarder: () => memoryForwarder(),
       dataPlane: () => processDataPlane(this.#kernel, life),
       prober: processProber(
         memoryProber(world, (address, check) => this.#options.listenerAt(this, address, check)),

@@ -17,7 +17,7 @@ export class IllHealth {
   readonly #isStrict: boolean
   readonly #liveFailedMs = new Map<TaskId, number>()
   /** Slots whose well task was stopped for ill health and that have not been well since. */
-  readonly #down = new Map<SlotId, TaskSetup>()
+  readonly #down = new Map<SlotId, { readonly setup: TaskSetup; readonly node: NodeId }>()
 
   constructor(world: World, isStrict: boolean, tell: (line: string) => void) {
     this.#world = world
@@ -25,6 +25,11 @@ export class IllHealth {
     this.#tell = tell
     world.listeners.onProbe((_host, { task }, part, isWell) => {
       if (part === 'live' && !isWell) this.#liveFailedMs.set(task.id, world.nowMs)
+    })
+    // What is over because nobody wants it there is not missed when it is wanted again.
+    world.onContainer((host, setup, { state }) => {
+      const isOver = state === 'exited' && !this.#isWanted(host, setup.service.spec, setup)
+      if (isOver) this.#down.delete(slotId(setup.task.service, setup.task.slot))
     })
   }
 
@@ -55,13 +60,16 @@ export class IllHealth {
       !this.#isWanted(host, service.spec, setup)
     )
       return
-    this.#down.set(slotId(setup.task.service, setup.task.slot), setup)
+    this.#down.set(slotId(setup.task.service, setup.task.slot), { setup, node: host.node })
     const parallelism = service.spec.UpdateConfig?.Parallelism ?? 1
+    const isOfIt = (each: TaskSetup): boolean => each.task.service === setup.task.service
     for (const [slot, each] of this.#down) {
-      const isOfIt = each.task.service === setup.task.service
-      if (isOfIt && !this.#isWanted(host, service.spec, each)) this.#down.delete(slot)
+      // Who has left took its tasks along, well or not.
+      const isThere = host.agent?.view().nodes.has(each.node)
+      if (isOfIt(each.setup) && !(isThere && this.#isWanted(host, service.spec, each.setup)))
+        this.#down.delete(slot)
     }
-    const down = [...this.#down.values()].filter((each) => each.task.service === setup.task.service)
+    const down = [...this.#down.values()].map((each) => each.setup).filter(isOfIt)
     // What a disk was slow to take was decided before, and others could not hear of it.
     if (parallelism === 0 || down.length <= parallelism || this.#world.isImpaired) return
     const slots = down.map(({ task }) => task.slot).join(', ')

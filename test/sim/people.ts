@@ -1,4 +1,4 @@
-import type { NodeId, ServiceSpec } from '@moot/crdt-state'
+import { type ContainerId, digestId, type NodeId, type ResourceId, type ServiceSpec } from '@moot/crdt-state'
 import type { Deed, Shape } from './acts.ts'
 import type { Answer, Host } from './host.ts'
 import type { NodeRow, ServiceRow } from './rows.ts'
@@ -19,6 +19,7 @@ export class People {
   readonly #takenBackMs = new Map<string, number>()
   readonly #world: World
   #written = 0
+  #attached = 0
   #released = 0
   readonly #listeners: ((subject: string, label: string) => void)[] = []
 
@@ -60,8 +61,7 @@ export class People {
   async #say(host: Host, deed: Deed): Promise<Answer | undefined> {
     switch (deed.kind) {
       case 'deploy':
-        if (deed.shape.networked === true)
-          await host.ask('POST', '/networks/create', { Name: networkName, Driver: 'overlay' })
+        if (deed.shape.networked === true) await host.ask('POST', '/networks/create', networkBody)
         return this.#write(deed.service, (label) =>
           host.ask('POST', '/services/create', bodyOf(deed.service, deed.shape, label)),
         )
@@ -116,6 +116,9 @@ export class People {
         return host.ask('POST', '/moot/v1/rebalance', {
           ...(deed.service !== undefined && { subject: deed.service }),
         })
+      case 'attach':
+        await host.ask('POST', '/networks/create', networkBody)
+        return this.#attachAll(host, deed.count, deed.forMs)
       case 'remove':
         return this.#undo(deed.service, () => host.ask('DELETE', `/services/${deed.service}`))
       case 'restore':
@@ -149,9 +152,8 @@ export class People {
     const askedMs = this.#world.nowMs
     const answer = await ask(label)
     if (answer === undefined || answer.status >= 300) return answer
-    const { Warnings } = (answer.body ?? {}) as { readonly Warnings?: readonly string[] | null }
     // Where it says that one disk only has it, that disk may be lost.
-    if (Warnings?.some((warning) => warning.startsWith('stored on this node only')) === true) return answer
+    if (answer.warnings.some((warning) => warning.includes('stored on this node only'))) return answer
     if (!this.#counts(subject, askedMs)) return answer
     const labels = this.acknowledged.get(subject) ?? new Set()
     this.acknowledged.set(subject, labels.add(label))
@@ -183,11 +185,36 @@ export class People {
   /** A write that may not have known of a removal loses against it, as people are told. */
   #counts(subject: string, askedMs: number): boolean {
     const sinceMs = this.#takenBackMs.get(subject)
-    return sinceMs === undefined || (this.#world.isPeaceful && askedMs - sinceMs > spreadWithinMs)
+    return sinceMs === undefined || (this.#world.isOpen && askedMs - sinceMs > spreadWithinMs)
   }
 
   #away(host: number | undefined): { Constraints: string[] } {
     return { Constraints: host === undefined ? [] : [`node.id!=${this.#world.host(host).node}`] }
+  }
+
+  /** `docker run --network`, so many at once: what the engine is told is told to it here. */
+  async #attachAll(host: Host, count: number, forMs: number): Promise<Answer | undefined> {
+    const network = [...(host.agent?.view().networks.values() ?? [])].find(({ name }) => name === networkName)
+    if (network === undefined) return undefined
+    const all = Array.from({ length: count }, () => this.#attach(host, network.id, forMs))
+    return (await Promise.all(all)).find(Boolean)
+  }
+
+  async #attach(host: Host, network: ResourceId, forMs: number): Promise<Answer | undefined> {
+    const { agent, engine } = host
+    this.#attached += 1
+    const container = digestId('container', String(this.#attached)) as ContainerId
+    const wanted = { network, aliases: ['tool'], nameservers: [] }
+    try {
+      await agent?.attach(wanted, new AbortController().signal, async ({ address }) => {
+        engine.putGuest({ container, name: 'toolbox', isUp: true, network, address })
+        this.#world.clock.after(forMs, () => engine.dropGuest(container, network))
+      })
+      return { status: 201, body: {}, warnings: [] }
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      return { status: 503, body: { message }, warnings: [] }
+    }
   }
 
   async #service(host: Host, name: string): Promise<ServiceRow | undefined> {
@@ -259,6 +286,13 @@ function probeLabels({ probed = [] }: Shape): Readonly<Record<string, string>> {
 }
 
 const networkName = 'backbone'
+/** So small that its blocks are of four addresses: nodes claim more of them, and give them back. */
+const networkBody = {
+  Name: networkName,
+  Driver: 'overlay',
+  Attachable: true,
+  IPAM: { Config: [{ Subnet: '10.77.0.0/23' }] },
+}
 
 function bodyOf(Name: string, shape: Shape, label: string): object {
   const config = {

@@ -175,6 +175,9 @@ export function processEngine(engine: Engine, life: Life, { now, onCreate, onSto
         onStop(container)
         return engine.remove(container, signal)
       }),
+    network: (overlay, signal) => life.effect(() => engine.network(overlay, signal)),
+    guests: (signal) => life.effect(() => engine.guests(signal)),
+    detach: (guest, signal) => life.effect(() => engine.detach(guest, signal)),
     sweep: (wanted, signal) => life.effect(() => engine.sweep(wanted, signal)),
     logs: (container, query, signal) => life.effect(() => engine.logs(container, query, signal)),
   }
@@ -211,6 +214,7 @@ export function processDataPlane(kernel: DataPlane, life: Life): DataPlane {
   return {
     ability: (signal) => life.effect(() => kernel.ability(signal)),
     apply: (plane, signal) => life.effect(() => kernel.apply(plane, signal)),
+    isIntact: () => kernel.isIntact(),
     tunnel: (signal) => life.effect(() => kernel.tunnel(signal)),
     clear: (signal) => life.effect(() => kernel.clear(signal)),
   }

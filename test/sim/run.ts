@@ -26,8 +26,8 @@ const wholeMs = 300_000
 const faultsForMs = 180_000
 const calmForMs = 120_000
 const restMs = 5_000
-/** A run is short: it has no five quiet minutes. */
-const settings = { rebalanceQuietMs: 15_000, rebalanceMoveMaxMs: 30_000 }
+/** A run is short: it has no five quiet minutes, nor ten without a use for a block of addresses. */
+const settings = { rebalanceQuietMs: 15_000, rebalanceMoveMaxMs: 30_000, blockIdleMs: 10_000 }
 /** Who has been up for a minute may vote, and is voted in within this. */
 const settlesWithinMs = 75_000
 /** Restarts wait for 3 s. */

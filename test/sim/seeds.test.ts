@@ -23,6 +23,7 @@ const deedKinds = Object.keys({
   force: true,
   rollback: true,
   release: true,
+  attach: true,
   remove: true,
   restore: true,
   availability: true,

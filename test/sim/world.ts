@@ -1,5 +1,9 @@
 import type { NodeId, TaskId } from '@moot/crdt-state'
-import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type {
+  ContainerObservation,
+  GuestObservation,
+  TaskSetup,
+} from '../../packages/agent/src/core/reconcile/actions.ts'
 import { defaults, type Defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryClock, type MemoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import type { MemoryBehaviour } from '../../packages/agent/src/ports/engine.memory.ts'
@@ -77,6 +81,7 @@ export class World {
   ) => void)[] = []
   readonly #stopListeners: ((host: Host, task: TaskId) => void)[] = []
   readonly #createListeners: ((host: Host, setup: TaskSetup) => void)[] = []
+  readonly #guestListeners: ((host: Host, guest: GuestObservation) => void)[] = []
 
   private constructor(options: WorldOptions) {
     this.seed = options.seed
@@ -261,6 +266,10 @@ export class World {
     this.#createListeners.push(listener)
   }
 
+  onGuest(listener: (host: Host, guest: GuestObservation) => void): void {
+    this.#guestListeners.push(listener)
+  }
+
   onStop(listener: (host: Host, task: TaskId) => void): void {
     this.#stopListeners.push(listener)
   }
@@ -303,6 +312,9 @@ export class World {
       },
       onCreate: (at, setup) => {
         for (const listener of this.#createListeners) listener(at, setup)
+      },
+      onGuest: (at, guest) => {
+        for (const listener of this.#guestListeners) listener(at, guest)
       },
       onKill: (at, setup) => {
         this.tell(`  the watchdog of ${at.name} kills ${setup.service.name}.${setup.task.slot}`)

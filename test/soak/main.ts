@@ -1,6 +1,6 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [exclusive] [rapid] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [exclusive] [guestbook] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
@@ -13,6 +13,7 @@ import { engines } from './engines.ts'
 import { exclusive } from './exclusive.ts'
 import { failovers } from './failovers.ts'
 import { partitions } from './partitions.ts'
+import { guestbook } from './guestbook.ts'
 import { isWell, type Row, table } from './row.ts'
 import { rapid } from './rapid.ts'
 import { simulator } from './simulator.ts'
@@ -34,6 +35,7 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Ro
   'bad-updates': (hosts) => badUpdatesOf(hosts, rounds || 2, say),
   updates: (hosts) => interruptedUpdates(hosts, rounds || 50, random, say),
   exclusive: (hosts) => exclusive(hosts, rounds || 20, random, say),
+  guestbook: (hosts) => guestbook(hosts, rounds || 10, say),
   rapid: () => Promise.resolve(rapid(seed, say)),
   simulator: () => simulator(number('SEEDS', 500), say),
 }

@@ -9,7 +9,9 @@ import { type Home, memoryHome } from './home.ts'
 import { type MemoryClock, memoryClock } from './ports/clock.memory.ts'
 import { memoryWitness } from './ports/witness.memory.ts'
 import { memoryExclusiveHost, type MemoryExclusiveHost } from './ports/exclusive-host.memory.ts'
+import type { WireGuardAbility } from './ports/data-plane.ts'
 import { type MemoryDataPlane, memoryDataPlane } from './ports/data-plane.memory.ts'
+import { type MemoryForwarder, memoryForwarder } from './ports/forwarder.memory.ts'
 import { memoryNameServer, type MemoryNameServerProcess } from './ports/name-server.memory.ts'
 import { memoryProber } from './ports/prober.memory.ts'
 import { MemoryEngine } from './ports/engine.memory.ts'
@@ -28,6 +30,7 @@ export interface Machine {
   engine: MemoryEngine
   exclusive: MemoryExclusiveHost
   kernel: MemoryDataPlane
+  forwarder: MemoryForwarder
   names: MemoryNameServerProcess
   /** As others know it. */
   address: string
@@ -41,6 +44,10 @@ export interface Machine {
   answerLost?: boolean
 }
 
+export function kernelWith(wireGuard: WireGuardAbility): MemoryDataPlane {
+  return memoryDataPlane({ kind: 'kernel', version: 'in memory', wireGuard })
+}
+
 /** Whole agents in one process: production code over the ports' twins, in virtual time. */
 export class World {
   readonly clock: MemoryClock = memoryClock()
@@ -49,9 +56,10 @@ export class World {
   #drawn = 0
   #addresses = 0
 
-  async add(): Promise<Machine> {
+  /** @param kernel what its kernel can do: all there is. */
+  async add(kernel = kernelWith({ kind: 'kernel' })): Promise<Machine> {
     const home = memoryHome()
-    const machine = { home } as { -readonly [K in keyof Machine]: Machine[K] }
+    const machine = { home, kernel } as { -readonly [K in keyof Machine]: Machine[K] }
     this.#boot(machine)
     machine.node = machine.agent.self
     await machine.agent.start()
@@ -59,13 +67,19 @@ export class World {
     return machine
   }
 
-  /** A cluster of `count`, formed by tokens. */
-  static async of(count: number): Promise<World> {
+  /**
+   * A cluster of `count`, formed by tokens.
+   * @param kernelOf what each one's kernel can do.
+   */
+  static async of(
+    count: number,
+    kernelOf: (index: number) => MemoryDataPlane = () => kernelWith({ kind: 'kernel' }),
+  ): Promise<World> {
     const world = new World()
-    const first = await world.add()
+    const first = await world.add(kernelOf(0))
     await first.agent.init({ author })
     for (let index = 1; index < count; index++) {
-      const machine = await world.add()
+      const machine = await world.add(kernelOf(index))
       const { token } = await first.agent.createToken({ ttlMs: 60_000 })
       await world.during(machine.agent.join(token, { author }))
     }
@@ -160,7 +174,8 @@ export class World {
       },
       witness: memoryWitness(this.clock),
       nameServer: () => memoryNameServer((machine.names ??= {})),
-      dataPlane: () => (machine.kernel ??= memoryDataPlane()),
+      dataPlane: () => machine.kernel,
+      forwarder: () => (machine.forwarder ??= memoryForwarder()),
       prober: memoryProber(this.clock, () => ({ kind: 'answers', status: 200 })),
       exclusive: (machine.exclusive ??= this.#exclusive(machine)),
       clock: this.clock,

@@ -34,6 +34,7 @@ import { type KnownMembers, openMembershipMemory } from './membership-memory.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
 import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
+import type { Forwarder } from './ports/forwarder.ts'
 import type { Engine } from './ports/engine.ts'
 import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
@@ -53,6 +54,7 @@ export interface AgentOptions {
   readonly prober: Prober
   readonly exclusive: ExclusiveHost
   readonly dataPlane: (context: { readonly clusterId: string }) => DataPlane
+  readonly forwarder: () => Forwarder
   readonly nameServer: () => NameServer
   readonly clock: Clock
   readonly logger: Logger
@@ -138,7 +140,9 @@ export function createAgent(options: AgentOptions): Agent {
       prober: options.prober,
       exclusive: options.exclusive,
       dataPlane: options.dataPlane({ clusterId }),
+      forwarder: options.forwarder(),
       nameServer: options.nameServer(),
+      wireGuardKeys: home.wireGuardKeys,
       isFounder,
       clock,
       logger,
@@ -328,6 +332,11 @@ export function createAgent(options: AgentOptions): Agent {
     placement: () => active().placement(),
     networks: () => active().networks(),
     networkFindings: (signal) => active().networkFindings(signal),
+    attach: (wanted, signal, use) => active().attach(wanted, signal, use),
+    guests: async () => active().guests(),
+    network: () => active().network(),
+    encryption: () => active().encryption(),
+    changeKeys: () => active().changeKeys(),
     voters: () => active().leases.voters(),
     forceVoters: (nodes) => active().leases.force(nodes),
 

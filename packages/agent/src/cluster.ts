@@ -15,8 +15,11 @@ import type { VoterCandidate, VoterHealth } from './core/lease/voter-set.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
 import type { Placement } from './core/placement/placement.ts'
+import type { Address } from './core/network/plane.ts'
+import type { GuestObservation } from './core/reconcile/actions.ts'
+import type { GuestWish } from './core/reconcile/guests.ts'
+import type { Encryption, NetworkFindings, Networks } from './networks.ts'
 import type { View } from './core/view.ts'
-import type { NetworkFindings } from './networks.ts'
 import type { ProbeResult } from './ports/mesh.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
@@ -51,6 +54,18 @@ export type ClusterEvent =
     }
   | { readonly kind: 'warning'; readonly message: string; readonly atMs: number }
 
+/** A container that a person puts on a network. */
+export type GuestWanted = Omit<GuestWish, 'id'>
+
+/** Where it goes. */
+export interface GuestPlace {
+  /** The engine's name of the network. */
+  readonly bridge: string
+  readonly address: Address
+  /** This node's own address on the network: its name server too. */
+  readonly gateway: Address
+}
+
 export interface JoinToken {
   /** As in `tokens()`; the token's text is opaque. */
   readonly id: string
@@ -81,10 +96,24 @@ export interface Cluster {
   liveness(): LivenessMap
   /** Of the current view; cached until it changes. */
   placement(): Placement
-  /** What follows from the current view for networks that reach over hosts; undefined where this host cannot have them. */
+  /** What follows from the current view for networks that reach over hosts, as far as this host has a part in them; undefined where it has none. */
   networks(): NetworkOutlook | undefined
   /** How the network is as this node finds it now: it asks its kernel, its name server and the other agents. */
   networkFindings(signal: AbortSignal): Promise<ClusterFindings>
+  /** What this host can do for networks and published ports, and what it cannot at the moment. */
+  network(): Pick<Networks, 'ability' | 'troubles'>
+
+  /**
+   * A place on a network for a container of a person's, on this node; `use` puts it there. Rejects with `NetworkHereOnlyError`,
+   * `AddressRefusedError` or `NoAddressError`, and with what `use` rejects with.
+   */
+  attach<T>(wanted: GuestWanted, signal: AbortSignal, use: (place: GuestPlace) => Promise<T>): Promise<T>
+  /** Such containers on this node's networks as they are now, whoever put them there; undefined where the engine does not say. */
+  guests(): Promise<readonly GuestObservation[] | undefined>
+  /** Of what this host and others send to each other over networks of the cluster. */
+  encryption(): Encryption | undefined
+  /** All nodes' keys of that encryption are made anew, as soon as the last change of them is over. */
+  changeKeys(): void
 
   init(options: { readonly advertise?: string | undefined; readonly author: Author }): Promise<JoinToken>
   join(

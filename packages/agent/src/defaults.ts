@@ -6,6 +6,18 @@ export const defaults = {
   tunnelPort: 7422,
   /** VXLAN's headers: 14 bytes inner Ethernet, 8 VXLAN, 8 UDP, 20 IPv4. The tunnel's MTU is that of the link less these. */
   tunnelOverheadBytes: 50,
+  /** UDP port of WireGuard, next to the tunnel's, which goes through it; and the next one, in turn, while keys change. WireGuard's usual one, 51820, is other people's. */
+  wireGuardPort: 7423,
+  /** WireGuard's headers over IPv4: 20 IP, 8 UDP, 16 its own, 16 authentication tag. They come on top of the tunnel's. */
+  wireGuardOverheadBytes: 60,
+  /** Seconds: keeps a session, and a firewall's entry for it, between two nodes that are silent. WireGuard's own advice: most firewalls forget UDP after 30 s. 1.3 B/s a peer. */
+  wireGuardKeepaliveSeconds: 25,
+  /** All nodes' keys are made anew this often. Sessions have keys of their own that last 2 minutes, so this is no secrecy of what was sent: it bounds for how long somebody who copied a node's key can pass for it. */
+  wireGuardRoundMs: 24 * 3_600_000,
+  /** A new key waits so long for hosts that do not answer with theirs (an agent that is down on a host that lives); then the others go on without them, who are reached by the older key. */
+  wireGuardPatienceMs: 3_600_000,
+  /** Starting wireguard-go takes 20 ms. */
+  wireGuardStartTimeoutMs: 5_000,
   /** Upper byte of marks of ours ("M"): kube-proxy's, Calico's, Cilium's and Tailscale's are in the lower three. */
   tunnelMark: 0x4d000000,
   /** Routing rules of replies: this priority and the next 4,424; below the main table's 32,766, above the local one's 0. */
@@ -16,8 +28,12 @@ export const defaults = {
   kernelCallTimeoutMs: 10_000,
   /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
   kernelCheckIntervalMs: 30_000,
-  /** After the kernel refused what it was asked for. */
+  /** What can end by itself (wireguard-go) is looked after this often: a system call or two. */
+  kernelGlanceMs: 1_000,
+  /** After the kernel refused what it was asked for; each next time twice as long, whatever changes meanwhile: all is read and built anew each time … */
   kernelRetryMs: 1_000,
+  /** … up to this. */
+  kernelRetryMaxMs: 10_000,
   /** Connections' deletions at a time: each walks through all connections. */
   kernelForgetConcurrency: 4,
   /** Groups of stale connections that are deleted for one plane; the rest with the next. UDP's run out by themselves after 30 to 120 s of silence. */
@@ -265,24 +281,52 @@ export const defaults = {
   nameServerQuestionsPerConnection: 64,
   /** A changed table is kept for a next process so much later, all changes since together: to write 1,000 services takes 20 ms, in which nobody is answered. */
   nameServerKeepDelayMs: 1_000,
-  /** Its own connections (agents, one each), and one frame of theirs: 10,000 services are 15 MB. */
-  nameServerControlMax: 16,
-  nameServerFrameMaxBytes: 64 * 1024 * 1024,
+  /** Of a process that outlives the agent (name server, forwarder): its connections (agents, one each), and one frame of theirs: names of 10,000 services are 15 MB. */
+  detachedControlMax: 16,
+  detachedFrameMaxBytes: 64 * 1024 * 1024,
   /** It takes the largest table in a second on a busy host; whoever does not answer by then is hung. */
-  nameServerCallTimeoutMs: 4_000,
+  detachedCallTimeoutMs: 4_000,
   /** How often it is asked for a sign of life: one that is stopped keeps its connection. */
-  nameServerPulseMs: 2_000,
+  detachedPulseMs: 2_000,
   /** It starts in 0.2 s; a busy host takes longer. */
-  nameServerStartTimeoutMs: 5_000,
+  detachedStartTimeoutMs: 5_000,
   /** One that ended is started again: at once, then ever more slowly. */
-  nameServerReturnFirstMs: 50,
-  nameServerReturnMaxMs: 5_000,
+  detachedReturnFirstMs: 50,
+  detachedReturnMaxMs: 5_000,
   /** One that is replaced waits so long at most for answers to what it has passed on. */
   nameServerRetireMs: 500,
+  /** The forwarder gives up on an endpoint after so long: a container on this host answers in a millisecond, one of another host in the time of a busy mesh. */
+  forwarderConnectTimeoutMs: 2_000,
+  /** Endpoints that are tried for one connection: each that is refused takes a millisecond, each that is silent all of the time above. */
+  forwarderTriesMax: 3,
+  /** TCP connections under way, of all ports together: each has two files and some 40 KB. */
+  forwarderConnectionsMax: 4_096,
+  /** Clients of UDP under way, of all ports together, each with a socket of its own; the one that was silent for longest gives way. */
+  forwarderSessionsMax: 1_024,
+  /** Of a client of UDP that was silent for so long nothing is remembered: between the kernel's 30 s for one question and 120 s for a stream. */
+  forwarderSessionIdleMs: 60_000,
+  /** Datagrams of one client, or for it, that wait; what would wait longer is late. */
+  forwarderDatagramsMax: 64,
+  /** A port that another program has is tried again this often. */
+  forwarderPortRetryMs: 1_000,
+  /** Silent connections are asked for a sign of life after so long, so that those of hosts that have died end. */
+  forwarderKeepAliveMs: 60_000,
+  /** To one node over the mesh: of `meshStreamsPerPeer`, and some are left for logs. */
+  forwarderStreamsPerPeer: 192,
+  /** Connections for other nodes that the agent works on: all peers' of a small mesh. */
+  forwarderRelaysMax: 2_048,
   /** More starts than this in a second wait: an engine on many cores does 28, and an island or a wrong verdict must not start everything at once. */
   startsPerSecondMax: 20,
   /** More tasks than this on one node are refused: an island must not run the world. */
   maxTasksPerNode: 1_000,
+  /** A block of addresses that nobody uses is given back after so long: an update, or a service scaled down for the moment, uses it again sooner. */
+  blockIdleMs: 10 * 60_000,
+  /** Containers that people put on networks, on one node: each is 300 bytes of its record. */
+  guestsMax: 1_000,
+  /** Who asks for an address waits for so long at most: a block is had in 0.2 s, a network's subnet in a second. */
+  guestWaitMs: 5_000,
+  /** The engine's other containers are listed so soon after an event of one: several go at once. */
+  guestLookDelayMs: 50,
   /** One mesh message; larger ones are refused before they are read. */
   maxMessageBytes: 8 * 1024 * 1024,
   /** One dial with its handshakes: a LAN takes 20 ms; a SYN lost twice is sent for the third time after 3 s. */

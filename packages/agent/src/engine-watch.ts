@@ -1,6 +1,7 @@
 import type { ContainerId, TaskId } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import type { ContainerObservation } from './core/reconcile/actions.ts'
+import type { ContainerObservation, GuestObservation } from './core/reconcile/actions.ts'
+import { sameJson } from './core/network/remember.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine, EngineEvent, EngineFacts } from './ports/engine.ts'
 
@@ -17,6 +18,10 @@ export interface EngineWatch {
   listed(): boolean
   facts(): EngineFacts | undefined
   volumes(): readonly string[]
+  /** Containers on networks of ours that are no tasks; undefined where it is not known who is there. */
+  guests(): readonly GuestObservation[] | undefined
+  /** Resolves once they are known as they are from now on. */
+  lookAtGuests(): Promise<void>
   /** An observation that came as the answer of a call. */
   observe(observation: ContainerObservation): void
   forget(task: TaskId): void
@@ -36,7 +41,9 @@ export function createEngineWatch(options: {
   readonly logger: Logger
   readonly relistIntervalMs: number
   readonly retryMs: number
+  readonly guestLookDelayMs: number
   readonly changed: () => void
+  readonly guestsChanged: () => void
 }): EngineWatch {
   const { engine, clock, logger, changed } = options
   const abort = new AbortController()
@@ -50,6 +57,9 @@ export function createEngineWatch(options: {
   let listed = false
   let facts: EngineFacts | undefined
   let volumes: readonly string[] = []
+  let guests: readonly GuestObservation[] | undefined
+  let looking: Promise<void> = Promise.resolve()
+  let nextLook: Promise<void> | undefined
   /** Containers that an event spoke of while a listing was under way: the listing's older word on them is dropped. */
   const touchedBy = new Set<Set<ContainerId>>()
   const loops: Promise<void>[] = []
@@ -77,6 +87,7 @@ export function createEngineWatch(options: {
   async function relist(): Promise<void> {
     const touched = new Set<ContainerId>()
     touchedBy.add(touched)
+    void lookAtGuests()
     try {
       const [list, factsNow, volumesNow] = await Promise.all([
         engine.list(abort.signal),
@@ -102,12 +113,36 @@ export function createEngineWatch(options: {
     changed()
   }
 
+  async function look(): Promise<void> {
+    await clock.sleep(options.guestLookDelayMs, abort.signal).catch(() => undefined)
+    nextLook = undefined
+    const before = guests
+    try {
+      guests = await engine.guests(abort.signal)
+    } catch (error) {
+      if (abort.signal.aborted) return
+      guests = undefined
+      logger.debug(
+        { err: error },
+        'who is on the networks of this node could not be seen; it is listed again',
+      )
+    }
+    if (!sameJson(before, guests)) options.guestsChanged()
+  }
+
+  /** Whoever asks before a look has begun shares it; what is seen is never older than the question. */
+  function lookAtGuests(): Promise<void> {
+    if (nextLook === undefined) looking = nextLook = looking.then(look)
+    return nextLook
+  }
+
   function down(error: string): void {
     if (state.kind === 'up')
       logger.error({ error }, 'the Docker engine does not answer; its containers are left alone for now')
     const sinceMs = state.kind === 'down' ? state.sinceMs : clock.monotonicMs()
     state = { kind: 'down', error, sinceMs, isNew: false }
     listed = false
+    guests = undefined
     changed()
   }
 
@@ -125,6 +160,9 @@ export function createEngineWatch(options: {
         return tryRelist()
       case 'disconnected':
         return down(event.error)
+      case 'guests':
+        void lookAtGuests()
+        return undefined
       case 'container':
         observe(event.observation)
         return changed()
@@ -160,6 +198,8 @@ export function createEngineWatch(options: {
     listed: () => listed,
     facts: () => facts,
     volumes: () => volumes,
+    guests: () => guests,
+    lookAtGuests,
     observe(observation) {
       observe(observation)
     },
@@ -173,7 +213,7 @@ export function createEngineWatch(options: {
     },
     async stop() {
       abort.abort(new Error('the agent stops'))
-      await Promise.allSettled(loops)
+      await Promise.allSettled([...loops, looking])
     },
   }
 }

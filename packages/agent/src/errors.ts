@@ -58,6 +58,30 @@ export class LeavingError extends Error {
   }
 }
 
+export class NetworkHereOnlyError extends Error {
+  readonly code = 'ERR_NETWORK_HERE_ONLY'
+  override name = 'NetworkHereOnlyError'
+  constructor() {
+    super(
+      'This host cannot have networks that reach over hosts (the log of its agent says why): single containers cannot be attached to cluster networks here.',
+    )
+  }
+}
+
+/** This address cannot be had here, whatever one waits for. */
+export class AddressRefusedError extends Error {
+  readonly code = 'ERR_ADDRESS_REFUSED'
+  override name = 'AddressRefusedError'
+}
+
+export class NoAddressError extends Error {
+  readonly code = 'ERR_NO_ADDRESS'
+  override name = 'NoAddressError'
+  constructor(why: string) {
+    super(`no address for this container: ${why}`)
+  }
+}
+
 export class JoinFailedError extends Error {
   readonly code = 'ERR_JOIN_FAILED'
   override name = 'JoinFailedError'

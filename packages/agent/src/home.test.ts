@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DirectoryInUseError } from './errors.ts'
 import { directoryHome } from './home.ts'
+import { wireGuardKeyFile } from './wire-guard-keys.ts'
 
 describe('a data directory', () => {
   let directory: string
@@ -24,6 +25,16 @@ describe('a data directory', () => {
     const storage = directoryHome(directory).openStorage()
     expect(storage.damaged()).toEqual([])
     await storage.close()
+  })
+
+  it('keeps private keys from everybody else, and takes a file that holds none for no key', () => {
+    const { wireGuardKeys } = directoryHome(directory)
+    wireGuardKeys.make(3, 'ab'.repeat(32), Date.now())
+    const file = wireGuardKeyFile(directory, 3)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    expect(readFileSync(file, 'utf8')).toBe(`${Buffer.from('ab'.repeat(32), 'hex').toString('base64')}\n`)
+    writeFileSync(file, 'half')
+    expect(wireGuardKeys.list()).toEqual([])
   })
 
   it('forgets a cluster and keeps its key, or forgets both', async () => {

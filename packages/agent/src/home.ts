@@ -10,6 +10,7 @@ import {
 } from '@moot/crdt-state'
 import { lockDirectory } from './directory-lock.ts'
 import { type FileDamage, keptFile } from './kept-file.ts'
+import { directoryWireGuardKeys, memoryWireGuardKeys, type WireGuardKeys } from './wire-guard-keys.ts'
 
 /** What an agent keeps on its disk: its key, its store, and a note of what it needs to heal a lost store. */
 export interface Home {
@@ -23,21 +24,23 @@ export interface Home {
    */
   readNote(): string | undefined
   writeNote(text: string): void
+  readonly wireGuardKeys: WireGuardKeys
   /** Files, other than the store's, that were found damaged. */
   damage(): readonly FileDamage[]
   /**
-   * Forgets the store and the note; with `andKey` the key too, after a node has left its cluster: one key is one
+   * Forgets the store, the note and the keys of WireGuard; with `andKey` the key too, after a node has left its cluster: one key is one
    * membership. The store must be closed.
    */
   wipe(andKey: boolean): void
 }
 
-/** A directory: `node.key` (0600), `membership` and `state.db`. */
+/** A directory: `node.key` and `wireguard-N.key` (0600), `membership` and `state.db`. */
 export function directoryHome(directory: string): Home {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const key = keptFile(join(directory, 'node.key'))
   const note = keptFile(join(directory, 'membership'))
   const storePath = join(directory, 'state.db')
+  const wireGuardKeys = directoryWireGuardKeys(directory)
   return {
     identity() {
       const kept = key.read()
@@ -57,14 +60,20 @@ export function directoryHome(directory: string): Home {
     },
     readNote: () => note.read(),
     writeNote: (text) => note.write(text),
+    wireGuardKeys,
     damage: () => [...key.damage(), ...note.damage()],
     wipe(andKey) {
       // The note first: what is left after a crash must not look like a member that lost its store.
       note.remove()
       for (const suffix of ['', '-wal', '-shm']) rmSync(storePath + suffix, { force: true })
+      forgetAll(wireGuardKeys)
       if (andKey) key.remove()
     },
   }
+}
+
+function forgetAll(keys: WireGuardKeys): void {
+  for (const { round } of keys.list()) keys.remove(round)
 }
 
 function unlocking(storage: Storage, unlock: () => void): Storage {
@@ -86,7 +95,9 @@ export function memoryHome(): Home {
   let identity: Identity | undefined
   let storage: Storage | undefined
   let note: string | undefined
+  const wireGuardKeys = memoryWireGuardKeys()
   return {
+    wireGuardKeys,
     identity() {
       identity ??= generateIdentity().identity
       return identity
@@ -104,6 +115,7 @@ export function memoryHome(): Home {
       if (andKey) identity = undefined
       storage = undefined
       note = undefined
+      forgetAll(wireGuardKeys)
     },
   }
 }

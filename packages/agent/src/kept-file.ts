@@ -78,8 +78,8 @@ function readCopy(path: string): { readonly text?: string; readonly bare?: strin
   return sum === undefined || sum === '' ? { bare: text } : {}
 }
 
-/** Written aside and renamed: a crash leaves the old one or the new one, never half of it. */
-function replaceFile(path: string, content: string): void {
+/** Written aside and renamed: a crash leaves the old one or the new one, never half of it. Only its owner can read it. */
+export function replaceFile(path: string, content: string): void {
   rmSync(`${path}.new`, { force: true })
   writeFileSync(`${path}.new`, content, { mode: 0o600, flush: true })
   renameSync(`${path}.new`, path)

@@ -1,6 +1,7 @@
 import type { NodeId, TaskId } from '@moot/crdt-state'
 import * as z from 'zod'
 import type { ByteStream, Mesh } from './ports/mesh.ts'
+import { jsonLine, readLine } from './stream-header.ts'
 
 /**
  * A task's log bytes from another node. The asker writes one line of JSON; the holder answers with one line of JSON
@@ -8,7 +9,6 @@ import type { ByteStream, Mesh } from './ports/mesh.ts'
  */
 const requestSchema = z.object({ task: z.string().max(64), query: z.string().max(4096) })
 const answerSchema = z.object({ error: z.string().optional() })
-const maxHeaderBytes = 8192
 
 export class LogsUnavailableError extends Error {
   readonly code = 'ERR_LOGS_UNAVAILABLE'
@@ -32,7 +32,7 @@ export function serveLogs(mesh: Mesh, localLogs: LocalLogs, failed: (error: unkn
 }
 
 async function answer(stream: ByteStream, localLogs: LocalLogs): Promise<void> {
-  const { line, rest } = await readLine(stream.source)
+  const { line, rest } = await readLine(stream.source, unavailable)
   const request = requestSchema.parse(JSON.parse(line))
   const abort = new AbortController()
   let bytes: AsyncIterable<Uint8Array>
@@ -76,7 +76,7 @@ export async function fetchLogs(
   }
   try {
     await stream.write(jsonLine({ task: task.id, query: query.toString() }))
-    const { line, rest } = await readLine(stream.source)
+    const { line, rest } = await readLine(stream.source, unavailable)
     const { error } = answerIn(line)
     if (error === undefined) return untilEnd(rest, end)
     throw new LogsUnavailableError(`logs of task ${task.id} on node ${task.node}: ${error}`)
@@ -96,42 +96,15 @@ function answerIn(line: string): z.infer<typeof answerSchema> {
   }
 }
 
+function unavailable(why: string): Error {
+  return new LogsUnavailableError(why)
+}
+
 /** Whoever reads to the end, or gives up on the way, leaves nothing open. */
 async function* untilEnd(source: AsyncIterable<Uint8Array>, end: () => void): AsyncGenerator<Uint8Array> {
   try {
     yield* source
   } finally {
     end()
-  }
-}
-
-function jsonLine(value: unknown): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify(value)}\n`)
-}
-
-async function readLine(
-  source: AsyncIterable<Uint8Array>,
-): Promise<{ readonly line: string; readonly rest: AsyncIterable<Uint8Array> }> {
-  const iterator = source[Symbol.asyncIterator]()
-  let head: Uint8Array = new Uint8Array(0)
-  for (;;) {
-    const { value, done } = await iterator.next()
-    if (done === true) throw new LogsUnavailableError('the other node closed the stream before it answered')
-    head = Buffer.concat([head, value])
-    const end = head.indexOf(10)
-    if (end >= 0) {
-      const after = head.subarray(end + 1)
-      return { line: new TextDecoder().decode(head.subarray(0, end)), rest: prepend(after, iterator) }
-    }
-    if (head.length > maxHeaderBytes) throw new LogsUnavailableError('the other node sent no header line')
-  }
-}
-
-async function* prepend(first: Uint8Array, iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  if (first.length > 0) yield first
-  for (;;) {
-    const { value, done } = await iterator.next()
-    if (done === true) return
-    yield value
   }
 }

@@ -15,6 +15,7 @@ import { hostAddress } from './adapters/host.ts'
 import { createLibp2pMesh } from './adapters/libp2p/mesh.ts'
 import { createKernelDataPlane } from './adapters/kernel/data-plane.ts'
 import { processNameServer } from './adapters/dns/client.ts'
+import { processForwarder } from './adapters/forwarder/client.ts'
 import { networkProber } from './adapters/prober.ts'
 import { runDirectory } from './adapters/run-directory.ts'
 import { realClock } from './adapters/clock.ts'
@@ -26,6 +27,7 @@ import { defaults } from './defaults.ts'
 import { SocketInUseError } from './errors.ts'
 import { directoryHome } from './home.ts'
 import { agentVersion } from './version.ts'
+import { wireGuardKeyFile } from './wire-guard-keys.ts'
 
 /** One for each cluster, so that two on the same hosts do not meet: 24 bits, of which 0 is nobody's. */
 function vniOf(clusterId: string): number {
@@ -104,8 +106,18 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
         settings: defaults,
         log: (line) => logger.info({ part: 'names' }, line),
       }),
+    forwarder: () =>
+      processForwarder({
+        directory: join(runDirectory('/run/moot', values['data-dir']), 'forwarder'),
+        settings: defaults,
+        log: (line) => logger.warn({ part: 'forwarder' }, line),
+      }),
     dataPlane: ({ clusterId }) =>
-      createKernelDataPlane({ vni: vniOf(clusterId), dnsPort: defaults.nameServerPort }),
+      createKernelDataPlane({
+        vni: vniOf(clusterId),
+        dnsPort: defaults.nameServerPort,
+        wireGuard: { keyFile: (round) => wireGuardKeyFile(values['data-dir'], round) },
+      }),
     prober: networkProber(defaults),
     exclusive: systemExclusiveHost({
       dataDirectory: values['data-dir'],

@@ -1,5 +1,7 @@
 import {
+  digestId,
   type Identity,
+  type GuestId,
   type NodeId,
   nodeIdOf,
   openRecordStore,
@@ -29,19 +31,23 @@ import { subjectsOf } from './core/health/subjects.ts'
 import { createHealthWatch } from './health-watch.ts'
 import { createEngineWatch, type EngineWatch } from './engine-watch.ts'
 import { createExecutor, engineConcurrency, type Executor } from './executor.ts'
+import { createGuests, type Guests } from './guests.ts'
 import { fetchLogs, serveLogs } from './log-relay.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Engine } from './ports/engine.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
+import type { Forwarder } from './ports/forwarder.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
 import { createIntroduced } from './join/introduced.ts'
 import { encodeIntroduction, type Introduction } from './join/introduction.ts'
 import { createMemberAddresses } from './member-addresses.ts'
 import type { NetworkOutlook } from './core/network/network.ts'
-import { createNetworks } from './networks.ts'
+import { publishedAddress } from './core/network/published-address.ts'
+import { openForwards, serveForwards } from './forward-relay.ts'
+import { createNetworks, type Encryption, type Networks } from './networks.ts'
 import { createNetworkSweeper } from './network-sweeper.ts'
 import { createStatusWriter, statusOf } from './node-status.ts'
 import { watchRecords } from './record-events.ts'
@@ -51,6 +57,8 @@ import { createReplication, type Replication } from './replication/replication.t
 import { roundTrips } from './round-trips.ts'
 import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
+import type { WireGuardKeys } from './wire-guard-keys.ts'
+import { createWireGuardRounds } from './wire-guard-rounds.ts'
 
 export interface MemberOptions {
   readonly clusterId: string
@@ -79,7 +87,9 @@ export interface MemberOptions {
   readonly isFounder: boolean
   readonly exclusive: ExclusiveHost
   readonly dataPlane: DataPlane
+  readonly forwarder: Forwarder
   readonly nameServer: NameServer
+  readonly wireGuardKeys: WireGuardKeys
   /** `bytes` random bytes as hex. */
   readonly randomHex: (bytes: number) => string
   /** Who admitted this node; empty: nobody, or it joined before this was kept. */
@@ -109,6 +119,11 @@ export interface Member {
   placement(): Placement
   networks(): NetworkOutlook | undefined
   networkFindings(signal: AbortSignal): Promise<ClusterFindings>
+  readonly attach: Guests['attach']
+  guests(): Promise<ReturnType<EngineWatch['guests']>>
+  network(): Pick<Networks, 'ability' | 'troubles'>
+  encryption(): Encryption | undefined
+  changeKeys(): void
   logs(
     task: { readonly node: NodeId; readonly id: TaskId },
     query: URLSearchParams,
@@ -238,9 +253,14 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     logger: logger.child({ part: 'engine' }),
     relistIntervalMs: settings.relistIntervalMs,
     retryMs: settings.engineRetryMs,
+    guestLookDelayMs: settings.guestLookDelayMs,
     changed: () => {
       changed()
       status.publish()
+    },
+    guestsChanged: () => {
+      changed()
+      sweeper.soon()
     },
   })
   const health = createHealthWatch({
@@ -292,8 +312,10 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     health: () => health.standings(),
     hasEnded: (container) => engine.hasEnded(container),
     executor: () => executor,
-    networks: (decision) => networks.outlook(decision),
+    networks: (decision) => networks.overlay(decision),
     leases: () => leases.leases(),
+    guests: () => ({ wishes: guests.wishes(), seen: watch.guests() }),
+    guestsTold: (verdicts) => guests.told(verdicts),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
     synced: () => synced() && rulesAgree(),
     specAt: history.specAt,
@@ -347,10 +369,25 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     cutOffChanged: () => decisions.lookAgain(),
   })
 
+  const wireGuard = createWireGuardRounds({
+    self,
+    keys: options.wireGuardKeys,
+    recorded: () => records.own.status?.wireGuard,
+    tellAll: (signal) => replication.tellAll(signal),
+    changed: () => networks.trigger(),
+    announce: () => status.publish(),
+    stopping: stopping.signal,
+    randomHex: options.randomHex,
+    clock,
+    logger: logger.child({ part: 'network' }),
+    settings,
+  })
   const networks = createNetworks({
     self,
     dataPlane: options.dataPlane,
+    forwarder: options.forwarder,
     nameServer: options.nameServer,
+    wireGuard,
     specOf: (task) => history.specAt(task.service, task.digest),
     decide: () => decisions.now(),
     mayDecide: () => synced() && rulesAgree(),
@@ -365,6 +402,21 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     clock,
     logger: logger.child({ part: 'network' }),
     settings,
+  })
+  const guests = createGuests({
+    self,
+    engine,
+    watch,
+    outlook: () => networks.overlay(decisions.now()),
+    entry: (id) => records.own.guests.get(id),
+    network: (id) => viewOf().networks.get(id),
+    bridged: (signal) => networks.bridged(signal),
+    changed: () => reconciler.trigger(),
+    newId: () => digestId('guest', options.randomHex(16)) as GuestId,
+    clock,
+    logger: logger.child({ part: 'network' }),
+    settings,
+    stopping: stopping.signal,
   })
   const sweeper = createNetworkSweeper({
     engine,
@@ -388,7 +440,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     epochChanged: () => status.publish(),
   })
   const status = createStatusWriter({
-    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat()),
+    read: () => statusOf(options, watch, mesh, records.own.status, leases.seat(), wireGuard.announced()),
     // Not into a record with holes: peers would take it for all that there is to say.
     mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
     records,
@@ -483,6 +535,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       history.remember(change.after as Resource<ServiceSpec>)
       autoBalance.wake()
     }
+    if (change.kind === 'network' && change.after === undefined) sweeper.soon()
     if (change.kind === 'node' && change.after === undefined && change.before !== undefined) {
       const gone = change.before.name as NodeId
       if (gone === self) tellRemoval()
@@ -520,11 +573,19 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     isCutOff: () => driver.isIsland(),
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
-    networks: () => networks.outlook(decisions.now()),
+    networks: () => networks.shown(decisions.now()),
     async networkFindings(signal) {
       // First: the programs that the kernel is asked with take the processor's time.
       const probes = await roundTrips(mesh, decisions.now().liveness, settings, signal)
       return { ...(await networks.found(signal)), probes }
+    },
+    network: () => networks,
+    encryption: () => networks.encryption(),
+    changeKeys: () => wireGuard.changeKeys(),
+    attach: (wanted, signal, use) => guests.attach(wanted, signal, use),
+    async guests() {
+      await watch.lookAtGuests()
+      return watch.guests()
     },
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
@@ -532,6 +593,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await stopped(signal)
       // What ended is kept for `service logs` while there is a cluster; now there is none.
       for (const { container } of await engine.list(signal)) await engine.remove(container, signal)
+      // People's containers run on, without a network that is none any more.
+      for (const guest of await engine.guests(signal)) await engine.detach(guest, signal)
       await engine.sweep({ services: new Set(), networks: new Set() }, signal)
       await networks.clear(signal)
     },
@@ -544,6 +607,13 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         watchRecords(records, clock, options.event, (nodes) => {
           if (nodes.has(self)) recordsChanged()
           else cancelPeersChanged ??= clock.after(settings.recordBatchMs, recordsChanged)
+        }),
+        serveForwards({
+          mesh,
+          forwarder: options.forwarder,
+          addressOf: (to) => publishedAddress(viewOf(), to),
+          clock,
+          settings,
         }),
         serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
         replication.onSync((peer) => {
@@ -568,6 +638,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         hearWaitOver = true
         changed()
       })
+      options.forwarder.onRemote(openForwards({ mesh, clock, settings }))
       await connect()
       await networks.start(stopping.signal)
       leases.start()

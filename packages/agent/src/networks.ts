@@ -12,14 +12,17 @@ import {
 import type { Logger } from 'pino'
 import type { NameTable } from './core/network/name-table.ts'
 import { createNetwork, type NetworkOutlook } from './core/network/network.ts'
-import type { PeerMarks } from './core/network/peers.ts'
+import { marksFound, type PeerMarks } from './core/network/peers.ts'
+import type { Plane } from './core/network/plane.ts'
 import { isStewardOf } from './core/steward.ts'
-import type { View } from './core/view.ts'
+import { nodeDisplayName, type View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility, Tunnel } from './ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, KernelPeer, Tunnel, WireGuardAbility } from './ports/data-plane.ts'
+import type { Forwarder, PortTrouble } from './ports/forwarder.ts'
 import type { NameServer, NameServerCounts } from './ports/name-server.ts'
+import type { WireGuardRounds } from './wire-guard-rounds.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
 const ingressName = 'ingress'
@@ -34,6 +37,12 @@ const ingressSpec: NetworkSpec = {
   EnableIPv6: false,
 }
 
+/** What this host can do for networks that reach over hosts, and for published ports. */
+export type NetworkAbility =
+  | DataPlaneAbility
+  /** Published ports, by passing them on; no networks over hosts, since the kernel cannot be used. */
+  | { readonly kind: 'userland'; readonly why: string }
+
 /** Asked of something that may not be there, or that may not answer. */
 export type Finding<T> =
   | { readonly kind: 'found'; readonly value: T }
@@ -42,35 +51,52 @@ export type Finding<T> =
 
 /** How this node's own part of the networks is, as it was found and not as it should be. */
 export interface NetworkFindings {
-  readonly ability: DataPlaneAbility
-  /** Why the kernel or the name server is not as it should be, as long as it is not. */
+  readonly ability: NetworkAbility
+  /** Why the kernel, the forwarder or the name server is not as it should be, as long as it is not. */
   readonly failure: string | undefined
   readonly tunnel: Finding<Tunnel>
   readonly nameServer: Finding<NameServerCounts>
 }
 
-/** One node's part in the networks that reach over hosts: what follows from each view is written down and made so in the kernel. */
+/** One node's part in the networks that reach over hosts: what follows from each view is written down, and made so in the kernel or by the forwarder. */
 export interface Networks {
-  /** What follows from this view; undefined where this host cannot have such networks. */
-  outlook(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
+  /** What follows from this view for the networks that this host has; undefined where it cannot have such networks. */
+  overlay(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
+  /** The same for people: of a host that only answers on published ports just these. */
+  shown(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined
   /** The view may have changed. */
   trigger(): void
   /** Resolves once the kernel knows the bridges that there are now. */
   bridged(signal: AbortSignal): Promise<void>
   /** Which version of that node's record this node sends traffic by. */
   goesBy(node: NodeId): RecordVersion | undefined
+  ability(): NetworkAbility
+  /** Published ports that this host cannot answer on. */
+  troubles(): readonly PortTrouble[]
+  /** Undefined where nothing reaches over hosts. */
+  encryption(): Encryption | undefined
   /** What the kernel and the name server say now, for people. Rejects only with the signal's reason. */
   found(signal: AbortSignal): Promise<NetworkFindings>
   start(signal: AbortSignal): Promise<void>
   stop(): Promise<void>
-  /** Takes back all that was made in the kernel. */
+  /** Takes back all that was made in the kernel, and ends what passes on. */
   clear(signal: AbortSignal): Promise<void>
+}
+
+/** What is encrypted between this host and others, as things are. */
+export interface Encryption {
+  readonly wireGuard: WireGuardAbility
+  readonly sealed: readonly NodeId[]
+  /** In clear text. */
+  readonly open: readonly NodeId[]
 }
 
 export function createNetworks(options: {
   readonly self: NodeId
   readonly dataPlane: DataPlane
+  readonly forwarder: Forwarder
   readonly nameServer: NameServer
+  readonly wireGuard: WireGuardRounds
   /** The spec that a task of this node runs. */
   readonly specOf: (task: TaskEntry) => ServiceSpec | undefined
   readonly decide: () => Decision
@@ -89,30 +115,59 @@ export function createNetworks(options: {
   readonly changed: () => void
   readonly clock: Clock
   readonly logger: Logger
-  readonly settings: Pick<Defaults, 'kernelCheckIntervalMs' | 'kernelRetryMs'>
+  readonly settings: Pick<
+    Defaults,
+    'kernelCheckIntervalMs' | 'kernelGlanceMs' | 'kernelRetryMs' | 'kernelRetryMaxMs'
+  >
 }): Networks {
-  const { self, dataPlane, clock, logger, settings } = options
+  const { self, dataPlane, forwarder, wireGuard, clock, logger, settings } = options
   const network = createNetwork()
   const stopping = new AbortController()
-  let ability: DataPlaneAbility = { kind: 'none', why: 'it has not been looked at yet' }
+  let ability: NetworkAbility = { kind: 'none', why: 'it has not been looked at yet' }
+  /** What the agent before this one left in the kernel. */
+  let peersBefore: readonly KernelPeer[] = []
   let marks: PeerMarks = new Map()
-  let last: { readonly view: View; readonly liveness: unknown; readonly outlook: NetworkOutlook } | undefined
-  let applied: { readonly plane: unknown; readonly versions: ReadonlyMap<NodeId, RecordVersion> } | undefined
+  let last:
+    | {
+        readonly view: View
+        readonly liveness: unknown
+        readonly end: unknown
+        readonly outlook: NetworkOutlook
+      }
+    | undefined
+  let applied:
+    | {
+        readonly plane: unknown
+        readonly forwards: unknown
+        readonly versions: ReadonlyMap<NodeId, RecordVersion>
+      }
+    | undefined
   let named: NameTable | undefined
   let failure: string | undefined
+  let unsealed: readonly string[] | undefined
+  let isStarted = false
   let isDirty = false
   let isForced = false
+  /** Times in a row. After the first, which may be by chance, each change asks anew; after more only time does. */
+  let failures = 0
   let running: Promise<void> | undefined
   let cancelCheck: () => void = () => undefined
+  let cancelGlance: () => void = () => undefined
   const writing = new Set<ResourceId>()
   let makesIngress = false
 
-  function outlook({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
-    if (ability.kind === 'none') return undefined
-    if (last?.view === view && last.liveness === liveness) return last.outlook
-    const next = network.update({ view, liveness, marks })
+  function outlook(decision: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook | undefined {
+    return ability.kind === 'none' ? undefined : follow(decision)
+  }
+
+  function follow({ view, liveness }: Pick<Decision, 'view' | 'liveness'>): NetworkOutlook {
+    const end = wireGuard.end()
+    if (last?.view === view && last.liveness === liveness && last.end === end) return last.outlook
+    if (last === undefined) marks = marksFound(view.nodes.keys(), peersBefore)
+    const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
+    const next = network.update({ view, liveness, marks, reach, wireGuard: end })
     marks = next.marks
-    last = { view, liveness, outlook: next }
+    last = { view, liveness, end, outlook: next }
     return next
   }
 
@@ -165,20 +220,45 @@ export function createNetworks(options: {
     named = table
   }
 
+  function warnOfUnsealed({ self: { keys }, peers }: Plane, view: View): void {
+    const nodes = peers
+      .filter(({ seal }) => seal === undefined)
+      .map(({ node }) => nodeDisplayName(view, node))
+    // Where this host has no WireGuard itself, that was said at its start.
+    if (keys === undefined || canonicalJson(nodes) === canonicalJson(unsealed)) return
+    unsealed = nodes
+    if (nodes.length === 0) logger.info('what is sent between this host and all others is encrypted')
+    else
+      logger.warn(
+        { nodes },
+        'what is sent between this host and these is not encrypted: they have no WireGuard',
+      )
+  }
+
   async function once(): Promise<void> {
+    if (!options.mayDecide()) return
     const isDue = isForced
     isForced = false
-    if (!options.mayDecide()) return
     const decision = options.decide()
-    const next = outlook(decision)
-    if (next === undefined) return
+    if (ability.kind === 'kernel') wireGuard.look(decision)
+    const end = wireGuard.end()
+    const next = follow(decision)
+    // Stewards are chosen among all members: what one does not write nobody does, also where it is of no use to itself.
     writeFacts(next, decision.view)
     makeIngress(next, decision)
+    if (ability.kind === 'none' || (failures > 1 && !isDue)) return
+    if (isDue || next.forwards !== applied?.forwards) await forwarder.apply(next.forwards, stopping.signal)
     if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
       await dataPlane.apply(next.plane, stopping.signal)
     }
-    applied = { plane: next.plane, versions: decision.view.records }
-    await publishNames()
+    // Where there are no networks over hosts, the engine's own name server knows who is on this one.
+    if (ability.kind === 'kernel') await publishNames()
+    applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
+    failures = 0
+    failure = undefined
+    if (ability.kind !== 'kernel' || next.plane === undefined) return
+    wireGuard.applied(end)
+    warnOfUnsealed(next.plane, decision.view)
   }
 
   async function loop(): Promise<void> {
@@ -186,7 +266,6 @@ export function createNetworks(options: {
       isDirty = false
       try {
         await once()
-        failure = undefined
       } catch (error) {
         if (stopping.signal.aborted) return
         failure = wordsOf(error)
@@ -196,13 +275,15 @@ export function createNetworks(options: {
         )
         applied = undefined
         named = undefined
-        checkAfter(settings.kernelRetryMs)
+        // The exponent's bound keeps the power finite.
+        checkAfter(Math.min(settings.kernelRetryMs * 2 ** Math.min(failures, 30), settings.kernelRetryMaxMs))
+        failures += 1
       }
     }
   }
 
   function trigger(): void {
-    if (ability.kind === 'none' || stopping.signal.aborted) return
+    if (!isStarted || stopping.signal.aborted) return
     isDirty = true
     running ??= Promise.resolve()
       .then(loop)
@@ -210,6 +291,19 @@ export function createNetworks(options: {
         running = undefined
         if (isDirty) trigger()
       })
+  }
+
+  function startWireGuard(found: WireGuardAbility): void {
+    if (found.kind === 'none')
+      logger.warn({ why: found.why }, 'what is sent between this host and others is NOT ENCRYPTED')
+    else wireGuard.start()
+  }
+
+  function withoutPeers(error: unknown): undefined {
+    logger.warn(
+      { err: error },
+      'what connections are marked with could not be read: some that came in through other nodes before may end',
+    )
   }
 
   /** What others did to the kernel is found out when a plane comes. */
@@ -222,8 +316,23 @@ export function createNetworks(options: {
     })
   }
 
+  function glance(): void {
+    cancelGlance = clock.after(settings.kernelGlanceMs, () => {
+      glance()
+      if (dataPlane.isIntact()) return
+      logger.warn('something of the network of this host has ended by itself; it is made anew')
+      isForced = true
+      trigger()
+    })
+  }
+
   return {
-    outlook,
+    overlay: (decision) => (ability.kind === 'kernel' ? outlook(decision) : undefined),
+    shown(decision) {
+      const next = outlook(decision)
+      if (next === undefined || ability.kind === 'kernel') return next
+      return { ...next, subnets: new Map(), virtualIps: new Map() }
+    },
     trigger,
     async bridged(signal) {
       isForced = true
@@ -233,35 +342,68 @@ export function createNetworks(options: {
       signal.throwIfAborted()
     },
     goesBy: (node) => (ability.kind === 'none' ? options.records().get(node) : applied?.versions.get(node)),
+    ability: () => ability,
+    troubles: () => forwarder.troubles(),
+    encryption() {
+      if (ability.kind !== 'kernel') return undefined
+      const peers = last?.outlook.plane?.peers ?? []
+      const nodes = (isOpen: boolean): readonly NodeId[] =>
+        peers
+          .filter(({ seal }) => ((seal?.sends.kind ?? 'open') === 'open') === isOpen)
+          .map(({ node }) => node)
+      return { wireGuard: ability.wireGuard, sealed: nodes(false), open: nodes(true) }
+    },
     async found(signal) {
       const [tunnel, nameServer] = await Promise.all([
-        ability.kind === 'none' ? absent : find(() => dataPlane.tunnel(signal), signal),
+        ability.kind === 'kernel' ? find(() => dataPlane.tunnel(signal), signal) : absent,
         find(() => options.nameServer.counts(signal), signal),
       ])
       return { ability, failure, tunnel, nameServer }
     },
     async start(signal) {
-      ability = await dataPlane.ability(signal)
+      const able = await dataPlane.ability(signal)
+      if (able.kind !== 'none')
+        peersBefore = (await dataPlane.tunnel(signal).catch(withoutPeers))?.peers ?? []
+      ability = abilityOf(able, forwarder)
+      isStarted = true
+      checkAfter(settings.kernelCheckIntervalMs)
+      if (ability.kind === 'userland')
+        logger.warn(
+          { why: ability.why },
+          'published ports are passed on in userland, which hides the client’s address; networks reach only over this host: tasks on others are not on them',
+        )
       if (ability.kind === 'none')
         logger.warn(
           { why: ability.why },
-          'networks reach only over this host: tasks on others are not on them',
+          'published ports are not answered here, and networks reach only over this host: tasks on others are not on them',
         )
-      else checkAfter(settings.kernelCheckIntervalMs)
+      if (ability.kind === 'kernel') {
+        startWireGuard(ability.wireGuard)
+        glance()
+      }
       options.changed()
     },
     async stop() {
       stopping.abort(new Error('the agent stops'))
       cancelCheck()
+      cancelGlance()
       await running
+      await forwarder.close()
       await options.nameServer.close()
     },
     async clear(signal) {
       if (ability.kind === 'none') return
-      await dataPlane.clear(signal)
+      if (ability.kind === 'kernel') await dataPlane.clear(signal)
+      await forwarder.end(signal)
       await options.nameServer.end(signal)
     },
   }
+}
+
+/** The kernel where it can be used, since it is faster and hides nobody's address. */
+function abilityOf(kernel: DataPlaneAbility, { whyNot }: Pick<Forwarder, 'whyNot'>): NetworkAbility {
+  if (kernel.kind === 'kernel' || whyNot !== undefined) return kernel
+  return { kind: 'userland', why: kernel.why }
 }
 
 const absent = { kind: 'absent' } as const

@@ -14,12 +14,15 @@ export function statusOf(
   mesh: Mesh,
   before: NodeStatus | undefined,
   seat: NonNullable<NodeStatus['seat']>,
+  wireGuard: NodeStatus['wireGuard'],
 ): NodeStatus | undefined {
   const facts = watch.facts()
   const state = watch.state()
+  const end = wireGuard !== undefined && { wireGuard }
   if (facts === undefined) {
     if (before === undefined || state.kind === 'up' || state.isNew) return undefined
-    return { ...before, seat, engine: { state: 'down', error: state.error } }
+    const { wireGuard: _, ...kept } = before
+    return { ...kept, seat, engine: { state: 'down', error: state.error }, ...end }
   }
   return {
     hostname: facts.hostname,
@@ -42,6 +45,7 @@ export function statusOf(
     plugins: facts.plugins,
     volumes: watch.volumes(),
     seat,
+    ...end,
   }
 }
 

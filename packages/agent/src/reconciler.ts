@@ -2,7 +2,7 @@ import type { RecordMessage, RecordStore, ServiceId, ServiceSpec, SpecDigest, Ta
 import type { Logger } from 'pino'
 import type { LeaseOrders, Leases } from './core/lease/orders.ts'
 import type { Action, ActionResult } from './core/reconcile/actions.ts'
-import type { Conclusion, EngineDown, ReconcileInput } from './core/reconcile/input.ts'
+import type { Conclusion, EngineDown, ReconcileInput, ReconcileOutput } from './core/reconcile/input.ts'
 import { reconcile } from './core/reconcile/reconcile.ts'
 import type { Decision, Decisions, WhatIf } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
@@ -33,6 +33,9 @@ export function createReconciler(options: {
   readonly networks: (decision: Decision) => ReconcileInput['networks']
   /** How leases stand at this moment. */
   readonly leases: () => Leases
+  readonly guests: () => ReconcileInput['guests']
+  /** What was said of them, once it is in the record. */
+  readonly guestsTold: (verdicts: ReconcileOutput['guests']) => void
   /** Told at each reconciliation, before its actions begin; what is not named in it is nobody's here. */
   readonly ordered: (orders: LeaseOrders) => void
   readonly synced: () => boolean
@@ -49,6 +52,7 @@ export function createReconciler(options: {
   let results = new Map<TaskId, { action: Action['kind']; result: ActionResult }>()
   /** As long as the engine is down. */
   let whatIf: WhatIf | undefined
+  let idleBlocks: ReconcileInput['idleBlocks'] = new Map()
   let cancelWake: () => void = () => undefined
   let dirty = false
   let running: Promise<void> | undefined
@@ -95,12 +99,15 @@ export function createReconciler(options: {
       inFlight: executor.inFlight,
       results: taken,
       networks: options.networks(decision),
+      guests: options.guests(),
+      idleBlocks,
       leases: options.leases(),
       synced: options.synced(),
       nowMs,
       specAt: options.specAt,
       settings,
     })
+    idleBlocks = output.idleBlocks
     if (output.changes.size > 0) {
       options.publish(await records.write(output.changes))
       // The record is part of the view: what follows from the change is decided in the next round.
@@ -108,6 +115,7 @@ export function createReconciler(options: {
     }
     if (stopped()) return
     for (const conclusion of output.conclusions) options.conclude(conclusion)
+    options.guestsTold(output.guests)
     options.ordered(output.leases)
     executor.dispatch(output.actions)
     cancelWake()

@@ -45,7 +45,7 @@ export interface Client {
   stream(path: string, options?: RequestOptions): Promise<AsyncIterable<Uint8Array>>
 }
 
-export function createClient(host: string): Client {
+export function createClient(host: string, warn: (text: string) => void = () => undefined): Client {
   const target = parseHost(host)
 
   async function send(method: string, path: string, options: RequestOptions): Promise<IncomingMessage> {
@@ -75,6 +75,7 @@ export function createClient(host: string): Client {
     })
     const status = response.statusCode ?? 500
     if (status >= 400) throw new AgentRefusedError(status, messageOf(await text8(response)))
+    for (const text of warningsIn(response)) warn(text)
     return response
   }
 
@@ -111,6 +112,14 @@ async function text8(response: IncomingMessage): Promise<string> {
   let text = ''
   for await (const chunk of response) text += String(chunk)
   return text
+}
+
+/** What an answer whose body has no room for it warns of: `Warning: 299 moot "…"`, once for each. */
+function warningsIn({ headersDistinct }: IncomingMessage): readonly string[] {
+  return (headersDistinct['warning'] ?? []).flatMap((line) => {
+    const [, quoted] = /^299 moot (".*")$/.exec(line) ?? []
+    return quoted === undefined ? [] : [JSON.parse(quoted) as string]
+  })
 }
 
 function messageOf(text: string): string {

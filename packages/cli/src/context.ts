@@ -22,7 +22,10 @@ export function withCommon(command: Command): Command {
 
 export function contextOf(command: Command): Context {
   const options = command.optsWithGlobals<{ host?: string; json?: boolean }>()
-  const client = createClient(options.host ?? process.env['MOOT_HOST'] ?? defaultHost)
+  const warn = (text: string): void => {
+    process.stderr.write(`warning: ${text}\n`)
+  }
+  const client = createClient(options.host ?? process.env['MOOT_HOST'] ?? defaultHost, warn)
   const json = options.json === true
   const print = (text: string): void => {
     process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
@@ -34,8 +37,6 @@ export function contextOf(command: Command): Context {
     show(rows, columns, raw) {
       print(json ? JSON.stringify(raw ?? rows, null, 2) : formatTable(rows, columns))
     },
-    warn(text) {
-      process.stderr.write(`warning: ${text}\n`)
-    },
+    warn,
   }
 }

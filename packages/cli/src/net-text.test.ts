@@ -49,6 +49,16 @@ describe('the overview', () => {
   })
 
   it.each([
+    [{ by: 'kernel' }, 'encrypted by WireGuard, to and from who is sealed'],
+    [{ by: 'none', why: 'wg is missing' }, 'NOT ENCRYPTED: wg is missing'],
+  ] as const)('a tunnel with %j: %s', (encryption, shown) => {
+    const tunnel = { device: 'moot0', port: 7422, mtuBytes: 1390, encryption }
+    expect(overviewText({ ...alone, tunnel })).toContain(
+      `tunnel      VXLAN, UDP port 7422, device moot0, MTU 1390\n            ${shown}\n`,
+    )
+  })
+
+  it.each([
     [{ probe: 'answered', roundTripMs: 0.02 }, '<0.1 ms'],
     [{ probe: 'answered', roundTripMs: 0.26 }, '0.3 ms'],
     [{ probe: 'answered', roundTripMs: 41.7 }, '42 ms'],

@@ -3,13 +3,14 @@ import { formatTable } from './table.ts'
 export interface NetAnswer {
   readonly node: { readonly name: string }
   readonly dataPlane:
-    { readonly kind: 'kernel'; readonly version: string } | { readonly kind: 'none'; readonly why: string }
+    | { readonly kind: 'kernel'; readonly version: string }
+    | { readonly kind: 'userland' | 'none'; readonly why: string }
   readonly tunnel?: {
     readonly device: string
     readonly address?: string
     readonly port: number
     readonly mtuBytes: number
-    readonly encrypted: boolean
+    readonly encryption?: { readonly by: 'kernel' | 'wireguard-go' | 'none'; readonly why?: string }
   }
   readonly peers: readonly PeerAnswer[]
   readonly nameServer: {
@@ -28,6 +29,7 @@ interface PeerAnswer {
   readonly probe?: string
   readonly roundTripMs?: number
   readonly inTunnel: boolean
+  readonly packets?: 'sealed' | 'open'
   readonly problems: readonly string[]
 }
 
@@ -79,7 +81,7 @@ export function overviewText(answer: NetAnswer): string {
   const blocks = [
     labelled([
       ['node', node.name],
-      ['data plane', dataPlane.kind === 'kernel' ? dataPlane.version : `none: ${dataPlane.why}`],
+      ['data plane', dataPlaneText(dataPlane)],
       ...(tunnel === undefined ? [] : tunnelLines(tunnel)),
       ['names', namesLine(nameServer)],
       ...problems.map((problem) => ['problem', problem] as const),
@@ -94,6 +96,12 @@ export function overviewText(answer: NetAnswer): string {
   return blocks.join('\n\n')
 }
 
+function dataPlaneText(dataPlane: NetAnswer['dataPlane']): string {
+  if (dataPlane.kind === 'kernel') return dataPlane.version
+  const what = dataPlane.kind === 'userland' ? 'published ports in userland, no networks over nodes' : 'none'
+  return `${what}: ${dataPlane.why}`
+}
+
 type Line = readonly [label: string, text: string]
 
 function labelled(lines: readonly Line[]): string {
@@ -101,14 +109,17 @@ function labelled(lines: readonly Line[]): string {
   return lines.map(([label, text]) => `${label.padEnd(width)}${text}`).join('\n')
 }
 
-function tunnelLines({ address, port, device, mtuBytes, encrypted }: Required<NetAnswer>['tunnel']): Line[] {
+function tunnelLines({ address, port, device, mtuBytes, encryption }: Required<NetAnswer>['tunnel']): Line[] {
   const at = address === undefined ? '' : ` at ${address}`
   return [
     ['tunnel', `VXLAN${at}, UDP port ${port}, device ${device}, MTU ${mtuBytes}`],
-    ...(encrypted
-      ? []
-      : [['', 'not encrypted: who can read on the network between hosts reads what goes over it'] as const]),
+    ...(encryption === undefined ? [] : [['', encryptionText(encryption)] as const]),
   ]
+}
+
+function encryptionText({ by, why = '' }: NonNullable<Required<NetAnswer>['tunnel']['encryption']>): string {
+  if (by === 'none') return `NOT ENCRYPTED: ${why}`
+  return `encrypted by WireGuard${by === 'kernel' ? '' : ' (wireguard-go)'}, to and from who is sealed`
 }
 
 function namesLine({ running, counts, why }: NetAnswer['nameServer']): string {
@@ -123,6 +134,7 @@ function peersTable(peers: readonly PeerAnswer[]): string {
     { title: 'STATE', value: ({ liveness }) => liveness },
     { title: 'RTT', value: roundTrip },
     { title: 'TUNNEL', value: ({ inTunnel }) => (inTunnel ? 'yes' : 'no') },
+    { title: 'PACKETS', value: ({ packets = '' }) => (packets === 'open' ? 'in the open' : packets) },
     { title: 'PROBLEM', value: ({ problems }) => problems.join('; ') },
   ])
 }

@@ -22,6 +22,8 @@ export type SpecDigest = Brand<string, 'SpecDigest'>
 /** What an update leads to: what its tasks run, and where they may. */
 export type UpdateKey = Brand<string, 'UpdateKey'>
 export type ContainerId = Brand<string, 'ContainerId'>
+/** Of one container's place on one network, drawn at random when it is asked for. */
+export type GuestId = Brand<string, 'GuestId'>
 
 /** A slot's number from 1, or the node for a global service. */
 export type Slot = number | NodeId

@@ -1,5 +1,6 @@
 import type {
   ContainerId,
+  GuestId,
   NodeId,
   ResourceId,
   ServiceId,
@@ -171,6 +172,22 @@ export interface NodeStatus {
   readonly volumes: readonly string[]
   /** Which voter it would be, and the newest epoch of voters that it knows. Absent: an agent that knows nothing of leases. */
   readonly seat?: { readonly disk: string; readonly epoch: number }
+  /** Its end of WireGuard. Absent: it has none, and what others send to it is not encrypted. */
+  readonly wireGuard?: WireGuardEnd
+}
+
+/** A public key of WireGuard, base64. A change of all nodes' keys is a round; they are counted from 0. */
+export interface RoundKey {
+  readonly round: number
+  readonly key: string
+}
+
+/** What other nodes have to know of a node's end of WireGuard. Its own kernel stands for all of it already. */
+export interface WireGuardEnd {
+  /** By round: one, or two while keys change. What comes under either is taken. */
+  readonly keys: readonly RoundKey[]
+  /** Under the key of this round it sends, to whoever has one of that round too. Absent: it is new to it, and others may not have its key yet. */
+  readonly uses?: number
 }
 
 /** "I, an observer, cannot reach that node." Stays until that node is reached *and* has published a newer record. */
@@ -228,6 +245,25 @@ export interface BlockClaims {
   readonly blocks: readonly number[]
 }
 
+/**
+ * A container that a person, not a service, put on a network of the cluster (`docker run --network`), and its address there.
+ * Written before there is such a container; gone once there is none any more.
+ */
+export interface GuestEntry {
+  readonly id: GuestId
+  readonly network: ResourceId
+  /** `10.128.0.17` */
+  readonly address: string
+  /** Names that it was given on the network beside its own. */
+  readonly aliases: readonly string[]
+  /** Its own name servers, for what is no name of the cluster; none: the host's. */
+  readonly nameservers: readonly string[]
+  /** Wall clock of this node, ms. */
+  readonly createdAtMs: number
+  /** Absent: it is about to be made. */
+  readonly container?: { readonly id: ContainerId; readonly name: string; readonly isUp: boolean }
+}
+
 /** A node's record, decoded. Entries of kinds that this agent does not know are kept and passed on, not shown here. */
 export interface NodeRecord {
   readonly node: NodeId
@@ -239,18 +275,19 @@ export interface NodeRecord {
   readonly updates: ReadonlyMap<ServiceId, UpdateFacts>
   readonly rejections: ReadonlyMap<ServiceId, Rejection>
   readonly blocks: ReadonlyMap<ResourceId, BlockClaims>
+  readonly guests: ReadonlyMap<GuestId, GuestEntry>
 }
 
 /**
  * Keys of a record's entries: `status`, `task/<TaskId>`, `alert/<NodeId>`, `update/<ServiceId>`, `rejection/<ServiceId>`,
- * `block/<ResourceId of a network>`.
+ * `block/<ResourceId of a network>`, `guest/<GuestId>`.
  */
 export type RecordKey = string
 
 /** Changes of one's own record; `undefined` removes the entry. Applied as a whole or not at all. */
 export type RecordChanges = ReadonlyMap<
   RecordKey,
-  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | undefined
+  NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | GuestEntry | undefined
 >
 
 export const recordKey = {
@@ -260,4 +297,5 @@ export const recordKey = {
   update: (service: ServiceId): RecordKey => `update/${service}`,
   rejection: (service: ServiceId): RecordKey => `rejection/${service}`,
   block: (network: ResourceId): RecordKey => `block/${network}`,
+  guest: (id: GuestId): RecordKey => `guest/${id}`,
 }

@@ -222,6 +222,8 @@ export class VirtualAgent {
       inFlight: this.engine.inFlight,
       results,
       networks: undefined,
+      guests: { wishes: [], seen: [] },
+      idleBlocks: new Map(),
       leases: noLeases,
       synced: true,
       nowMs: this.#world.calendar.nowMs,

@@ -105,6 +105,8 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     inFlight: new Set(),
     results: new Map(),
     networks: undefined,
+    guests: { wishes: [], seen: [] },
+    idleBlocks: new Map(),
     leases: noLeases,
     synced: true,
     nowMs: 0,

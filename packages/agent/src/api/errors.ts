@@ -55,6 +55,11 @@ const statusByCode: Readonly<Record<string, number>> = {
   ERR_PEER_UNREACHABLE: 503,
   ERR_ENGINE_UNAVAILABLE: 503,
   ERR_LOGS_UNAVAILABLE: 503,
+  ERR_NETWORK_HERE_ONLY: 501,
+  ERR_ADDRESS_REFUSED: 400,
+  ERR_NO_ADDRESS: 503,
+  ERR_TASK_REJECTED: 500,
+  ERR_ENGINE_CALL: 500,
 }
 
 /** `undefined`: nobody foresaw this error; it is logged and told as a plain 500. */

@@ -39,7 +39,26 @@ async function info(api: Api, call: Call): Promise<void> {
 function warnings({ cluster }: Api): readonly string[] {
   const isCutOff = cluster.status()['cutOff'] === true
   const trouble = voterTrouble(cluster)
-  return [...(isCutOff ? [cutOffWarning] : []), ...(trouble === undefined ? [] : [`WARNING: ${trouble}`])]
+  return [
+    ...(isCutOff ? [cutOffWarning] : []),
+    ...(trouble === undefined ? [] : [`WARNING: ${trouble}`]),
+    ...networkWarnings(cluster),
+  ]
+}
+
+function networkWarnings(cluster: Api['cluster']): readonly string[] {
+  if (cluster.state().kind !== 'active') return []
+  const network = cluster.network()
+  const ports = network
+    .troubles()
+    .map(({ protocol, port, why }) => `WARNING: port ${port}/${protocol} is not answered here: ${why}`)
+  const ability = network.ability()
+  if (ability.kind === 'kernel') return ports
+  const words =
+    ability.kind === 'userland'
+      ? 'published ports are passed on in userland'
+      : 'published ports are not answered here'
+  return [`WARNING: ${words}, and networks reach one node: ${ability.why}`, ...ports]
 }
 
 function swarmInfo(api: Api): Record<string, unknown> {

@@ -1,9 +1,13 @@
 import { NameTakenError, type NetworkSpec, networkSpecSchema, type Resource } from '@moot/crdt-state'
 import { explainSubnetWait } from '../core/explain/network.ts'
+import { guestsOn } from '../core/network/guests.ts'
+import { attachmentsOf } from '../core/network/attachments.ts'
 import { givenSubnet, refusalOfSubnet } from '../core/network/subnets.ts'
+import { nodeDisplayName } from '../core/view.ts'
 import { parseJson, readBody } from './body.ts'
 import { NotInClusterError } from '../errors.ts'
 import { type Api, authorOf, type Call, param, type Route } from './call.ts'
+import { containersOn, isBridgeOfOurs, networksOf } from './cluster-networks.ts'
 import { networkShape, predefinedNetworks, predefinedNetworkShape } from './docker/network-shape.ts'
 import { enginePath, passToEngine } from './engine/proxy.ts'
 import { ApiError, badRequest, notYet } from './errors.ts'
@@ -11,14 +15,6 @@ import { booleanFilter, type Filters, readFilters } from './filters.ts'
 import { sendEmpty, sendJson } from './reply.ts'
 import { resolve } from './resolve.ts'
 import { isObject, parseWith, unknownFields, unknownFieldsWarning } from './schema-errors.ts'
-
-/** Cluster networks; none on a node that is in no cluster (its engine's own are answered all the same). */
-function networksOf(api: Api): readonly Resource<NetworkSpec>[] {
-  return api.cluster.state().kind === 'active' ? [...api.cluster.view().networks.values()] : []
-}
-
-/** Put on by the engine adapter (adapters/docker/labels.ts). */
-const networkLabel = 'moot.network'
 
 const listFilters = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type', 'idOrName']
 
@@ -45,11 +41,6 @@ async function list(api: Api, call: Call): Promise<void> {
   sendJson(call.res, 200, [...shown, ...others])
 }
 
-/** The bridge that stands for a cluster network on this node is no network of its own to people. */
-function isBridgeOfOurs(network: unknown): boolean {
-  return isObject(network) && isObject(network['Labels']) && networkLabel in network['Labels']
-}
-
 function matches(network: Resource<NetworkSpec>, filters: Filters): boolean {
   // Unlike elsewhere, a network's name and id match by any part (moby `daemon/network/filter.go`).
   const part = (name: string, text: string): boolean =>
@@ -73,23 +64,24 @@ async function inspect(api: Api, call: Call): Promise<void> {
   const ours = networksOf(api)
   const exact = ours.find(({ id, name }) => id === reference || name === reference)
   if (exact !== undefined && scope !== 'local') {
-    sendJson(call.res, 200, networkShape(exact, api.cluster.networks()))
-    return
+    return sendInspected(api, call, exact)
   }
   if (scope === 'swarm') {
     if ((predefinedNetworks as readonly string[]).includes(reference)) {
-      sendJson(call.res, 200, predefinedNetworkShape(reference))
-      return
+      return sendJson(call.res, 200, predefinedNetworkShape(reference))
     }
-    sendJson(call.res, 200, networkShape(networkBy(ours, reference), api.cluster.networks()))
-    return
+    return sendInspected(api, call, networkBy(ours, reference))
   }
   const local = await api.engine.json(enginePath(api, call), call.signal)
   if (local.status === 404 && scope !== 'local' && ours.some(({ id }) => id.startsWith(reference))) {
-    sendJson(call.res, 200, networkShape(networkBy(ours, reference), api.cluster.networks()))
-    return
+    return sendInspected(api, call, networkBy(ours, reference))
   }
-  sendJson(call.res, local.status, local.body)
+  return sendJson(call.res, local.status, local.body)
+}
+
+async function sendInspected(api: Api, call: Call, network: Resource<NetworkSpec>): Promise<void> {
+  const containers = await containersOn(api, call, network.id)
+  sendJson(call.res, 200, networkShape(network, api.cluster.networks(), containers))
 }
 
 export function networkBy(
@@ -125,13 +117,28 @@ async function create(api: Api, call: Call): Promise<void> {
   const known = { ...parsed, Scope: 'swarm', CheckDuplicate: true, EnableIPv4: true }
   const written = await api.cluster.create('network', parsed.Name, parsed, authorOf(api, call))
   const warnings = [
-    ...(api.cluster.networks() === undefined
+    ...(api.cluster.network().ability().kind !== 'kernel'
       ? [`network ${parsed.Name} reaches one node for now: tasks on other nodes are not on it`]
       : []),
+    ...notEncryptedWarning(api, parsed),
     ...unknownFieldsWarning(unknownFields(body, known)),
     ...written.warnings,
   ]
   return sendJson(call.res, 201, { Id: written.resource.id, Warning: warnings.join('; ') })
+}
+
+/** `--opt encrypted`: here that is no matter of the network's, but of what the hosts have. */
+function notEncryptedWarning({ cluster }: Api, { Name, Options }: NetworkSpec): readonly string[] {
+  const asked = Options['encrypted']
+  const encryption = cluster.encryption()
+  if (asked === undefined || asked === 'false' || encryption === undefined) return []
+  const { wireGuard, open } = encryption
+  if (wireGuard.kind === 'none') {
+    return [`network ${Name} is not encrypted to and from this node: ${wireGuard.why}`]
+  }
+  if (open.length === 0) return []
+  const names = open.map((node) => nodeDisplayName(cluster.view(), node)).join(', ')
+  return [`network ${Name} is not encrypted to and from ${names}: they have no WireGuard`]
 }
 
 function refuseConfigFrom(body: Readonly<Record<string, unknown>>): void {
@@ -181,25 +188,33 @@ async function remove(api: Api, call: Call): Promise<void> {
   const byPrefix = ours.filter(({ id }) => id.startsWith(reference))
   const network = exact ?? (byPrefix.length === 1 ? byPrefix[0] : undefined)
   if (network === undefined) return passToEngine(api, call)
-  for (const service of api.cluster.view().services.values()) {
-    const attachments = service.spec.TaskTemplate.Networks ?? service.spec.Networks ?? []
-    if (attachments.some(({ Target }) => Target === network.id || Target === network.name)) {
+  const { services, networks } = api.cluster.view()
+  for (const service of services.values()) {
+    // Those too that are on `ingress` for their ports, and name no network.
+    if (attachmentsOf(service.spec, networks).networks.some((each) => each.network === network.id)) {
       throw badRequest(
         `rpc error: code = FailedPrecondition desc = network ${network.id} is in use by service ${service.id} (${service.name}): remove or update that one first`,
       )
     }
   }
-  await api.cluster.remove('network', network.id, authorOf(api, call))
-  return sendEmpty(call.res, 204)
+  await refuseWithContainers(api, network)
+  const written = await api.cluster.remove('network', network.id, authorOf(api, call))
+  return sendEmpty(call.res, 204, written.warnings)
 }
 
-/** A container of `docker run` on a cluster network: the engine alone has no such network. */
-async function attach(api: Api, call: Call): Promise<void> {
-  const reference = param(call, 'id')
-  if (networksOf(api).some(({ id, name }) => id === reference || name === reference)) {
-    throw notYet(`Moot does not attach single containers to cluster networks yet: ${reference} is one`)
-  }
-  return passToEngine(api, call)
+/** Here as the engine says at this moment; elsewhere as records tell. One that is stopped counts too: it could not be started again. */
+async function refuseWithContainers(api: Api, { id }: Resource<NetworkSpec>): Promise<void> {
+  const { cluster } = api
+  const view = cluster.view()
+  const here = (await cluster.guests())?.filter(({ network }) => network === id)
+  const recorded = guestsOn(id, view.records, cluster.liveness())
+    .filter(({ node }) => here === undefined || node !== cluster.self)
+    .map(({ node, guest }) => ({ node, name: guest.container?.name ?? guest.address }))
+  const [user] = [...(here ?? []).map(({ name }) => ({ node: cluster.self, name })), ...recorded]
+  if (user === undefined) return
+  throw badRequest(
+    `rpc error: code = FailedPrecondition desc = network ${id} is in use by container ${user.name} on node ${nodeDisplayName(view, user.node)}: disconnect or remove that one first`,
+  )
 }
 
 export const networkRoutes: readonly Route[] = [
@@ -207,6 +222,4 @@ export const networkRoutes: readonly Route[] = [
   { method: 'POST', path: '/networks/create', handler: create, anywhere: true },
   { method: 'GET', path: '/networks/:id', handler: inspect, anywhere: true },
   { method: 'DELETE', path: '/networks/:id', handler: remove, anywhere: true },
-  { method: 'POST', path: '/networks/:id/connect', handler: attach, anywhere: true },
-  { method: 'POST', path: '/networks/:id/disconnect', handler: attach, anywhere: true },
 ]

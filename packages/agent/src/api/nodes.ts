@@ -73,7 +73,7 @@ async function update(api: Api, call: Call): Promise<void> {
   const body = await readJson(api, call)
   const wanted = parseWith(nodeUpdateSchema, body, 'node')
   const [unknown] = unknownFields(body, wanted)
-  // The answer has no room for warnings, so what would be ignored is refused.
+  // The answer's body has no room for warnings, so what would be ignored is refused.
   if (unknown !== undefined) throw badRequest(`invalid node: ${unknown}: Moot does not know this field`)
   const { Name: _, ...kept } = node.spec
   const spec: NodeSpec = {
@@ -83,8 +83,8 @@ async function update(api: Api, call: Call): Promise<void> {
     Role: wanted.Role,
     Availability: wanted.Availability,
   }
-  await api.cluster.update('node', node.id, index, spec, authorOf(api, call))
-  sendEmpty(call.res, 200)
+  const written = await api.cluster.update('node', node.id, index, spec, authorOf(api, call))
+  sendEmpty(call.res, 200, written.warnings)
 }
 
 async function remove(api: Api, call: Call): Promise<void> {
@@ -95,8 +95,8 @@ async function remove(api: Api, call: Call): Promise<void> {
     const hint = id === api.cluster.self ? 'run "docker swarm leave" here' : 'run "docker swarm leave" there'
     throw badRequest(`node ${id} is not down and can't be removed: ${hint} first, or use --force`)
   }
-  await api.cluster.remove('node', node.id, authorOf(api, call))
-  sendEmpty(call.res, 200)
+  const written = await api.cluster.remove('node', node.id, authorOf(api, call))
+  sendEmpty(call.res, 200, written.warnings)
 }
 
 export const nodeRoutes: readonly Route[] = [

@@ -20,9 +20,13 @@ export function sendError(res: ServerResponse, status: number, message: string):
   sendJson(res, status, { message })
 }
 
-export function sendEmpty(res: ServerResponse, status: number): void {
-  // Docker's clients expect a length on an empty 200.
-  res.writeHead(status, status === 204 ? {} : { 'Content-Length': 0 })
+/** @param warnings go into the header, as the engine itself warns where its answer has no room (`Warning: 299`). */
+export function sendEmpty(res: ServerResponse, status: number, warnings: readonly string[] = []): void {
+  res.writeHead(status, {
+    // Docker's clients expect a length on an empty 200.
+    ...(status !== 204 && { 'Content-Length': 0 }),
+    ...(warnings.length > 0 && { Warning: warnings.map((text) => `299 moot ${JSON.stringify(text)}`) }),
+  })
   res.end()
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
 import { NotInClusterError } from '../errors.ts'
+import { attachedContainerRoutes } from './attached-containers.ts'
 import type { Api, Call, Route } from './call.ts'
 import { distributionRoutes } from './distribution.ts'
 import { compareVersions, newestApiVersion, oldestApiVersion } from './engine/engine-client.ts'
@@ -28,6 +29,7 @@ const routes: readonly Route[] = [
   ...taskRoutes,
   ...nodeRoutes,
   ...networkRoutes,
+  ...attachedContainerRoutes,
   ...secretRoutes,
   ...configRoutes,
   ...swarmRoutes,

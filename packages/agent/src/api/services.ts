@@ -81,7 +81,7 @@ async function create(api: Api, call: Call): Promise<void> {
   const { spec, warnings } = readServiceSpec(body, view, {
     name: () => freeServiceName(taken),
     maxReplicas: api.settings.maxReplicasPerService,
-    reaches: api.cluster.networks() !== undefined,
+    ability: api.cluster.network().ability().kind,
   })
   if (taken(spec.Name)) throw new NameTakenError('service', spec.Name)
   const written = await api.cluster.create('service', spec.Name, spec, authorOf(api, call))
@@ -103,7 +103,7 @@ async function update(api: Api, call: Call): Promise<void> {
   const { spec, warnings } = readServiceSpec(body, api.cluster.view(), {
     name: () => '',
     maxReplicas: api.settings.maxReplicasPerService,
-    reaches: api.cluster.networks() !== undefined,
+    ability: api.cluster.network().ability().kind,
     service: service.id as ServiceId,
   })
   if (spec.Name !== service.name) throw badRequest('renaming services is not supported')
@@ -131,8 +131,8 @@ async function rollBack(api: Api, call: Call, service: Resource<ServiceSpec>, in
 
 async function remove(api: Api, call: Call): Promise<void> {
   const service = serviceOf(api, param(call, 'id'))
-  await api.cluster.remove('service', service.id, authorOf(api, call))
-  sendEmpty(call.res, 200)
+  const written = await api.cluster.remove('service', service.id, authorOf(api, call))
+  sendEmpty(call.res, 200, written.warnings)
 }
 
 /** Go's clients expect null where there is no warning; an empty list makes some of them print an empty line. */

@@ -108,14 +108,15 @@ async function update(api: Api, call: Call): Promise<void> {
     TaskHistoryRetentionLimit:
       wanted.Orchestration?.TaskHistoryRetentionLimit ?? cluster.spec.TaskHistoryRetentionLimit,
   }
-  if (JSON.stringify(spec) !== JSON.stringify(cluster.spec)) {
-    await api.cluster.update('cluster', cluster.id, index, spec, authorOf(api, call))
-  }
+  const written =
+    JSON.stringify(spec) === JSON.stringify(cluster.spec)
+      ? undefined
+      : await api.cluster.update('cluster', cluster.id, index, spec, authorOf(api, call))
   if (flag(call.query, 'rotateWorkerToken') || flag(call.query, 'rotateManagerToken')) api.joinTokens.rotate()
-  sendEmpty(call.res, 200)
+  sendEmpty(call.res, 200, written?.warnings)
 }
 
-/** The answer has no room for warnings, so a setting that Moot does not have is refused, not ignored. */
+/** The answer's body has no room for warnings, so a setting that Moot does not have is refused, not ignored. */
 function refuseOtherChanges(body: unknown, spec: ClusterSpec): void {
   if (!isObject(body)) return
   const shown = swarmSpec(spec)

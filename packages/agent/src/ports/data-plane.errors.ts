@@ -8,7 +8,7 @@ export class ProgramMissingError extends DataPlaneError {
   override name = 'ProgramMissingError'
   constructor(program: string, cause: unknown) {
     super(
-      `the program "${program}" is not on this host's PATH: install it (Debian: nftables, iproute2, conntrack)`,
+      `the program "${program}" is not on this host's PATH: install it (Debian: nftables, iproute2, conntrack, wireguard-tools)`,
       { cause },
     )
   }
@@ -21,7 +21,7 @@ export class KernelRefusedError extends DataPlaneError {
   readonly words: string
   constructor(program: string, what: string, words: string) {
     super(
-      `${program} could not ${what}: ${words}. What balanced before does so still; it is tried again with the next change`,
+      `${program} could not ${what}: ${words}. What balanced before does so still; it is tried again by itself`,
     )
     this.words = words
   }

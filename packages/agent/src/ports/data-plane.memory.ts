@@ -25,6 +25,8 @@ export class BrokenMemoryKernelError extends DataPlaneError {
 export interface MemoryDataPlane extends DataPlane {
   /** What it applied last; undefined before, and when cleared. */
   readonly plane: Plane | undefined
+  /** Something that it made has ended. */
+  lose(): void
   /** While set, `apply` rejects. */
   broken: boolean
   /** Asked once for each new connection: backends take turns. */
@@ -33,16 +35,22 @@ export interface MemoryDataPlane extends DataPlane {
 
 /** The data plane port in memory: what the kernel would do with a connection can be asked. */
 export function memoryDataPlane(
-  ability: DataPlaneAbility = { kind: 'kernel', version: 'in memory' },
+  ability: DataPlaneAbility = {
+    kind: 'kernel',
+    version: 'in memory',
+    wireGuard: { kind: 'none', why: 'nobody reads what is in memory' },
+  },
 ): MemoryDataPlane {
   let applied: Plane | undefined
   let turn = 0
-  const tunnelOf = ({ peers }: Plane): Tunnel => ({
+  let isIntact = true
+  const tunnelOf = ({ self, peers }: Plane): Tunnel => ({
     kind: 'vxlan',
     device: 'moot0',
     port: defaults.tunnelPort,
-    mtuBytes: 1500 - defaults.tunnelOverheadBytes,
-    peers: peers.map(({ mac, underlay }) => ({ mac, underlay })),
+    mtuBytes:
+      1500 - defaults.tunnelOverheadBytes - (self.keys === undefined ? 0 : defaults.wireGuardOverheadBytes),
+    peers: peers.map(({ mac, underlay, mark }) => ({ mac, underlay, mark })),
   })
   const twin: MemoryDataPlane = {
     broken: false,
@@ -55,6 +63,12 @@ export function memoryDataPlane(
       signal.throwIfAborted()
       if (twin.broken) throw new BrokenMemoryKernelError('the kernel in memory is set to refuse')
       applied = plane
+      isIntact = true
+    },
+    isIntact: () => isIntact,
+    lose() {
+      applied = undefined
+      isIntact = false
     },
     tunnel: () => Promise.resolve(applied && tunnelOf(applied)),
     clear() {

@@ -1,21 +1,32 @@
 import type { Peer, Plane } from '../core/network/plane.ts'
 
-/** What this host can do for networks that reach over hosts. */
+/** What this host's kernel can do for networks that reach over hosts. */
 export type DataPlaneAbility =
-  | { readonly kind: 'kernel'; readonly version: string }
+  | { readonly kind: 'kernel'; readonly version: string; readonly wireGuard: WireGuardAbility }
   /** In people's words: what is missing, and what to do about it. */
   | { readonly kind: 'none'; readonly why: string }
 
-/** Between hosts. VXLAN does not encrypt. */
+/** What encrypts between hosts here. */
+export type WireGuardAbility =
+  | { readonly kind: 'kernel' }
+  /** In a process of its own: slower than the kernel's. */
+  | { readonly kind: 'wireguard-go' }
+  /** In people's words, as above. */
+  | { readonly kind: 'none'; readonly why: string }
+
+/** Between hosts. VXLAN itself does not encrypt. */
 export interface Tunnel {
   readonly kind: 'vxlan'
   readonly device: string
   /** UDP, on each host. */
   readonly port: number
   readonly mtuBytes: number
-  /** Who is in it: where packets for this MAC go. */
-  readonly peers: readonly Pick<Peer, 'mac' | 'underlay'>[]
+  /** Who is in it. */
+  readonly peers: readonly KernelPeer[]
 }
+
+/** Where packets for this MAC go, and what connections that came from it are marked with. */
+export type KernelPeer = Pick<Peer, 'mac' | 'underlay' | 'mark'>
 
 /**
  * The local kernel's part of the network: routes, the tunnel, translation. It touches nothing that it did not make.
@@ -30,7 +41,9 @@ export interface DataPlane {
    * reason: what balances is then as it was or as asked for, never between.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
-  /** The kernel as it is, for people. Undefined: it has no tunnel. */
+  /** Is all still there that can end by itself? A glance, which costs nothing; the whole is compared by `apply`, now and then. */
+  isIntact(): boolean
+  /** The kernel as it is. Undefined: it has no tunnel. */
   tunnel(signal: AbortSignal): Promise<Tunnel | undefined>
   /** Takes back all that it made, when this node leaves its cluster. */
   clear(signal: AbortSignal): Promise<void>

@@ -21,6 +21,17 @@ export class TaskRejectedError extends Error {
   }
 }
 
+/** Containers are still on a bridge that is in a network's way: its own former one, or that of a network which is gone. Try again when they have stopped. */
+export class BridgeInUseError extends Error {
+  readonly code = 'ERR_BRIDGE_IN_USE'
+  override name = 'BridgeInUseError'
+  constructor(network: string) {
+    super(
+      `network ${network}: containers are still on a bridge of this node that is in its way, with a former subnet or address; its own is made when they have stopped`,
+    )
+  }
+}
+
 /** The engine answered with an error that is neither of the above: `status` and the message are Docker's. */
 export class EngineCallError extends Error {
   readonly code = 'ERR_ENGINE_CALL'
@@ -35,6 +46,6 @@ export class EngineCallError extends Error {
 /** What `ActionResult.cause` says of an error of this port. */
 export function failureCause(error: unknown): 'rejected' | 'failed' | 'engine' {
   if (error instanceof TaskRejectedError) return 'rejected'
-  if (error instanceof EngineUnavailableError) return 'engine'
+  if (error instanceof EngineUnavailableError || error instanceof BridgeInUseError) return 'engine'
   return 'failed'
 }

@@ -12,6 +12,9 @@ const memoryCalls = [
   'start',
   'stop',
   'remove',
+  'network',
+  'guests',
+  'detach',
   'sweep',
   'logs',
 ] as const

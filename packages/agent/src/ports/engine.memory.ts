@@ -1,6 +1,6 @@
-import type { ContainerId, NodeId, ServiceId, TaskId } from '@moot/crdt-state'
+import type { ContainerId, NodeId, ResourceId, ServiceId, TaskId } from '@moot/crdt-state'
 import type { SlotKey } from '../core/lease/messages.ts'
-import type { ContainerObservation, TaskSetup } from '../core/reconcile/actions.ts'
+import type { ContainerObservation, GuestObservation, Overlay, TaskSetup } from '../core/reconcile/actions.ts'
 import { defaults } from '../defaults.ts'
 import type { Clock } from './clock.ts'
 import { EngineCallError, TaskRejectedError } from './engine.errors.ts'
@@ -32,6 +32,8 @@ export interface MemoryEngineOptions {
   readonly behaviour?: (setup: TaskSetup) => MemoryBehaviour
   /** Told of every change of a container, also while the engine is down: for checkers. */
   readonly observed?: (setup: TaskSetup, observation: ContainerObservation) => void
+  /** Told of every container that a person puts on a network: for checkers. */
+  readonly guestPut?: (guest: GuestObservation) => void
   /** Is this image here, or to be had from a registry? Default: all but names with `missing` in them. */
   readonly imageExists?: (image: string) => boolean
   /** The kernel lets no process start below this container's cgroup. Default: it does. */
@@ -62,6 +64,7 @@ export class MemoryEngine implements Engine {
   readonly #byTask = new Map<TaskId, ContainerId>()
   readonly #volumes = new Set<string>()
   readonly #networks = new Set<string>()
+  readonly #guests = new Map<string, GuestObservation>()
   readonly #queues = new Set<EngineEventQueue>()
   #downBecause: string | undefined
   #boots = 1
@@ -182,12 +185,28 @@ export class MemoryEngine implements Engine {
     })
   }
 
+  network({ network }: Overlay, signal: AbortSignal): Promise<string> {
+    return this.#calls.call('network', undefined, signal, () => {
+      this.#networks.add(network.id)
+      return network.name
+    })
+  }
+
+  guests(signal: AbortSignal): Promise<readonly GuestObservation[]> {
+    return this.#calls.call('guests', undefined, signal, () => [...this.#guests.values()])
+  }
+
+  detach({ container, network }: GuestObservation, signal: AbortSignal): Promise<void> {
+    return this.#calls.call('detach', undefined, signal, () => this.dropGuest(container, network))
+  }
+
   sweep(
     wanted: { readonly services: ReadonlySet<ServiceId>; readonly networks: ReadonlySet<string> },
     signal: AbortSignal,
   ): Promise<void> {
     return this.#calls.call('sweep', undefined, signal, () => {
       const used = new Set([...this.#boxes.values()].flatMap((box) => box.setup.networks.map((n) => n.id)))
+      for (const { network } of this.#guests.values()) used.add(network)
       for (const network of this.#networks) {
         if (!wanted.networks.has(network) && ![...used].some((id) => id === network)) {
           this.#networks.delete(network)
@@ -247,6 +266,19 @@ export class MemoryEngine implements Engine {
     this.#byTask.delete(task)
     this.#options.observed?.(box.setup, { ...box.observation, state: 'exited', exitCode: 137 })
     this.#emit({ kind: 'removed', task, container })
+  }
+
+  /** Somebody puts a container on a network of ours, or changes one that is there. */
+  putGuest(guest: GuestObservation): void {
+    this.#guests.set(`${guest.container} ${guest.network}`, guest)
+    this.#options.guestPut?.(guest)
+    this.#emit({ kind: 'guests' })
+  }
+
+  /** It leaves the network, or is gone. */
+  dropGuest(container: ContainerId, network: ResourceId): void {
+    this.#guests.delete(`${container} ${network}`)
+    this.#emit({ kind: 'guests' })
   }
 
   /** The process of this task prints a line. */
@@ -310,6 +342,11 @@ export class MemoryEngine implements Engine {
   /** What runs, straight from the world: for checkers, works also while the engine is down. */
   containers(): readonly { readonly setup: TaskSetup; readonly observation: ContainerObservation }[] {
     return [...this.#boxes.values()].map(({ setup, observation }) => ({ setup, observation }))
+  }
+
+  /** Who is on networks of ours beside tasks, straight from the world. */
+  guestsNow(): readonly GuestObservation[] {
+    return [...this.#guests.values()]
   }
 
   /** Whose container this is; undefined once it is removed. */

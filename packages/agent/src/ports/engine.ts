@@ -1,5 +1,5 @@
 import type { ContainerId, ServiceId, TaskId } from '@moot/crdt-state'
-import type { ContainerObservation, TaskSetup } from '../core/reconcile/actions.ts'
+import type { ContainerObservation, GuestObservation, Overlay, TaskSetup } from '../core/reconcile/actions.ts'
 
 export interface EngineFacts {
   readonly version: string
@@ -22,6 +22,8 @@ export interface EngineFacts {
 export type EngineEvent =
   | { readonly kind: 'container'; readonly observation: ContainerObservation }
   | { readonly kind: 'removed'; readonly task: TaskId; readonly container: ContainerId }
+  /** Something of a container that is not ours: who is on our networks may be another. */
+  | { readonly kind: 'guests' }
   | { readonly kind: 'connected' }
   | { readonly kind: 'disconnected'; readonly error: string }
 
@@ -51,6 +53,12 @@ export interface Engine {
     signal: AbortSignal,
   ): Promise<ContainerObservation | undefined>
   remove(container: ContainerId, signal: AbortSignal): Promise<void>
+  /** This engine's name of a network that reaches over hosts; it is made where it is missing. */
+  network(overlay: Overlay, signal: AbortSignal): Promise<string>
+  /** All containers on networks of ours that are no tasks. */
+  guests(signal: AbortSignal): Promise<readonly GuestObservation[]>
+  /** Takes one of these off its network; it runs on. No error where it is not there any more. */
+  detach(guest: GuestObservation, signal: AbortSignal): Promise<void>
   /** Removes networks that Moot made for networks and services that are gone. */
   sweep(
     wanted: { readonly services: ReadonlySet<ServiceId>; readonly networks: ReadonlySet<string> },

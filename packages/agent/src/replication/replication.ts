@@ -177,7 +177,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       return confirm(exchange, messages, random)
     },
     publishRecord: (delta) => gossip.publishRecord(delta),
-    tellAll: createTellAll(exchange, options.isServing),
+    tellAll: createTellAll(exchange, options.isServing, options.goesBy),
     syncedWith: () => syncedPeers.size,
     synced: () => everSynced,
     firstSync(signal) {

@@ -16,9 +16,9 @@ export function serveWatermarks(
 }
 
 /**
- * Resolves once each of these nodes goes by this node's record as it is now (DESIGN section 7: draining is acknowledged by a
- * watermark, sent to the node concerned), or is no longer waited for, or the time is up. Asked one to one, and again
- * shortly after where the record is still on its way: nothing of it is gossiped.
+ * Resolves once each of these nodes, this one too, goes by this node's record as it is now (DESIGN section 7: draining is
+ * acknowledged by a watermark, sent to the node concerned), or is no longer waited for, or the time is up. Asked one to one,
+ * and again shortly after where the record is still on its way: nothing of it is gossiped.
  */
 export type TellAll = (signal: AbortSignal) => Promise<void>
 
@@ -26,6 +26,8 @@ export function createTellAll(
   exchange: Exchange,
   /** Who would send traffic here: asked each time, for one that dies is not waited for. */
   isWaitedFor: (node: NodeId) => boolean,
+  /** This node balances to its own tasks too, and its kernel is told as late as any other. */
+  goesBy: (node: NodeId) => RecordVersion | undefined,
 ): TellAll {
   const { records, clock, settings } = exchange
   /** Many tasks stop in one decision: they wait for the same. */
@@ -45,6 +47,12 @@ export function createTellAll(
     }
   }
 
+  async function tellSelf(version: RecordVersion, signal: AbortSignal): Promise<void> {
+    const { self } = exchange.mesh
+    while (!signal.aborted && isNewer(version, goesBy(self) ?? { epoch: 0, seq: 0 }))
+      await clock.sleep(settings.drainAskAgainMs, signal).catch(() => undefined)
+  }
+
   async function tellEverybody(version: RecordVersion): Promise<void> {
     const bound = new AbortController()
     const end = (): void => bound.abort(new Error('the time for telling others is up'))
@@ -52,7 +60,8 @@ export function createTellAll(
     exchange.stopped.addEventListener('abort', end, { once: true })
     try {
       const nodes = [...records.all().keys()].filter((node) => node !== exchange.mesh.self)
-      await Promise.all(nodes.map((node) => tell(node, version, bound.signal)))
+      const others = nodes.map((node) => tell(node, version, bound.signal))
+      await Promise.all([tellSelf(version, bound.signal), ...others])
     } finally {
       cancel()
       exchange.stopped.removeEventListener('abort', end)

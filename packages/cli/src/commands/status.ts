@@ -8,13 +8,38 @@ interface StatusAnswer {
   readonly peers?: readonly string[]
   readonly synced?: boolean
   readonly cutOff?: boolean
+  readonly encryption?: {
+    readonly by: 'kernel' | 'wireguard-go' | 'none'
+    readonly why?: string
+    readonly sealed: readonly string[]
+    readonly open: readonly string[]
+  }
   readonly voters?: string
   readonly engine?: { readonly kind: string; readonly error?: string }
+  readonly network?: { readonly kind: string; readonly why?: string; readonly version?: string }
+  readonly portTroubles?: readonly {
+    readonly protocol: string
+    readonly port: number
+    readonly why: string
+  }[]
   readonly damage?: readonly {
     readonly what: string
     readonly setAsideAs: string
     readonly healed: boolean
   }[]
+}
+
+function encryptionLines(encryption: StatusAnswer['encryption']): readonly string[] {
+  if (encryption === undefined) return []
+  const { by, why, sealed, open } = encryption
+  if (by === 'none') return [`packets   to other nodes are NOT ENCRYPTED: ${why ?? ''}`]
+  const program = by === 'kernel' ? 'WireGuard' : 'WireGuard, by wireguard-go'
+  return [
+    `packets   to ${sealed.length} other nodes are encrypted (${program})`,
+    ...(open.length === 0
+      ? []
+      : [`packets   to these are NOT ENCRYPTED, which have no WireGuard: ${open.join(', ')}`]),
+  ]
 }
 
 export function statusCommand(): Command {
@@ -38,8 +63,10 @@ export function statusCommand(): Command {
             'cut off   no other node answers, nor does the way to them: nothing of theirs is taken over here',
           )
         }
+        lines.push(...encryptionLines(status.encryption))
         if (status.voters !== undefined) lines.push(`voters    ${status.voters}`)
         lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
+        lines.push(...networkLines(status))
       } else if (status.state.kind === 'removed') {
         lines.push(
           `cluster   none: this node was removed by ${status.state.by ?? 'another node'}; "moot join TOKEN" takes it back`,
@@ -54,4 +81,16 @@ export function statusCommand(): Command {
       }
       context.print(lines.join('\n'))
     })
+}
+
+function networkLines({ network, portTroubles = [] }: StatusAnswer): readonly string[] {
+  const lines: string[] = []
+  if (network?.kind === 'kernel') lines.push(`network   by the kernel (${network.version ?? ''})`)
+  if (network?.kind === 'userland')
+    lines.push(`network   published ports in userland, networks on this node alone: ${network.why ?? ''}`)
+  if (network?.kind === 'none')
+    lines.push(`network   no published ports, networks on this node alone: ${network.why ?? ''}`)
+  for (const { protocol, port, why } of portTroubles)
+    lines.push(`port      ${port}/${protocol} is not answered here: ${why}`)
+  return lines
 }

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import {
   type Alert,
   type BlockClaims,
+  type GuestEntry,
   type NodeStatus,
   type Rejection,
   type TaskEntry,
@@ -16,6 +17,7 @@ export type DecodedEntry =
   | { readonly kind: 'update'; readonly value: UpdateFacts }
   | { readonly kind: 'rejection'; readonly value: Rejection }
   | { readonly kind: 'block'; readonly value: BlockClaims }
+  | { readonly kind: 'guest'; readonly value: GuestEntry }
 
 const id = z.string().min(1)
 const count = z.number()
@@ -46,6 +48,12 @@ const statusSchema = z.looseObject({
   plugins: z.array(z.looseObject({ type: z.string(), name: z.string() })),
   volumes: z.array(z.string()),
   seat: z.looseObject({ disk: z.string(), epoch: count }).optional(),
+  wireGuard: z
+    .looseObject({
+      keys: z.array(z.looseObject({ round: z.number().int().min(0), key: z.string() })),
+      uses: z.number().int().optional(),
+    })
+    .optional(),
 })
 
 const taskSchema = z.looseObject({
@@ -126,6 +134,16 @@ const blockSchema = z.looseObject({
   blocks: z.array(z.number().int().min(0)),
 })
 
+const guestSchema = z.looseObject({
+  id,
+  network: id,
+  address: z.string(),
+  aliases: z.array(z.string()),
+  nameservers: z.array(z.string()),
+  createdAtMs: count,
+  container: z.looseObject({ id, name: z.string(), isUp: z.boolean() }).optional(),
+})
+
 /** A type whose readonly lists are plain ones, as zod infers them. */
 type Plain<T> = T extends string | number | boolean | undefined
   ? T
@@ -140,6 +158,7 @@ true satisfies Accepts<Alert, typeof alertSchema>
 true satisfies Accepts<UpdateFacts, typeof updateSchema>
 true satisfies Accepts<Rejection, typeof rejectionSchema>
 true satisfies Accepts<BlockClaims, typeof blockSchema>
+true satisfies Accepts<GuestEntry, typeof guestSchema>
 
 /**
  * What an entry says; undefined where its kind or its shape is not of this version. A signed record tells who wrote
@@ -159,6 +178,7 @@ export function decodeEntry(key: string, text: string): DecodedEntry | undefined
   if (kind === 'update' && fits(updateSchema, 'service')) return { kind, value: value as UpdateFacts }
   if (kind === 'rejection' && fits(rejectionSchema, 'service')) return { kind, value: value as Rejection }
   if (kind === 'block' && fits(blockSchema, 'network')) return { kind, value: value as BlockClaims }
+  if (kind === 'guest' && fits(guestSchema, 'id')) return { kind, value: value as GuestEntry }
   return undefined
 }
 

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { sha256 } from '../hash.ts'
-import type { NodeId, ResourceId, ServiceId, TaskId } from '../ids.ts'
+import type { GuestId, NodeId, ResourceId, ServiceId, TaskId } from '../ids.ts'
 import type {
   Alert,
   BlockClaims,
+  GuestEntry,
   NodeRecord,
   NodeStatus,
   Rejection,
@@ -77,7 +78,7 @@ export class RecordEntries {
   }
 }
 
-type Views = Pick<NodeRecord, 'status' | 'tasks' | 'alerts' | 'updates' | 'rejections' | 'blocks'>
+type Views = Pick<NodeRecord, 'status' | 'tasks' | 'alerts' | 'updates' | 'rejections' | 'blocks' | 'guests'>
 
 function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined): Views {
   let status: NodeStatus | undefined
@@ -86,6 +87,7 @@ function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined)
   const updates = new Map<ServiceId, UpdateFacts>()
   const rejections = new Map<ServiceId, Rejection>()
   const blocks = new Map<ResourceId, BlockClaims>()
+  const guests = new Map<GuestId, GuestEntry>()
   for (const { decoded } of entries.values()) {
     if (decoded?.kind === 'status') status = decoded.value
     else if (decoded?.kind === 'task') tasks.set(decoded.value.id, decoded.value)
@@ -93,6 +95,7 @@ function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined)
     else if (decoded?.kind === 'update') updates.set(decoded.value.service, decoded.value)
     else if (decoded?.kind === 'rejection') rejections.set(decoded.value.service, decoded.value)
     else if (decoded?.kind === 'block') blocks.set(decoded.value.network, decoded.value)
+    else if (decoded?.kind === 'guest') guests.set(decoded.value.id, decoded.value)
   }
   return {
     status,
@@ -101,6 +104,7 @@ function viewsOf(entries: ReadonlyMap<string, Entry>, before: Views | undefined)
     updates: kept(before?.updates, updates),
     rejections: kept(before?.rejections, rejections),
     blocks: kept(before?.blocks, blocks),
+    guests: kept(before?.guests, guests),
   }
 }
 

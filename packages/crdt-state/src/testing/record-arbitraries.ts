@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import type {
   ContainerId,
+  GuestId,
   NodeId,
   ResourceId,
   ServiceId,
@@ -12,6 +13,7 @@ import type {
 import {
   type Alert,
   type BlockClaims,
+  type GuestEntry,
   type NodeStatus,
   type RecordKey,
   recordKey,
@@ -118,6 +120,13 @@ const status: fc.Arbitrary<NodeStatus> = fc.record(
     plugins: fc.array(fc.record({ type: text, name: text }), { maxLength: 2 }),
     volumes: texts,
     seat: fc.record({ disk: text, epoch: amount }),
+    wireGuard: fc.record(
+      {
+        keys: fc.array(fc.record({ round: fc.nat(), key: text }), { maxLength: 2 }),
+        uses: fc.nat(),
+      },
+      { requiredKeys: ['keys'] },
+    ),
   },
   {
     requiredKeys: [
@@ -175,9 +184,22 @@ const block: fc.Arbitrary<BlockClaims> = fc.record({
   blocks: fc.array(fc.nat(), { maxLength: 3 }),
 })
 
+const guest: fc.Arbitrary<GuestEntry> = fc.record(
+  {
+    id: id as fc.Arbitrary<GuestId>,
+    network,
+    address: text,
+    aliases: texts,
+    nameservers: texts,
+    createdAtMs: amount,
+    container: fc.record({ id: id as fc.Arbitrary<ContainerId>, name: text, isUp: fc.boolean() }),
+  },
+  { requiredKeys: ['id', 'network', 'address', 'aliases', 'nameservers', 'createdAtMs'] },
+)
+
 /** One entry of a record under its key, of each kind and with all that it may say. */
 export const recordEntry: fc.Arbitrary<
-  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims]
+  readonly [RecordKey, NodeStatus | TaskEntry | Alert | UpdateFacts | Rejection | BlockClaims | GuestEntry]
 > = fc.oneof(
   { weight: 3, arbitrary: task.map((value) => [recordKey.task(value.id), value] as const) },
   status.map((value) => [recordKey.status, value] as const),
@@ -185,4 +207,5 @@ export const recordEntry: fc.Arbitrary<
   update.map((value) => [recordKey.update(value.service), value] as const),
   rejection.map((value) => [recordKey.rejection(value.service), value] as const),
   block.map((value) => [recordKey.block(value.network), value] as const),
+  guest.map((value) => [recordKey.guest(value.id), value] as const),
 )

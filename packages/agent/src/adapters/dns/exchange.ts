@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { connect, isIPv6 } from 'node:net'
 import { tcpMaxBytes } from './answer.ts'
-import { framed, Messages } from './messages.ts'
+import { framed, Messages } from '../messages.ts'
 
 /** One question to one other name server. */
 export interface Exchange {

@@ -4,10 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { defaults } from '../../defaults.ts'
 import { lockDirectory } from '../../directory-lock.ts'
-import { Control } from './control.ts'
-import { Line } from './line.ts'
+import { Control } from '../detached/control.ts'
+import { Line } from '../detached/line.ts'
+import { lockWithin } from '../detached/lock-within.ts'
+import type { CommonQuestion, CommonReply } from '../detached/wire.ts'
 import { claimPort } from './port-claim.ts'
-import type { Question, Reply } from './protocol.ts'
+import { nameServerWire, type Question, type Reply } from './protocol.ts'
 import { ResolvConf } from './resolv-conf.ts'
 import { Service } from './service.ts'
 import { tableFile } from './table-file.ts'
@@ -46,7 +48,7 @@ async function serve(): Promise<void> {
     })
 
   const before = values.replace
-    ? await Line.open(path, defaults, () => undefined).catch(() => undefined)
+    ? await Line.open(path, nameServerWire, defaults, () => undefined).catch(() => undefined)
     : undefined
   let service: Service
   let releases: (() => void)[]
@@ -69,7 +71,7 @@ async function serve(): Promise<void> {
   }
   process.on('exit', release)
 
-  const answer = async (asked: Question): Promise<Reply> => {
+  const answer = async (asked: Question | CommonQuestion): Promise<Reply | CommonReply> => {
     switch (asked.ask) {
       case 'hello':
         return { kind: 'hello', pid: process.pid, program, port }
@@ -91,7 +93,7 @@ async function serve(): Promise<void> {
         return { kind: 'gone' }
     }
   }
-  const control = new Control(answer, defaults)
+  const control = new Control(answer, nameServerWire, defaults)
   const exitWhenDrained = async (): Promise<void> => {
     control.hangUp()
     await Promise.race([service.drained(), delay(defaults.nameServerConnectionIdleMs)])
@@ -108,18 +110,6 @@ async function serve(): Promise<void> {
   writeFileSync(join(directory, 'pid'), String(process.pid), { mode: 0o600 })
   await control.listen(path)
   log(`answering on port ${port} as ${process.pid}`)
-}
-
-async function lockWithin(directory: string, withinMs: number): Promise<() => void> {
-  const atMs = performance.now() + withinMs
-  for (;;) {
-    try {
-      return lockDirectory(directory)
-    } catch (error) {
-      if (performance.now() >= atMs) throw error
-      await delay(10)
-    }
-  }
 }
 
 function log(line: string): void {

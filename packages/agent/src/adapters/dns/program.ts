@@ -1,19 +1,9 @@
-import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { type Program, programAt } from '../detached/program.ts'
 
-export interface Program {
-  readonly path: string
-  /** Another one for another program: one that runs by an older one is replaced. */
-  readonly version: string
-}
-
-/** What is started: of a bundle its own file, which holds all that it is made of. */
+/** What is started. */
 export function nameServerProgram(): Program {
   const name = import.meta.url.endsWith('.mjs') ? './name-server.mjs' : './main.ts'
-  const path = fileURLToPath(new URL(name, import.meta.url))
-  return { path, version: createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16) }
+  return programAt(new URL(name, import.meta.url))
 }
 
 /** Little garbage is made, so that a small heap costs nothing: 20 MB less with 1,000 services. A table of 10,000 and the next one are 100 MB. */
@@ -23,24 +13,3 @@ export const programFlags: readonly string[] = [
   '--optimize-for-size',
   '--max-old-space-size=256',
 ]
-
-/** SIGKILL to one that hangs, if it is still the one that wrote its number there. */
-export function killHung(directory: string): void {
-  const path = join(directory, 'pid')
-  if (!existsSync(path)) return
-  const pid = Number(readFileSync(path, 'utf8'))
-  if (!(pid > 1) || !isOf(directory, pid)) return
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It has ended.
-  }
-}
-
-function isOf(directory: string, pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0--directory\0${directory}\0`)
-  } catch {
-    return false
-  }
-}

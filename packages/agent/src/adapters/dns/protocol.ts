@@ -1,14 +1,14 @@
 import * as z from 'zod/mini'
 import type { NameChanges } from '../../core/network/name-changes.ts'
 import { type NameServerCounts, nothingCounted } from '../../ports/name-server.ts'
-import { frame } from './frames.ts'
+import { frame } from '../detached/frames.ts'
+import type { Wire } from '../detached/wire.ts'
 
 /**
  * JSON in frames, over a unix socket that only root can open. Answers carry the question's id. An agent may meet the server of an
  * older or a newer one: fields are only ever added, and unknown ones are passed over.
  */
 export type Question =
-  | { readonly ask: 'hello' }
   /** `from`: the version that is changed; null: what is said is all. */
   | {
       readonly ask: 'publish'
@@ -17,19 +17,12 @@ export type Question =
       readonly changes: NameChanges
     }
   | { readonly ask: 'counts' }
-  /** Another takes its place: it lets go of port and directory, and ends. */
-  | { readonly ask: 'retire' }
-  /** It ends, and forgets. */
-  | { readonly ask: 'end' }
 
 export type Reply =
-  | { readonly kind: 'hello'; readonly pid: number; readonly program: string; readonly port: number }
   | { readonly kind: 'published' }
   /** It has another version than the one that would be changed: all of it must be said. */
   | { readonly kind: 'stale' }
   | { readonly kind: 'counts'; readonly counts: NameServerCounts }
-  | { readonly kind: 'gone' }
-  | { readonly kind: 'failed'; readonly why: string }
 
 const id = z.int().check(z.nonnegative())
 const strings = z.array(z.string())
@@ -92,22 +85,14 @@ const reply = z.discriminatedUnion('kind', [
 
 const kept = z.object({ changes })
 
-/** Each throws for what it cannot read. */
-export function readQuestion(text: string): Question & { readonly id: number } {
-  return question.parse(JSON.parse(text))
-}
-
-export function readReply(text: string): Reply & { readonly id: number } {
-  const read = reply.parse(JSON.parse(text))
-  return read.kind === 'counts' ? { ...read, counts: { ...nothingCounted, ...read.counts } } : read
-}
-
-export function writeQuestion(id: number, asked: Question): Buffer {
-  return frame({ ...asked, id })
-}
-
-export function writeReply(id: number, answer: Reply): Buffer {
-  return frame({ ...answer, id })
+export const nameServerWire: Wire<Question, Reply> = {
+  readQuestion: (text) => question.parse(JSON.parse(text)),
+  readReply(text) {
+    const read = reply.parse(JSON.parse(text))
+    return read.kind === 'counts' ? { ...read, counts: { ...nothingCounted, ...read.counts } } : read
+  },
+  writeQuestion: (id, asked) => frame({ ...asked, id }),
+  writeReply: (id, answer) => frame({ ...answer, id }),
 }
 
 /** A table as it is kept for a next process: as what makes it of an empty one. */

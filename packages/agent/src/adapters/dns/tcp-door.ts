@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import type { defaults } from '../../defaults.ts'
 import type { Desk } from './desk.ts'
-import { framed, Messages } from './messages.ts'
+import { framed, Messages } from '../messages.ts'
 import { questionMaxBytes } from './question.ts'
 import { Shares } from './shares.ts'
 

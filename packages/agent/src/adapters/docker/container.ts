@@ -139,7 +139,10 @@ function hostConfig(
         ? nonEmpty(container.DNSConfig?.Nameservers)
         : [setup.overlays[0].gateway],
     DnsSearch: nonEmpty(container.DNSConfig?.Search),
-    DnsOptions: nonEmpty(container.DNSConfig?.Options),
+    DnsOptions:
+      setup.overlays[0] === undefined
+        ? nonEmpty(container.DNSConfig?.Options)
+        : overlayDnsOptions(container.DNSConfig?.Options ?? []),
     SecurityOpt: nonEmpty(securityOptions(container.Privileges)),
     OomScoreAdj: container.OomScoreAdj,
     Isolation: container.Isolation,
@@ -155,6 +158,16 @@ function hostConfig(
       template.LogDriver &&
       defined({ Type: template.LogDriver.Name, Config: template.LogDriver.Options ?? {} }),
   })
+}
+
+/**
+ * Where `ndots` is set, be it in the host's own resolv.conf, the engine's resolver answers a name without a dot with nothing
+ * instead of asking this node's name server (libnetwork resolver.go, `NdotsSet`). Options that are given displace the host's,
+ * and two attempts are resolv.conf(5)'s default.
+ */
+function overlayDnsOptions(given: readonly string[]): readonly string[] {
+  const options = given.filter((option) => !option.startsWith('ndots'))
+  return options.length > 0 ? options : ['attempts:2']
 }
 
 /** As swarmkit (template/expand.go): a variable's value is expanded, its name is not. */

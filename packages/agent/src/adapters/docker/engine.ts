@@ -1,5 +1,10 @@
 import type { ContainerId, NodeId, ServiceId } from '@moot/crdt-state'
-import type { ContainerObservation, TaskSetup } from '../../core/reconcile/actions.ts'
+import type {
+  ContainerObservation,
+  GuestObservation,
+  Overlay,
+  TaskSetup,
+} from '../../core/reconcile/actions.ts'
 import { defaults } from '../../defaults.ts'
 import { EngineCallError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Engine, EngineEvent, EngineFacts } from '../../ports/engine.ts'
@@ -171,6 +176,18 @@ class DockerEngine implements Engine {
       // 409: its removal is under way.
       if (!isStatus(error, 404, 409)) throw error
     }
+  }
+
+  async network(overlay: Overlay, signal: AbortSignal): Promise<string> {
+    return this.#networks.have(overlay, signal)
+  }
+
+  async guests(signal: AbortSignal): Promise<readonly GuestObservation[]> {
+    return this.#networks.guests(signal)
+  }
+
+  async detach(guest: GuestObservation, signal: AbortSignal): Promise<void> {
+    await this.#networks.detach(guest, signal)
   }
 
   async sweep(

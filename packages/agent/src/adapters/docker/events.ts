@@ -6,7 +6,7 @@ import type { EngineEvent } from '../../ports/engine.ts'
 import { EngineEventQueue } from '../../ports/engine.queue.ts'
 import type { DockerConnection } from './connection.ts'
 import { jsonLines } from './json-lines.ts'
-import { label, readOwner, type Ownership } from './labels.ts'
+import { readOwner, type Ownership } from './labels.ts'
 
 /** A line of `GET /events` about a container; its labels are among the attributes. */
 interface DockerEvent {
@@ -37,6 +37,9 @@ const actions = [
   'health_status',
   'destroy',
 ]
+
+/** After these somebody may be on a network, or not any more, or have another name. */
+const guestActions: ReadonlySet<string> = new Set(['create', 'start', 'die', 'rename', 'destroy'])
 
 /** The engine's events for one reader, reconnecting with back-off until the signal. */
 export async function* containerEvents(
@@ -85,12 +88,8 @@ async function readOnce(
 ): Promise<void> {
   const connection = new AbortController()
   const either = AbortSignal.any([signal, connection.signal])
-  // Only the node is filtered at the source: the cluster changes when this node joins one.
-  const filters = JSON.stringify({
-    type: ['container'],
-    event: actions,
-    label: [`${label.node}=${source.own().node}`],
-  })
+  // Not by label: a person's container on a network of ours has none.
+  const filters = JSON.stringify({ type: ['container'], event: actions })
   const stream = await source.connection.stream({
     method: 'GET',
     path: '/events',
@@ -137,7 +136,10 @@ class EventTranslator {
 
   take(event: DockerEvent): void {
     const owner = readOwner(event.Actor.Attributes, this.#source.own())
-    if (owner === undefined) return
+    if (owner === undefined) {
+      if (guestActions.has(event.Action)) this.#queue.push({ kind: 'guests' })
+      return
+    }
     const container = event.Actor.ID as ContainerId
     const turn = Symbol()
     this.#newest.set(container, turn)

@@ -1,18 +1,35 @@
-import type { NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
+import type { ContainerId, NetworkSpec, Resource, ResourceId } from '@moot/crdt-state'
 import { attachedTo } from '../../core/network/attachments.ts'
-import type { Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
-import { TaskRejectedError } from '../../ports/engine.errors.ts'
+import { overlaps, parseRange } from '../../core/network/ipv4.ts'
+import type { GuestObservation, Overlay, TaskSetup } from '../../core/reconcile/actions.ts'
+import { BridgeInUseError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Attachment } from './container.ts'
 import { predefinedNetworks } from './container.ts'
 import type { DockerConnection } from './connection.ts'
 import { isStatus } from './failure.ts'
-import { label, ownFilter, taskName, type Ownership } from './labels.ts'
+import { label, ownFilter, readOwner, taskName, type Ownership } from './labels.ts'
 import { unaborted, waitFor } from './shared-call.ts'
 
 interface ListedNetwork {
   readonly Id: string
   readonly Name: string
   readonly Labels: Readonly<Record<string, string>> | null
+}
+
+/** The part of an item of `GET /containers/json` that tells where it is. */
+interface ListedGuest {
+  readonly Id: string
+  readonly Names: readonly string[]
+  readonly Labels: Readonly<Record<string, string>>
+  readonly State: string
+  readonly NetworkSettings?: {
+    readonly Networks: Readonly<
+      Record<
+        string,
+        { readonly IPAddress: string; readonly IPAMConfig?: { readonly IPv4Address?: string } | null }
+      >
+    > | null
+  }
 }
 
 /**
@@ -22,8 +39,14 @@ interface ListedNetwork {
 export class LocalNetworks {
   readonly #connection: DockerConnection
   readonly #own: () => Ownership
-  /** Being made, or known: the name on this engine by the network's id. Forgotten when the engine says it is gone. */
-  readonly #names = new Map<ResourceId, Promise<string>>()
+  /**
+   * Being made, or known: the name on this engine by the network's id, of a bridge with this subnet and address. Forgotten when the
+   * engine says it is gone.
+   */
+  readonly #names = new Map<
+    ResourceId,
+    { readonly subnet: string | undefined; readonly name: Promise<string> }
+  >()
   /** Networks that a container is just being made for: a sweep leaves them alone. */
   readonly #inUse = new Map<ResourceId, number>()
 
@@ -50,6 +73,39 @@ export class LocalNetworks {
     }
   }
 
+  /** Its name here. Asked of the engine each time: a person's container is rare, and somebody may have removed the network. */
+  have(overlay: Overlay, signal: AbortSignal): Promise<string> {
+    this.#names.delete(overlay.network.id)
+    return this.#ensure(overlay.network, signal, overlay)
+  }
+
+  /** All containers on our networks that are no tasks of ours. */
+  async guests(signal: AbortSignal): Promise<readonly GuestObservation[]> {
+    const networks = await this.#listOwn(signal)
+    const ids = new Map(networks.map(({ Name, Labels }) => [Name, Labels?.[label.network] as ResourceId]))
+    if (networks.length === 0) return []
+    const listed = await this.#usersOf(networks, signal)
+    return listed
+      .filter(({ Labels }) => readOwner(Labels, this.#own()) === undefined)
+      .flatMap((container) => guestsOf(container, ids))
+  }
+
+  async detach({ container, network }: GuestObservation, signal: AbortSignal): Promise<void> {
+    for (const { Id } of await this.#listOwn(signal, `${label.network}=${network}`)) {
+      try {
+        await this.#connection.request({
+          method: 'POST',
+          path: `/networks/${Id}/disconnect`,
+          body: { Container: container, Force: true },
+          signal,
+        })
+      } catch (error) {
+        // 404: the container or the network is gone. 403 or, in Engine 20.10, 500: it is not on this one.
+        if (!isStatus(error, 403, 404, 500)) throw error
+      }
+    }
+  }
+
   /** The engine was restarted, or somebody removed a network: ask again. */
   forget(): void {
     this.#names.clear()
@@ -60,13 +116,7 @@ export class LocalNetworks {
     for (const network of await this.#listOwn(signal)) {
       const id = network.Labels?.[label.network] as ResourceId | undefined
       if (id === undefined || wanted.has(id) || wanted.has(network.Name) || this.#inUse.has(id)) continue
-      const users = await this.#connection.request<readonly unknown[]>({
-        method: 'GET',
-        path: '/containers/json',
-        // A container that was never started knows its networks by name alone (Engine 20.10).
-        query: { all: true, filters: JSON.stringify({ network: [network.Id, network.Name] }) },
-        signal,
-      })
+      const users = await this.#usersOf([network], signal)
       // Asked again after the wait: a task may have come meanwhile.
       if (users.length > 0 || this.#inUse.has(id)) continue
       this.#names.delete(id)
@@ -112,14 +162,15 @@ export class LocalNetworks {
 
   /** One creation per network at a time, whoever asks; the waiters share its outcome. */
   #ensure(network: Resource<NetworkSpec>, signal: AbortSignal, overlay?: Overlay): Promise<string> {
+    const subnet = subnetLabel(overlay)
     const known = this.#names.get(network.id)
-    if (known !== undefined) return waitFor(known, signal)
-    const made = this.#findOrCreate(network, unaborted, overlay)
+    if (known !== undefined && known.subnet === subnet) return waitFor(known.name, signal)
+    const made = { subnet, name: this.#findOrCreate(network, unaborted, overlay) }
     this.#names.set(network.id, made)
-    made.catch(() => {
+    made.name.catch(() => {
       if (this.#names.get(network.id) === made) this.#names.delete(network.id)
     })
-    return waitFor(made, signal)
+    return waitFor(made.name, signal)
   }
 
   async #findOrCreate(
@@ -129,6 +180,7 @@ export class LocalNetworks {
   ): Promise<string> {
     const existing = await this.#find(network.id, signal, overlay)
     if (existing !== undefined) return existing
+    if (overlay !== undefined) await this.#makeRoom(overlay, signal)
     // Somebody else's network may have the name: then ours carries its id too.
     for (const name of [network.name, `${network.name}-${network.id.slice(0, 12)}`]) {
       try {
@@ -159,20 +211,68 @@ export class LocalNetworks {
   ): Promise<string | undefined> {
     for (const found of await this.#listOwn(signal, `${label.network}=${id}`)) {
       if (found.Labels?.[label.subnet] === subnetLabel(overlay)) return found.Name
-      try {
-        await this.#connection.request({ method: 'DELETE', path: `/networks/${found.Id}`, signal })
-      } catch (error) {
-        // 403: something is on it still; then the new one has another name for a while. 404: gone already.
-        if (!isStatus(error, 403, 404)) throw error
-      }
+      await this.#removeFor(found, overlay, signal)
     }
     return undefined
+  }
+
+  /** Of networks that there are no two overlap: one of ours that is in the way was another's, and has not been swept yet. */
+  async #makeRoom(overlay: Overlay, signal: AbortSignal): Promise<void> {
+    const wanted = parseRange(overlay.subnet)
+    for (const found of await this.#listOwn(signal)) {
+      const range = parseRange(found.Labels?.[label.subnet]?.split(' ')[0] ?? '')
+      if (wanted === undefined || range === undefined || !overlaps(wanted, range)) continue
+      await this.#removeFor(found, overlay, signal)
+      this.#names.delete(found.Labels?.[label.network] as ResourceId)
+    }
+  }
+
+  async #removeFor({ Id }: ListedNetwork, overlay: Overlay | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#connection.request({ method: 'DELETE', path: `/networks/${Id}`, signal })
+    } catch (error) {
+      // 403: something is on it still, and two bridges cannot have one name or subnet. 404: gone already.
+      if (isStatus(error, 403) && overlay !== undefined) throw new BridgeInUseError(overlay.network.name)
+      if (!isStatus(error, 403, 404)) throw error
+    }
+  }
+
+  #usersOf(networks: readonly ListedNetwork[], signal: AbortSignal): Promise<readonly ListedGuest[]> {
+    // A container that was never started knows its networks by name alone (Engine 20.10).
+    const network = networks.flatMap(({ Id, Name }) => [Id, Name])
+    return this.#connection.request({
+      method: 'GET',
+      path: '/containers/json',
+      query: { all: true, filters: JSON.stringify({ network }) },
+      signal,
+    })
   }
 
   #listOwn(signal: AbortSignal, ...labels: readonly string[]): Promise<readonly ListedNetwork[]> {
     const filters = ownFilter(this.#own(), { label: labels })
     return this.#connection.request({ method: 'GET', path: '/networks', query: { filters }, signal })
   }
+}
+
+function guestsOf(
+  { Id, Names, State, NetworkSettings }: ListedGuest,
+  ids: ReadonlyMap<string, ResourceId>,
+): readonly GuestObservation[] {
+  return Object.entries(NetworkSettings?.Networks ?? {}).flatMap(([on, { IPAddress, IPAMConfig }]) => {
+    const network = ids.get(on)
+    const address = IPAMConfig?.IPv4Address || IPAddress
+    if (network === undefined) return []
+    return [
+      {
+        container: Id as ContainerId,
+        // The others are those of links: `/db/alias`.
+        name: (Names.find((name) => name.lastIndexOf('/') === 0) ?? '').slice(1),
+        isUp: State === 'running' || State === 'paused',
+        network,
+        ...(address !== '' && { address }),
+      },
+    ]
+  })
 }
 
 /** Names for the engine's own name server: of the tasks that are on this node. */
@@ -204,7 +304,8 @@ export function networkBody(
     Driver: overlay ? 'bridge' : spec.Driver,
     Internal: spec.Internal,
     Attachable: spec.Attachable,
-    EnableIPv6: spec.EnableIPv6,
+    // Docker makes no such network without a subnet of IPv6, and between hosts there is none.
+    EnableIPv6: spec.EnableIPv6 && reach === undefined,
     ...(reach === undefined
       ? spec.IPAM !== undefined && {
           IPAM: { Driver: 'default', ...spec.IPAM, Config: spec.IPAM.Config ?? [] },

@@ -1,8 +1,9 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { KernelRefusedError, ProgramMissingError } from '../../ports/data-plane.errors.ts'
-import type { DataPlaneAbility } from '../../ports/data-plane.ts'
+import type { DataPlaneAbility, WireGuardAbility } from '../../ports/data-plane.ts'
 import type { KernelCalls } from './calls.ts'
+import { startWireGuardGo } from './wire-guard-go.ts'
 
 const netAdmin = 1n << 12n
 
@@ -32,7 +33,37 @@ export async function kernelAbility(calls: KernelCalls): Promise<DataPlaneAbilit
   }
   const trouble = (await noVxlan(calls)) ?? (await noBridgeFilter(calls))
   if (trouble !== undefined) return no(trouble)
-  return { kind: 'kernel', version: `Linux ${release()}, ${nftables.version}` }
+  return {
+    kind: 'kernel',
+    version: `Linux ${release()}, ${nftables.version}`,
+    wireGuard: await wireGuardAbility(calls),
+  }
+}
+
+/** What an attempt is called; one that an earlier process did not come to remove goes with it. */
+const attempt = 'moot-try'
+
+/** Only the attempt tells, here too. */
+async function wireGuardAbility(calls: KernelCalls): Promise<WireGuardAbility> {
+  const tools = await version(calls, 'wg', ['--version'], 'wireguard-tools')
+  if (tools.kind === 'none') return tools
+  const remove = (): Promise<unknown> =>
+    calls.run('ip', ['link', 'del', attempt], 'remove what was tried').catch(() => undefined)
+  try {
+    await calls.run('ip', ['link', 'add', attempt, 'type', 'wireguard'], 'make an interface')
+    await remove()
+    return { kind: 'kernel' }
+  } catch {
+    // What stands in for it may be here.
+  }
+  try {
+    await startWireGuardGo(attempt)
+    await remove()
+    return { kind: 'wireguard-go' }
+  } catch (error) {
+    const mend = 'use a kernel with it ("modprobe wireguard"), or install the program "wireguard-go"'
+    return no(`this kernel has no WireGuard, and wireguard-go does not stand in: ${wordsOf(error)}. ${mend}`)
+  }
 }
 
 const programs = [
@@ -68,16 +99,17 @@ async function version(
   }
 }
 
-/** Only the attempt tells: the module is loaded by it where there is one. */
-async function noVxlan(calls: KernelCalls): Promise<string | undefined> {
-  const name = `moot-try-${process.pid}`.slice(0, 15)
-  try {
-    await calls.run('ip', ['link', 'add', name, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
-  } catch (error) {
-    return `this kernel makes no VXLAN tunnels: ${wordsOf(error)}`
-  }
-  await calls.run('ip', ['link', 'del', name], 'remove the tunnel').catch(() => undefined)
-  return undefined
+/**
+ * Only the attempt tells: the module is loaded by it where there is one. Where there is such a tunnel already, ours from before or
+ * somebody else's of that number (flannel's is 1 too), the kernel can make them.
+ */
+export async function noVxlan(calls: Pick<KernelCalls, 'run'>): Promise<string | undefined> {
+  const trouble = await calls
+    .run('ip', ['link', 'add', attempt, 'type', 'vxlan', 'id', '1', 'dstport', '0'], 'make a tunnel')
+    .then(() => undefined, wordsOf)
+  await calls.run('ip', ['link', 'del', attempt], 'remove the tunnel').catch(() => undefined)
+  if (trouble === undefined || trouble.includes('exists')) return undefined
+  return `this kernel makes no VXLAN tunnels: ${trouble}`
 }
 
 async function noBridgeFilter(calls: KernelCalls): Promise<string | undefined> {

@@ -2,6 +2,7 @@ import type { Frontend, Plane } from '../../core/network/plane.ts'
 import { KernelRefusedError } from '../../ports/data-plane.errors.ts'
 import type { DataPlane, DataPlaneAbility, Tunnel } from '../../ports/data-plane.ts'
 import { kernelAbility } from './ability.ts'
+import { type BridgeAddresses, bridgeAddresses } from './bridge-addresses.ts'
 import { allowHairpins, filterBridge } from './bridge-ports.ts'
 import { KernelCalls } from './calls.ts'
 import { ensureDockerAccepts, removeFromDocker } from './docker-user.ts'
@@ -23,10 +24,20 @@ import { tableText } from './table-text.ts'
 import { buildText, changeText } from './transaction.ts'
 import { ensureTunnelDevice, readTunnel, removeTunnelDevice } from './tunnel-device.ts'
 import { assertFit, hostedNetworks, usablePlane } from './usable-plane.ts'
+import {
+  ensureWireGuard,
+  isLaneMissing,
+  removeWireGuard,
+  wireGuardText,
+  type WireGuardMade,
+} from './wire-guard.ts'
 
 /** What the kernel holds, as far as this process knows: it put it there. */
 interface Known {
   readonly self: Plane['self']
+  readonly tunnelMtu: number
+  readonly wireGuard: string
+  readonly bridges: BridgeAddresses
   readonly routing: Routing
   readonly fixedText: string
   readonly ruleset: Ruleset
@@ -62,6 +73,11 @@ class KernelDataPlane implements DataPlane {
     })
   }
 
+  isIntact(): boolean {
+    // wireguard-go is a process, and its interface goes with it.
+    return this.known === undefined || !isLaneMissing(this.known.self, this.settings)
+  }
+
   tunnel(signal: AbortSignal): Promise<Tunnel | undefined> {
     return readTunnel(this.calls(signal), this.settings.device)
   }
@@ -90,21 +106,29 @@ class KernelDataPlane implements DataPlane {
   private async make(wanted: Plane, known: Known | undefined, calls: KernelCalls): Promise<Known> {
     calls.throwIfAborted()
     assertFit(wanted)
-    const plane = usablePlane(wanted, isInterface)
     const nowMs = performance.now()
     const isDue = known === undefined || nowMs - known.checkedMs >= this.settings.limits.checkIntervalMs
+    const addresses = await bridgeAddresses(calls, wanted, isDue ? undefined : known.bridges)
+    const plane = usablePlane(wanted, (bridge) => addresses.get(bridge) ?? [])
     const hasMoved = known !== undefined && !isSameSelf(known.self, plane.self)
 
     forwardPackets()
-    let routing = known?.routing
-    if (isDue || hasMoved) {
-      const { isNew } = await ensureTunnelDevice(calls, plane.self, this.settings)
+    const wireGuard = wireGuardText(plane)
+    let sealed: WireGuardMade | undefined
+    if (isDue || known.wireGuard !== wireGuard || isLaneMissing(plane.self, this.settings)) {
+      sealed = await ensureWireGuard(calls, plane, this.settings)
+    }
+    let tunnel = known && { isNew: false, mtu: known.tunnelMtu }
+    if (tunnel === undefined || isDue || hasMoved) {
+      tunnel = await ensureTunnelDevice(calls, plane.self, this.settings)
       setTunnelDevice(this.settings.device)
-      if (isDue || isNew) routing = await readRouting(calls, this.settings.device)
     }
     const bridges = await this.ensureBridges(calls, plane)
+    // With a bridge that was removed meanwhile the kernel removed each route whose source was the bridge's address.
+    const isToRead = isDue || tunnel.isNew || sealed?.isNew === true || bridges.haveChanged
+    const routing = isToRead ? await readRouting(calls, this.settings.device) : known.routing
     const wantedRouting = routingOf(plane, this.settings)
-    const changes = routingChanges(routing ?? noRouting, wantedRouting, this.settings.device)
+    const changes = routingChanges(routing, wantedRouting, this.settings.device)
     await calls.batch('ip', changes.ip, 'lead packets to peers')
     await calls.batch('bridge', changes.bridge, 'lead packets to peers')
 
@@ -114,16 +138,20 @@ class KernelDataPlane implements DataPlane {
       await allowHairpins(calls, bridges.all)
     }
     if (isDue || bridges.haveChanged) await ensureDockerAccepts(calls, this.settings)
-    const fixedText = tableText(plane, this.settings)
+    const fixedText = tableText(plane, this.settings, tunnel.mtu)
     await this.balance(calls, { fixedText, ruleset, known, isDue })
 
     await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     await calls.batch('bridge', changes.bridgeAfterwards, 'remove what led to peers')
+    await sealed?.removeRest()
     if (known === undefined || haveBackendsGone(known.frontends, plane.frontends)) {
       await forgetStaleConnections(calls, plane, known?.frontends ?? [])
     }
     return {
       self: plane.self,
+      tunnelMtu: tunnel.mtu,
+      wireGuard,
+      bridges: addresses,
       routing: wantedRouting,
       fixedText,
       ruleset,
@@ -190,6 +218,7 @@ class KernelDataPlane implements DataPlane {
       await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     }
     await removeTunnelDevice(calls, device)
+    await removeWireGuard(calls, this.settings)
   }
 
   private async bridgesInTable(calls: KernelCalls): Promise<readonly string[]> {
@@ -203,7 +232,8 @@ class KernelDataPlane implements DataPlane {
 }
 
 function isSameSelf(one: Plane['self'], other: Plane['self']): boolean {
-  return one.underlay === other.underlay && one.mac === other.mac
+  const areAlike = (one.keys === undefined) === (other.keys === undefined)
+  return areAlike && one.underlay === other.underlay && one.mac === other.mac
 }
 
 function isSameSet(one: ReadonlyMap<string, unknown>, other: ReadonlyMap<string, unknown>): boolean {

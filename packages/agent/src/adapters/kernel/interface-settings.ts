@@ -19,6 +19,11 @@ export function setTunnelDevice(name: string): void {
   set(`conf/${name}/route_localnet`, '1')
 }
 
+/** What comes in there has the address of a host that is reached by another interface. */
+export function setWireGuardDevice(name: string): void {
+  set(`conf/${name}/rp_filter`, looseFilter())
+}
+
 export function setBridge(name: string): void {
   // A container on several networks may answer through another bridge.
   set(`conf/${name}/rp_filter`, looseFilter())

@@ -19,7 +19,7 @@ export interface Call {
 /** An answer is at most the list of all tracked connections: 262,144 (Linux' default) of 200 bytes. */
 const answerMaxBytes = 64 * 1024 * 1024
 /** Services are often started without the directories that these programs are in. */
-const path = [
+export const path = [
   ...new Set([...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']),
 ]
   .filter(Boolean)

@@ -1,4 +1,5 @@
-import type { Plane } from '../../core/network/plane.ts'
+import type { Peer, Plane } from '../../core/network/plane.ts'
+import { laneOf } from '../../core/network/seals.ts'
 import { defaults } from '../../defaults.ts'
 import { hex, type KernelSettings, ourMarkMask, peerMark, peerMarkShift, wholeMarkMask } from './settings.ts'
 
@@ -11,7 +12,7 @@ export interface Routing {
   readonly routes: ReadonlyMap<string, string>
   /** A peer's hop → MAC of its end of the tunnel. */
   readonly neighbours: ReadonlyMap<string, string>
-  /** MAC → address: the tunnel's forwarding entries. */
+  /** MAC → `ADDRESS` or `ADDRESS via INTERFACE`: the tunnel's forwarding entries. */
   readonly forwarding: ReadonlyMap<string, string>
   /** Priority → match and action. */
   readonly rules: ReadonlyMap<string, string>
@@ -24,6 +25,13 @@ export interface Routing {
  */
 export function peerHop(mark: number): string {
   return `169.254.${80 + (mark >> 8)}.${mark & 255}`
+}
+
+/** Undefined: it is no peer's hop. */
+export function markOfHop(hop: string): number | undefined {
+  const [, high, low] = /^169\.254\.(\d+)\.(\d+)$/.exec(hop) ?? []
+  const mark = (Number(high) - 80) * 256 + Number(low)
+  return peerHop(mark) === hop ? mark : undefined
 }
 
 export function routingOf(plane: Plane, settings: KernelSettings): Routing {
@@ -42,12 +50,27 @@ export function routingOf(plane: Plane, settings: KernelSettings): Routing {
   return {
     routes,
     neighbours: new Map(plane.peers.map(({ mark, mac }) => [peerHop(mark), mac])),
-    forwarding: new Map(plane.peers.map(({ underlay, mac }) => [mac, underlay])),
+    forwarding: new Map(
+      plane.peers.flatMap((peer) => {
+        const way = wayTo(peer, settings)
+        return way === undefined ? [] : [[peer.mac, way]]
+      }),
+    ),
     rules: replyRules(
       plane.peers.map(({ mark }) => mark),
       settings,
     ),
   }
+}
+
+/**
+ * The tunnel's packets to a peer leave by the interface that its entry names, whatever routes say: so WireGuard needs neither
+ * addresses nor routes of its own, and where its interface is gone nothing is sent.
+ */
+function wayTo({ underlay, seal }: Peer, { lanes }: KernelSettings): string | undefined {
+  const sends = seal?.sends ?? { kind: 'open' }
+  if (sends.kind === 'nothing') return undefined
+  return sends.kind === 'open' ? underlay : `${underlay} via ${lanes[laneOf(sends.round)].device}`
 }
 
 export function routeText(via: string | undefined, source: string | undefined): string {

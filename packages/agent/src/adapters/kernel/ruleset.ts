@@ -14,6 +14,7 @@ export const setNames = [
   'outward_subnets',
   'virtual_subnets',
   'peers',
+  'sealed_peers',
   'reply_marks',
   'targets',
   'hairpins',
@@ -49,6 +50,7 @@ export function rulesetOf(plane: Plane, settings: KernelSettings): Ruleset {
       outward_subnets: keys(all.filter(({ isInternal }) => !isInternal).map(({ subnet }) => subnet)),
       virtual_subnets: keys(all.map(({ virtual }) => virtual)),
       peers: keys(plane.peers.map(({ underlay }) => underlay)),
+      sealed_peers: keys(plane.peers.filter(({ seal }) => seal?.isStrict).map(({ underlay }) => underlay)),
       reply_marks: new Map(plane.peers.map(({ mac, mark }) => [mac, hex(peerMark(settings, mark))])),
       targets: keys(
         plane.frontends.flatMap(({ at }) =>

@@ -14,6 +14,12 @@ export interface KernelOptions {
   readonly table?: string
   /** Upper 8 of 32 bits of packets' and connections' marks; the lower 12 stay other programs'. */
   readonly mark?: number
+  readonly wireGuard: {
+    /** Where the private key of a round is: base64, read by `wg` itself. */
+    readonly keyFile: (round: number) => string
+    /** What the names of its two interfaces begin with; at most 14 characters. */
+    readonly device?: string
+  }
   readonly limits?: Partial<KernelLimits>
 }
 
@@ -29,10 +35,19 @@ export interface KernelSettings {
   readonly device: string
   readonly table: string
   readonly mark: number
+  readonly keyFile: (round: number) => string
+  readonly lanes: readonly [LaneSettings, LaneSettings]
   readonly limits: KernelLimits
 }
 
+export interface LaneSettings {
+  readonly device: string
+  /** UDP, between hosts. */
+  readonly port: number
+}
+
 export function settingsFrom(options: KernelOptions): KernelSettings {
+  const wireGuardDevice = options.wireGuard.device ?? 'moot-wg'
   return {
     vni: options.vni,
     dnsPort: options.dnsPort,
@@ -40,6 +55,11 @@ export function settingsFrom(options: KernelOptions): KernelSettings {
     device: options.device ?? 'moot0',
     table: options.table ?? 'moot',
     mark: options.mark ?? defaults.tunnelMark,
+    keyFile: options.wireGuard.keyFile,
+    lanes: [
+      { device: `${wireGuardDevice}0`, port: defaults.wireGuardPort },
+      { device: `${wireGuardDevice}1`, port: defaults.wireGuardPort + 1 },
+    ],
     limits: {
       callTimeoutMs: options.limits?.callTimeoutMs ?? defaults.kernelCallTimeoutMs,
       checkIntervalMs: options.limits?.checkIntervalMs ?? defaults.kernelCheckIntervalMs,

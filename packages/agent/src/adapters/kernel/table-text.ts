@@ -5,14 +5,14 @@ import { foreignMarkMask, hex, type KernelSettings, ourMarkMask } from './settin
  * The fixed part of our table: what a packet meets, hook by hook. All that changes with the cluster is in the sets and
  * maps, and in a chain for each frontend (`ruleset.ts`).
  */
-export function tableText(plane: Plane, settings: KernelSettings): string {
+export function tableText(plane: Plane, settings: KernelSettings, tunnelMtu: number): string {
   const { table } = settings
   return `table ip ${table} {
 ${sets}
 ${balancing(plane, settings)}
 ${replies(settings)}
 ${isolation(settings)}
-${tunnel(settings)}
+${tunnel(plane, settings, tunnelMtu)}
 }
 `
 }
@@ -27,6 +27,7 @@ const sets = `
   set outward_subnets { type ipv4_addr; flags interval; }
   set virtual_subnets { type ipv4_addr; flags interval; }
   set peers { type ipv4_addr; }
+  set sealed_peers { type ipv4_addr; }
   map reply_marks { type ether_addr : mark; }
   set targets { type inet_proto . inet_service; }
   set hairpins { type ipv4_addr . ipv4_addr; }
@@ -116,9 +117,10 @@ function isolation({ device, mark }: KernelSettings): string {
     # Still virtual here: no service has this address.
     ip daddr @virtual_subnets reject with icmp host-unreachable
     iifname . ip daddr @own_subnets goto pass
+    # Nor to a port that Docker publishes of another network's container: we let that through before its own rules see it.
+    iifname @internal_bridges reject with icmp admin-prohibited
     ip daddr @subnets ct status dnat goto pass
     ip daddr @subnets reject with icmp admin-prohibited
-    iifname @internal_bridges reject with icmp admin-prohibited
     oifname "${device}" drop
   }
   chain pass {
@@ -153,8 +155,12 @@ function isolation({ device, mark }: KernelSettings): string {
   }`
 }
 
+/** IPv4's 20 and TCP's 20. */
+const tcpHeaderBytes = 40
+
 /** The tunnel's own packets are not tracked: each connection inside would cost one more outside. */
-function tunnel({ device, tunnelPort }: KernelSettings): string {
+function tunnel({ self }: Plane, { device, tunnelPort, lanes }: KernelSettings, mtu: number): string {
+  const wireGuard = `{ ${lanes.map((lane) => `"${lane.device}"`).join(', ')} }`
   return `
   chain tunnel_prerouting {
     type filter hook prerouting priority -300
@@ -162,14 +168,25 @@ function tunnel({ device, tunnelPort }: KernelSettings): string {
   }
   chain tunnel_output {
     type filter hook output priority -300
+    udp dport ${tunnelPort} ip daddr @sealed_peers oifname != ${wireGuard} drop
     udp dport ${tunnelPort} notrack
   }
   chain tunnel_input {
     type filter hook input priority -10
     udp dport ${tunnelPort} ip saddr != @peers drop
+    udp dport ${tunnelPort} ip daddr != ${self.underlay} drop
+    # WireGuard has proved whose address it is; on any other way anybody can write it.
+    udp dport ${tunnelPort} ip saddr @sealed_peers iifname != ${wireGuard} drop
+  }
+  chain tunnel_forward {
+    type filter hook forward priority -10
+    # A container's: masqueraded it would come from a member, and lead into any network.
+    udp dport ${tunnelPort} ip daddr @peers ip saddr != @peers drop
   }
   chain tunnel_mss {
     type filter hook forward priority -150
     oifname "${device}" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+    # A peer that does not encrypt has a larger one, and says so: this end has to answer by its own.
+    iifname "${device}" tcp flags & (syn | rst) == syn tcp option maxseg size set ${mtu - tcpHeaderBytes}
   }`
 }

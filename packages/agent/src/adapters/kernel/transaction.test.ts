@@ -5,7 +5,7 @@ import { rulesetOf } from './ruleset.ts'
 import { settingsFrom } from './settings.ts'
 import { buildText, changeText } from './transaction.ts'
 
-const settings = settingsFrom({ vni: 1, dnsPort: 53 })
+const settings = settingsFrom({ vni: 1, dnsPort: 53, wireGuard: { keyFile: String } })
 
 function frontend(number: number, backends: readonly string[]): Frontend {
   return {

@@ -3,16 +3,16 @@ import { defaults } from '../../defaults.ts'
 import { UnderlayMissingError } from '../../ports/data-plane.errors.ts'
 import type { Tunnel } from '../../ports/data-plane.ts'
 import type { KernelCalls } from './calls.ts'
-import { readForwarding } from './routing-state.ts'
+import { readPeers } from './routing-state.ts'
 import type { KernelSettings } from './settings.ts'
 
 /** RFC 791: what every link must carry. */
 const mtuLeast = 576
 /**
- * The same on every host; nothing is ever sent to it or from it. Where rp_filter is on, be it loose, Linux drops whatever comes
+ * Of the tunnel's and of WireGuard's ends. The same on every host; nothing is ever sent to it or from it. Where rp_filter is on, be it loose, Linux drops whatever comes
  * in through an interface without an address from where another one leads (fib_frontend.c: `no_addr`): all clients of others.
  */
-const placeholder = '169.254.74.22/32'
+export const placeholder = '169.254.74.22/32'
 
 interface VxlanLink {
   readonly ifname?: string
@@ -29,14 +29,16 @@ interface VxlanLink {
   }
 }
 
-/** Makes the tunnel's end so, and says whether it was made anew: then nothing leads there yet. */
+/** Makes the tunnel's end so. `isNew`: it was made anew, and nothing leads there yet. */
 export async function ensureTunnelDevice(
   calls: KernelCalls,
   self: Plane['self'],
   settings: KernelSettings,
-): Promise<{ readonly isNew: boolean }> {
+): Promise<{ readonly isNew: boolean; readonly mtu: number }> {
   const { device } = settings
-  const mtu = Math.max(mtuLeast, (await mtuOfLinkWith(calls, self.underlay)) - defaults.tunnelOverheadBytes)
+  const linkMtu = await mtuOfLinkWith(calls, self.underlay)
+  const carrierMtu = self.keys === undefined ? linkMtu : wireGuardMtu(linkMtu)
+  const mtu = Math.max(mtuLeast, carrierMtu - defaults.tunnelOverheadBytes)
   const found = await findTunnelDevice(calls, device)
   const isNew = found === undefined || !isOurs(found, self, settings)
   const lines: string[] = []
@@ -52,7 +54,12 @@ export async function ensureTunnelDevice(
   }
   if (isNew || found.flags?.includes('UP') !== true) lines.push(`link set ${device} up`)
   await calls.batch('ip', lines, `make the tunnel device ${device}`)
-  return { isNew }
+  return { isNew, mtu }
+}
+
+/** Of WireGuard's own interfaces. */
+export function wireGuardMtu(linkMtu: number): number {
+  return Math.max(mtuLeast, linkMtu - defaults.wireGuardOverheadBytes)
 }
 
 export async function removeTunnelDevice(calls: KernelCalls, device: string): Promise<void> {
@@ -64,13 +71,12 @@ export async function removeTunnelDevice(calls: KernelCalls, device: string): Pr
 export async function readTunnel(calls: KernelCalls, device: string): Promise<Tunnel | undefined> {
   const link = await findTunnelDevice(calls, device)
   if (link === undefined) return undefined
-  const forwarding = await readForwarding(calls, device)
   return {
     kind: 'vxlan',
     device,
     port: link.linkinfo?.info_data?.port ?? 0,
     mtuBytes: link.mtu ?? 0,
-    peers: [...forwarding].map(([mac, underlay]) => ({ mac, underlay })),
+    peers: await readPeers(calls, device),
   }
 }
 
@@ -84,7 +90,7 @@ function isOurs({ linkinfo }: VxlanLink, self: Plane['self'], settings: KernelSe
   return id === settings.vni && local === self.underlay && port === settings.tunnelPort && learning === false
 }
 
-async function mtuOfLinkWith(calls: KernelCalls, underlay: string): Promise<number> {
+export async function mtuOfLinkWith(calls: KernelCalls, underlay: string): Promise<number> {
   const links = await calls.list('ip', ['-4', 'addr', 'show', 'to', underlay], 'find the link to the others')
   const mtu = links.map((link) => link['mtu']).find((each) => typeof each === 'number')
   if (mtu === undefined) throw new UnderlayMissingError(underlay)

@@ -47,9 +47,17 @@ describe('what may be handed to the kernel', () => {
   })
 
   it('is no way to a member that is none, nor a bridge that is not there', () => {
-    const usable = usablePlane(plane, () => false)
+    const usable = usablePlane(plane, () => [])
     expect(usable.networks[0]?.routes.map(({ to }) => to)).toEqual(['other'])
     expect(usable.networks[0]).not.toHaveProperty('bridge')
-    expect(usablePlane(plane, (name) => name === 'moot-web').networks[0]?.bridge).toEqual(network?.bridge)
+    const there = usablePlane(plane, (name) => (name === 'moot-web' ? ['10.128.16.1'] : []))
+    expect(there.networks[0]?.bridge).toEqual(network?.bridge)
+  })
+
+  it('is a bridge with the address that it has, while one of a block that was lost is still there', () => {
+    const former = usablePlane(plane, () => ['192.0.2.1', '10.128.40.1'])
+    expect(former.networks[0]?.bridge).toEqual({ name: 'moot-web', address: '10.128.40.1' })
+    const elsewhere = usablePlane(plane, () => ['192.0.2.1'])
+    expect(elsewhere.networks[0]).not.toHaveProperty('bridge')
   })
 })

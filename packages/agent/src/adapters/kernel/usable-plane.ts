@@ -1,6 +1,8 @@
 import { isIPv4 } from 'node:net'
-import type { Plane, PlaneNetwork } from '../../core/network/plane.ts'
+import type { RoundKey } from '@moot/crdt-state'
+import type { Address, Plane, PlaneNetwork } from '../../core/network/plane.ts'
 import { UnfitPlaneError } from '../../ports/data-plane.errors.ts'
+import { Ranges } from './ranges.ts'
 
 /** A network with a bridge here. */
 export type HostedNetwork = PlaneNetwork & Required<Pick<PlaneNetwork, 'bridge'>>
@@ -12,46 +14,67 @@ export function hostedNetworks(plane: Plane): readonly HostedNetwork[] {
 /**
  * Of a plane what this kernel can be told now. A bridge that is missing (Docker has not made it yet, or somebody removed
  * it) must not keep all other networks from working; nor must a former self, a member that is still listed with this host's address.
+ *
+ * @param addressesOf of an interface; none where it is not there.
  */
-export function usablePlane(plane: Plane, isPresent: (bridge: string) => boolean): Plane {
+export function usablePlane(plane: Plane, addressesOf: (bridge: string) => readonly Address[]): Plane {
   const peers = plane.peers.filter(({ underlay }) => underlay !== plane.self.underlay)
   const reachable = new Set(peers.map(({ node }) => node))
-  const networks = plane.networks.map(({ bridge, ...network }): PlaneNetwork => ({
-    ...network,
-    routes: network.routes.filter(({ to }) => reachable.has(to)),
-    ...(bridge === undefined || !isPresent(bridge.name) ? {} : { bridge }),
-  }))
+  const networks = plane.networks.map(({ bridge: wanted, ...network }): PlaneNetwork => {
+    const bridge = wanted && usableBridge(wanted, network, addressesOf(wanted.name))
+    return {
+      ...network,
+      routes: network.routes.filter(({ to }) => reachable.has(to)),
+      ...(bridge !== undefined && { bridge }),
+    }
+  })
   return { ...plane, peers, networks }
+}
+
+/**
+ * As it is. A node that lost its first block wants another address for its bridge, and has the former one until the last container
+ * there has stopped: a route with a source that is not there is refused, and with it all that would follow.
+ */
+function usableBridge(
+  { name, address }: HostedNetwork['bridge'],
+  { subnet }: Pick<PlaneNetwork, 'subnet'>,
+  addresses: readonly Address[],
+): HostedNetwork['bridge'] | undefined {
+  const inSubnet = new Ranges([subnet])
+  const own = addresses.includes(address) ? address : addresses.find((each) => inSubnet.has(each))
+  return own === undefined ? undefined : { name, address: own }
 }
 
 /** Everything of a plane becomes part of programs' input, line by line: nothing may end a line, or a quotation. */
 export function assertFit(plane: Plane): void {
-  address(plane.self.underlay)
+  checkAddress(plane.self.underlay)
   mac(plane.self.mac)
+  for (const each of plane.self.keys ?? []) roundKey(each)
   for (const network of plane.networks) {
     cidr(network.subnet)
     cidr(network.virtual)
     for (const { block } of network.routes) cidr(block)
     if (network.bridge === undefined) continue
     check('interface name', network.bridge.name, /^[A-Za-z0-9][\w.-]{0,14}$/.test(network.bridge.name))
-    address(network.bridge.address)
+    checkAddress(network.bridge.address)
   }
   for (const peer of plane.peers) {
-    address(peer.underlay)
+    checkAddress(peer.underlay)
     mac(peer.mac)
     check('mark of a peer', String(peer.mark), within(peer.mark, 1, 4_095))
+    for (const each of peer.seal?.keys ?? []) roundKey(each)
   }
   for (const { at, backends } of plane.frontends) {
-    if (at.kind === 'virtual') address(at.address)
+    if (at.kind === 'virtual') checkAddress(at.address)
     else {
       check('protocol', at.protocol, ['tcp', 'udp', 'sctp'].includes(at.protocol))
       for (const port of [at.port, at.target]) check('port', String(port), within(port, 1, 65_535))
     }
-    for (const backend of backends) address(backend)
+    for (const backend of backends) checkAddress(backend)
   }
 }
 
-function address(value: string): void {
+function checkAddress(value: string): void {
   check('IPv4 address', value, isIPv4(value))
 }
 
@@ -63,6 +86,11 @@ function cidr(value: string): void {
 
 function mac(value: string): void {
   check('MAC address', value, /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(value))
+}
+
+function roundKey({ round, key }: RoundKey): void {
+  check('round of keys', String(round), within(round, 0, Number.MAX_SAFE_INTEGER))
+  check('key of WireGuard', key, /^[A-Za-z0-9+/]{43}=$/.test(key))
 }
 
 function within(value: number, least: number, most: number): boolean {

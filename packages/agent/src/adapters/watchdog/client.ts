@@ -5,7 +5,7 @@ import type { Arm, ArmAnswer, DisarmAnswer, Watched } from '../../core/lease/wat
 import type { SlotKey } from '../../core/lease/messages.ts'
 import type { defaults } from '../../defaults.ts'
 import { type Watchdog, type WatchdogLoss, WatchdogUnavailableError } from '../../ports/watchdog.ts'
-import { type Detached, startDetached } from '../detached-process.ts'
+import { type Detached, startDetached } from '../detached/process.ts'
 import { Line, type LineSettings } from './line.ts'
 import { isQuestion, type Question, type Reply } from './protocol.ts'
 import { hasState } from './state-file.ts'

@@ -2,10 +2,11 @@ import type { NetworkSpec, Resource } from '@moot/crdt-state'
 import type { NetworkOutlook } from '../../core/network/network.ts'
 import { timestamp, zeroTime } from '../reply.ts'
 
-/** Docker's `Network` as `GET /networks` tells it. */
+/** Docker's `Network` as `GET /networks` tells it; with the containers of this node as an inspection does. */
 export function networkShape(
   network: Resource<NetworkSpec>,
   networks: Pick<NetworkOutlook, 'subnets'> | undefined,
+  containers: Readonly<Record<string, unknown>> | null = null,
 ): Record<string, unknown> {
   const { spec } = network
   return {
@@ -26,7 +27,7 @@ export function networkShape(
     Ingress: spec.Ingress,
     ConfigFrom: { Network: '' },
     ConfigOnly: false,
-    Containers: null,
+    Containers: containers,
     Options: spec.Options,
     Labels: spec.Labels,
   }

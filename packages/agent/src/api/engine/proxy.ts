@@ -28,7 +28,11 @@ export async function passToEngine(api: Api, call: Call, body?: Buffer): Promise
     path: enginePath(api, call),
     // Asked to close, a fast engine answers and closes while the last (empty) write of the request is still to be made,
     // and its answer is lost to an EPIPE. The connection is closed here, after the answer.
-    headers: { ...withoutHops(req.headers), Connection: 'keep-alive' },
+    headers: {
+      ...withoutHops(req.headers),
+      ...(body !== undefined && { 'content-length': String(body.length) }),
+      Connection: 'keep-alive',
+    },
     signal: call.signal,
   })
   const answered = new Promise<IncomingMessage>((resolve, reject) => {

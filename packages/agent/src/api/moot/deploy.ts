@@ -96,7 +96,7 @@ function planOf(api: Api, stack: string, body: { readonly Name: string }): Plann
   try {
     const service = [...view.services.values()].find(({ name }) => name === body.Name)
     const { spec, warnings } = readServiceSpec(body, view, {
-      reaches: api.cluster.networks() !== undefined,
+      ability: api.cluster.network().ability().kind,
       ...(service !== undefined && { service: service.id as ServiceId }),
       name: () => body.Name,
       maxReplicas: api.settings.maxReplicasPerService,

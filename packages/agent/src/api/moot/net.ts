@@ -9,19 +9,13 @@ import { formatRange } from '../../core/network/ipv4.ts'
 import type { NetworkOutlook } from '../../core/network/network.ts'
 import { compareText } from '../../core/placement/order.ts'
 import { nodeDisplayName, type View } from '../../core/view.ts'
+import type { Encryption, NetworkAbility } from '../../networks.ts'
 import { param } from '../call.ts'
 import { nodeAddress } from '../docker/node-shape.ts'
 import { networkBy } from '../networks.ts'
 import { serviceSchema, servicesAnswer } from './net-services.ts'
+import { abilityAnswer, abilitySchema, wireGuardAnswer, wireGuardSchema } from './network-ability.ts'
 import { operation, type Operation } from './operation.ts'
-
-const dataPlaneSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('kernel'), version: z.string() }),
-  z.object({
-    kind: z.literal('none'),
-    why: z.string().describe('What is missing, and what to do about it.'),
-  }),
-])
 
 const tunnelSchema = z.object({
   kind: z.literal('vxlan'),
@@ -29,7 +23,7 @@ const tunnelSchema = z.object({
   address: z.string().optional().describe("This node's own, on the way between hosts."),
   port: z.number().describe('UDP, on each host.'),
   mtuBytes: z.number(),
-  encrypted: z.boolean(),
+  encryption: wireGuardSchema.optional(),
 })
 
 const peerSchema = z.object({
@@ -43,6 +37,10 @@ const peerSchema = z.object({
     .describe('What became of a question to its agent just now. Whoever is down is not asked.'),
   roundTripMs: z.number().optional(),
   inTunnel: z.boolean().describe("This node's kernel sends packets for it to that address."),
+  packets: z
+    .enum(['sealed', 'open'])
+    .optional()
+    .describe('Whether they are encrypted, to it and from it. None: nothing is to go there.'),
   problems: z.array(z.string()),
 })
 
@@ -67,7 +65,7 @@ const networkSchema = z.object({
   options: z.record(z.string(), z.string()),
   blocks: z.array(z.string()).describe("Ranges of addresses that are this node's."),
   bridge: z.object({ name: z.string(), address: z.string() }).optional().describe('On this node.'),
-  services: z.number().optional().describe('None: networks reach over this host only.'),
+  services: z.number().optional().describe('None: this node has no part in networks.'),
   problems: z.array(z.string()),
 })
 
@@ -78,7 +76,7 @@ export const netOperations: readonly Operation[] = [
     summary: 'The network as this node has it: tunnel, peers and how far they are, networks, name server',
     answer: z.object({
       node: z.object({ id: z.string(), name: z.string() }),
-      dataPlane: dataPlaneSchema,
+      dataPlane: abilitySchema,
       tunnel: tunnelSchema.optional(),
       peers: z.array(peerSchema),
       nameServer: nameServerSchema,
@@ -87,22 +85,28 @@ export const netOperations: readonly Operation[] = [
     }),
     run: async ({ cluster }, { signal }) => {
       const found = await cluster.networkFindings(signal)
-      const [view, outlook] = [cluster.view(), cluster.networks()]
+      const { ability } = found
+      const seen: Seen = { view: cluster.view(), outlook: cluster.networks(), ability }
+      const [encryption, liveness] = [cluster.encryption(), cluster.liveness()]
+      const { view, outlook } = seen
       const { self } = view
       const counts = outlook && servicesByNetwork(outlook.services)
       return {
         node: { id: self, name: nodeDisplayName(view, self) },
-        dataPlane: found.ability,
-        ...tunnelAnswer(found, outlook),
+        dataPlane: abilityAnswer(ability),
+        ...tunnelAnswer(found, outlook, encryption),
         peers: [...view.nodes.keys()]
           .filter((node) => node !== self)
-          .map((node) => peerAnswer(node, view, found, outlook, cluster.liveness().get(node)?.kind))
+          .map((node) => ({
+            ...peerAnswer(node, seen, found, liveness.get(node)?.kind),
+            ...packetsTo(node, encryption),
+          }))
           .toSorted((a, b) => compareText(a.name, b.name)),
         nameServer: nameServerAnswer(found),
         networks: [...view.networks.values()]
           .toSorted((a, b) => compareText(a.name, b.name))
-          .map((network) => networkAnswer(network, view, outlook, counts)),
-        problems: ownProblems(view, found, outlook),
+          .map((network) => networkAnswer(network, seen, counts)),
+        problems: ownProblems(seen, found),
       }
     },
   }),
@@ -114,15 +118,24 @@ export const netOperations: readonly Operation[] = [
     answer: z.object({ network: networkSchema, services: z.array(serviceSchema) }),
     run: (api, call) => {
       const { cluster } = api
-      const [view, outlook] = [cluster.view(), cluster.networks()]
+      const ability = cluster.network().ability()
+      const seen: Seen = { view: cluster.view(), outlook: cluster.networks(), ability }
+      const { view, outlook } = seen
       const network = networkBy([...view.networks.values()], param(call, 'ref'))
       return {
-        network: networkAnswer(network, view, outlook, outlook && servicesByNetwork(outlook.services)),
+        network: networkAnswer(network, seen, outlook && servicesByNetwork(outlook.services)),
         services: outlook === undefined ? [] : servicesAnswer(api, network.id, outlook, namesIn(view)),
       }
     },
   }),
 ]
+
+/** What a node goes by. */
+interface Seen {
+  readonly view: View
+  readonly outlook: NetworkOutlook | undefined
+  readonly ability: NetworkAbility
+}
 
 function namesIn(view: View): ResourceNames {
   return (id: ResourceId) => view.networks.get(id)?.name ?? view.services.get(id as ServiceId)?.name ?? id
@@ -131,18 +144,32 @@ function namesIn(view: View): ResourceNames {
 function tunnelAnswer(
   { tunnel }: ClusterFindings,
   outlook: NetworkOutlook | undefined,
+  encryption: Encryption | undefined,
 ): { tunnel?: z.input<typeof tunnelSchema> } {
   if (tunnel.kind !== 'found') return {}
   const { peers: _, ...rest } = tunnel.value
   const address = outlook?.plane?.self.underlay
-  return { tunnel: { ...rest, ...(address === undefined ? {} : { address }), encrypted: false } }
+  return {
+    tunnel: {
+      ...rest,
+      ...(address === undefined ? {} : { address }),
+      ...(encryption === undefined ? {} : { encryption: wireGuardAnswer(encryption.wireGuard) }),
+    },
+  }
+}
+
+function packetsTo(
+  node: NodeId,
+  encryption: Encryption | undefined,
+): Pick<z.input<typeof peerSchema>, 'packets'> {
+  if (encryption?.sealed.includes(node) === true) return { packets: 'sealed' }
+  return encryption?.open.includes(node) === true ? { packets: 'open' } : {}
 }
 
 function peerAnswer(
   id: NodeId,
-  view: View,
+  { view, outlook }: Seen,
   { probes, tunnel }: ClusterFindings,
-  outlook: NetworkOutlook | undefined,
   liveness = 'unknown',
 ): z.input<typeof peerSchema> {
   const peer = outlook?.plane?.peers.find(({ node }) => node === id)
@@ -175,8 +202,7 @@ function nameServerAnswer({ nameServer }: ClusterFindings): z.input<typeof nameS
 
 function networkAnswer(
   { id, name, spec }: Resource<NetworkSpec>,
-  view: View,
-  outlook: NetworkOutlook | undefined,
+  { view, outlook, ability }: Seen,
   services: ReturnType<typeof servicesByNetwork> | undefined,
 ): z.input<typeof networkSchema> {
   const standing = outlook?.subnets.get(id)
@@ -199,19 +225,15 @@ function networkAnswer(
     ...(bridge === undefined ? {} : { bridge }),
     ...(services === undefined ? {} : { services: services.get(id) ?? 0 }),
     problems: [
-      ...(outlook === undefined ? ['it reaches over this host only ("moot net" says why)'] : []),
+      ...(ability.kind !== 'kernel' ? ['it reaches over this host only ("moot net" says why)'] : []),
       ...(wait === undefined ? [] : [explainSubnetWait(wait, namesIn(view))]),
     ],
   }
 }
 
-function ownProblems(
-  view: View,
-  { failure, tunnel }: ClusterFindings,
-  outlook: NetworkOutlook | undefined,
-): string[] {
+function ownProblems({ view, outlook, ability }: Seen, { failure, tunnel }: ClusterFindings): string[] {
   return [
-    ...(outlook !== undefined && outlook.plane === undefined
+    ...(ability.kind === 'kernel' && outlook?.plane === undefined
       ? ['this node has no IPv4 address that others know it by: its tasks are on no network of the cluster']
       : []),
     ...(failure === undefined ? [] : [`what follows from the cluster could not be applied here: ${failure}`]),

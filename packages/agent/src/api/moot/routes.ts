@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { Route } from '../call.ts'
+import { changeKeysOperation } from './change-keys.ts'
 import { changesOperation } from './changes.ts'
 import { deployOperation } from './deploy.ts'
 import { mootEventsRoute } from './events.ts'
@@ -25,6 +26,7 @@ const operations: readonly Operation[] = [
   ...rebalanceOperations,
   ...specOperations,
   ...voterOperations,
+  changeKeysOperation,
   ...netOperations,
 ]
 

@@ -1,9 +1,11 @@
 import type { NodeId } from '@moot/crdt-state'
 import * as z from 'zod'
+import type { Cluster } from '../../cluster.ts'
 import { isOnProbation } from '../../core/membership/liveness.ts'
 import { nodeDisplayName } from '../../core/view.ts'
 import { nodeAddress, sinceMsOf } from '../docker/node-shape.ts'
 import { voterTrouble } from '../voter-trouble.ts'
+import { abilityAnswer, abilitySchema, wireGuardAnswer, wireGuardSchema } from './network-ability.ts'
 import { operation, type Operation } from './operation.ts'
 
 const stateSchema = z.discriminatedUnion('kind', [
@@ -11,6 +13,13 @@ const stateSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('active'), clusterId: z.string() }),
   z.object({ kind: z.literal('removed'), clusterId: z.string(), by: z.string(), atMs: z.number() }),
 ])
+
+const encryptionSchema = wireGuardSchema
+  .extend({
+    sealed: z.array(z.string()).describe('Names of nodes.'),
+    open: z.array(z.string()).describe('Names of nodes that are sent to, and send, in clear text.'),
+  })
+  .describe('Of what this node and others send to each other over networks of the cluster.')
 
 const statusSchema = z.looseObject({
   state: stateSchema,
@@ -23,7 +32,13 @@ const statusSchema = z.looseObject({
     .describe(
       'No other member answers, nor does the way to them: this node takes nothing over from the others.',
     ),
+  encryption: encryptionSchema.optional(),
   voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
+  network: abilitySchema.optional(),
+  portTroubles: z
+    .array(z.object({ protocol: z.string(), port: z.number(), why: z.string() }))
+    .optional()
+    .describe('Published ports that this host cannot answer on.'),
   damage: z.array(z.object({ what: z.string(), setAsideAs: z.string(), healed: z.boolean() })),
 })
 
@@ -45,6 +60,21 @@ const nodeSchema = z.object({
   tasks: z.number(),
 })
 
+function encryptionShape(cluster: Cluster): { encryption?: z.input<typeof encryptionSchema> } {
+  const encryption = cluster.state().kind === 'active' ? cluster.encryption() : undefined
+  if (encryption === undefined) return {}
+  const { wireGuard, sealed, open } = encryption
+  const names = (nodes: readonly NodeId[]): string[] =>
+    nodes.map((node) => nodeDisplayName(cluster.view(), node))
+  return {
+    encryption: {
+      ...wireGuardAnswer(wireGuard),
+      sealed: names(sealed),
+      open: names(open),
+    },
+  }
+}
+
 export const statusOperations: readonly Operation[] = [
   operation({
     method: 'GET',
@@ -56,8 +86,14 @@ export const statusOperations: readonly Operation[] = [
       const figures = cluster.status()
       const peers = figures['peers']
       const trouble = voterTrouble(cluster)
+      const network = cluster.state().kind === 'active' ? cluster.network() : undefined
       return {
         ...figures,
+        ...(network && {
+          network: abilityAnswer(network.ability()),
+          portTroubles: network.troubles().map((each) => ({ ...each })),
+        }),
+        ...encryptionShape(cluster),
         ...(trouble === undefined ? {} : { voters: trouble }),
         state: cluster.state(),
         nodeId: cluster.self,

@@ -1,7 +1,14 @@
-import { type Resource, type ServiceId, type ServiceSpec, serviceSpecSchema } from '@moot/crdt-state'
+import {
+  type PortConfig,
+  type Resource,
+  type ServiceId,
+  type ServiceSpec,
+  serviceSpecSchema,
+} from '@moot/crdt-state'
 import { defaults } from '../../defaults.ts'
 import { portHolder } from '../../core/network/published-ports.ts'
 import type { View } from '../../core/view.ts'
+import type { NetworkAbility } from '../../networks.ts'
 import { predefinedNetworks } from '../docker/network-shape.ts'
 import { ApiError, badRequest } from '../errors.ts'
 import { resolve } from '../resolve.ts'
@@ -26,8 +33,7 @@ export function readServiceSpec(
   options: {
     readonly name: () => string
     readonly maxReplicas: number
-    /** Do networks and published ports reach over hosts? */
-    readonly reaches: boolean
+    readonly ability: NetworkAbility['kind']
     /** The service that is updated; its own ports are not in its way. */
     readonly service?: ServiceId
   },
@@ -43,7 +49,8 @@ export function readServiceSpec(
     spec,
     warnings: [
       ...unknownFieldsWarning(unknownFields(body, parsed)),
-      ...(options.reaches ? [] : networkWarnings(spec, view)),
+      ...(options.ability === 'kernel' ? [] : networkWarnings(spec, view)),
+      ...ndotsWarning(spec),
       ...partitionWarnings(spec),
     ],
   }
@@ -86,10 +93,29 @@ function networkTarget(reference: string, view: View): string {
   return network.id
 }
 
+/** The engine's resolver would give no answer to the names of services (see adapters/docker/container.ts). */
+function ndotsWarning({ TaskTemplate }: ServiceSpec): readonly string[] {
+  const { Networks = [], ContainerSpec } = TaskTemplate
+  const option = ContainerSpec.DNSConfig?.Options?.find((each) => each.startsWith('ndots'))
+  const isOver = Networks.some(({ Target }) => !(predefinedNetworks as readonly string[]).includes(Target))
+  if (!isOver || option === undefined) return []
+  return [
+    `DNS option "${option}" is set aside: on a network over hosts a name is looked up as it is first, then in each search domain`,
+  ]
+}
+
+function isBetweenHosts({ PublishedPort: port, Protocol: protocol }: PortConfig): boolean {
+  if (port === undefined) return false
+  const { meshPort, tunnelPort, wireGuardPort } = defaults
+  return (
+    port === meshPort || (protocol === 'udp' && [tunnelPort, wireGuardPort, wireGuardPort + 1].includes(port))
+  )
+}
+
 /** In moby's words (swarmkit manager/controlapi/service.go). */
 function refuseTakenPorts(spec: ServiceSpec, view: View, self: ServiceId | undefined): void {
   for (const port of spec.EndpointSpec?.Ports ?? []) {
-    if (port.PublishMode === 'ingress' && port.PublishedPort === defaults.meshPort)
+    if (port.PublishMode === 'ingress' && isBetweenHosts(port))
       throw badRequest(
         `port '${port.PublishedPort}' is what the hosts speak to each other on: publish another one`,
       )

@@ -1,3 +1,4 @@
+import type { NetworkAbility } from '../../networks.ts'
 import { notYet } from '../errors.ts'
 import { isObject } from '../schema-errors.ts'
 
@@ -7,7 +8,7 @@ import { isObject } from '../schema-errors.ts'
  */
 export function refuseWhatIsNotThereYet(
   body: Readonly<Record<string, unknown>>,
-  { reaches }: { readonly reaches: boolean },
+  { ability }: { readonly ability: NetworkAbility['kind'] },
 ): void {
   const template = object(body['TaskTemplate'])
   const container = object(template['ContainerSpec'])
@@ -38,13 +39,17 @@ export function refuseWhatIsNotThereYet(
       throw notYet('Moot does not support cluster (CSI) volumes: use a volume of a volume driver')
     }
   }
-  if (reaches) return
+  if (ability === 'kernel') return
   for (const port of list(object(body['EndpointSpec'])['Ports'])) {
-    const { PublishMode, TargetPort } = object(port)
+    const { PublishMode, TargetPort, Protocol } = object(port)
+    const isPassedOn = ability === 'userland' && Protocol !== 'sctp'
     // With dnsrr Docker itself refuses an ingress port; that is a mistake and stays a 400.
-    if ((PublishMode ?? 'ingress') === 'ingress' && object(body['EndpointSpec'])['Mode'] !== 'dnsrr') {
+    const isIngress =
+      (PublishMode ?? 'ingress') === 'ingress' && object(body['EndpointSpec'])['Mode'] !== 'dnsrr'
+    if (isIngress && !isPassedOn) {
+      const what = ability === 'userland' ? 'an SCTP port' : 'ports'
       throw notYet(
-        `this node cannot publish ports on every node (its log says what is missing): publish port ${String(TargetPort)} on the nodes that run the service with mode=host, ` +
+        `this node cannot publish ${what} on every node ("moot status" says what is missing): publish port ${String(TargetPort)} on the nodes that run the service with mode=host, ` +
           `as in --publish mode=host,target=${String(TargetPort)},published=PORT (in a stack file: "mode: host")`,
       )
     }

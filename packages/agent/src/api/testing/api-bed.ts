@@ -29,7 +29,7 @@ export interface ApiAnswer {
 }
 
 export async function apiBed(
-  options: Parameters<typeof memoryCluster>[0] & { readonly settings?: Partial<Defaults> } = {},
+  options: { readonly nodes?: number; readonly inactive?: true; readonly settings?: Partial<Defaults> } = {},
 ): Promise<ApiBed> {
   const directory = mkdtempSync(join(tmpdir(), 'moot-api-'))
   const engine = await startFakeEngine(join(directory, 'engine.sock'))

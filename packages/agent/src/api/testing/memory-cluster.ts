@@ -6,6 +6,7 @@ import {
   changedFields,
   type ContainerId,
   digestId,
+  type GuestEntry,
   type HistoryEntry,
   isClaim,
   NameTakenError,
@@ -29,11 +30,21 @@ import {
   updateFact,
   type UpdateFailure,
 } from '@moot/crdt-state'
-import type { Cluster, ClusterEvent, ClusterFindings, ClusterState, JoinToken } from '../../cluster.ts'
+import type {
+  Cluster,
+  ClusterEvent,
+  ClusterFindings,
+  ClusterState,
+  GuestWanted,
+  JoinToken,
+} from '../../cluster.ts'
 import type { Liveness } from '../../core/membership/liveness.ts'
 import { createNetwork } from '../../core/network/network.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
+import type { GuestObservation } from '../../core/reconcile/actions.ts'
 import type { View } from '../../core/view.ts'
+import type { Encryption, NetworkAbility } from '../../networks.ts'
+import type { PortTrouble } from '../../ports/forwarder.ts'
 import { AlreadyInClusterError, JoinFailedError, LastNodeError, NotInClusterError } from '../../errors.ts'
 
 type AnyResource = Resource<SpecOf[SpecKind]>
@@ -45,6 +56,10 @@ export interface MemoryCluster extends Cluster {
   /** One says that another does not answer. */
   alert(by: NodeId, target: NodeId, sinceMs: number): void
   setCutOff(isCutOff: boolean): void
+  setNetwork(ability: NetworkAbility, troubles?: readonly PortTrouble[]): void
+  setEncryption(encryption: Encryption): void
+  /** How often keys were asked to be changed. */
+  keyChanges(): number
   /** Changes one task in its node's record, as that node would. */
   changeTask(task: TaskId, change: Partial<TaskEntry>): void
   /** What `logs` gives for a task; by default one line on stdout. */
@@ -59,20 +74,23 @@ export interface MemoryCluster extends Cluster {
   complete(id: ResourceId): void
   /** Blocks of a network that this node has. */
   claim(node: NodeId, claims: BlockClaims): void
-  /** What the node's kernel, name server and mesh are found to be. */
-  setFindings(found: Partial<ClusterFindings>): void
+  /** What the node's kernel, name server and mesh are found to be; its ability as given to `setNetwork`. */
+  setFindings(found: Partial<Omit<ClusterFindings, 'ability'>>): void
+  /** Places on networks that were asked for. */
+  readonly attached: readonly GuestWanted[]
+  /** Nobody gets one, for this reason; undefined: everybody does. */
+  refuseToAttach(error: Error | undefined): void
+  /** What is on this node's networks. */
+  setGuests(guests: readonly GuestObservation[]): void
+  /** Another node's record says so. */
+  putGuest(node: NodeId, guest: GuestEntry): void
   confirm: boolean
 }
 
 const startMs = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
 
 export function memoryCluster(
-  options: {
-    readonly nodes?: number
-    readonly inactive?: true
-    /** Networks reach over its hosts. */
-    readonly reaches?: true
-  } = {},
+  options: { readonly nodes?: number; readonly inactive?: true } = {},
 ): MemoryCluster {
   const nodes = Array.from({ length: options.nodes ?? 3 }, (_, at) => digestId('node', String(at)) as NodeId)
   const [self = '' as NodeId] = nodes
@@ -89,8 +107,14 @@ export function memoryCluster(
   let view: View | undefined
   let placement: Placement | undefined
   let cutOff = false
-  let findings: ClusterFindings = {
-    ability: { kind: 'none', why: 'its hosts are pretended' },
+  const attached: GuestWanted[] = []
+  let attachRefusal: Error | undefined
+  let guests: readonly GuestObservation[] = []
+  let ability: NetworkAbility = { kind: 'none', why: 'it is in memory' }
+  let portTroubles: readonly PortTrouble[] = []
+  let encryption: Encryption | undefined
+  let keyChanges = 0
+  let findings: Omit<ClusterFindings, 'ability'> = {
     failure: undefined,
     tunnel: { kind: 'absent' },
     nameServer: { kind: 'absent' },
@@ -330,9 +354,42 @@ export function memoryCluster(
       active()
       return liveness
     },
-    networks: () =>
-      options.reaches && createNetwork().update({ view: cluster.view(), liveness, marks: new Map() }),
-    networkFindings: () => Promise.resolve(findings),
+    networks() {
+      if (ability.kind === 'none') return undefined
+      const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
+      return createNetwork().update({ view: cluster.view(), liveness, marks: new Map(), reach })
+    },
+    networkFindings: () => Promise.resolve({ ability, ...findings }),
+    attached,
+    async attach(wanted, _, use) {
+      active()
+      attached.push(wanted)
+      if (attachRefusal !== undefined) throw attachRefusal
+      const address = wanted.address ?? `10.128.1.${attached.length + 1}`
+      return use({
+        bridge: `bridge of ${resources.get(key('network', wanted.network))?.name}`,
+        address,
+        gateway: '10.128.1.1',
+      })
+    },
+    guests: async () => guests,
+    refuseToAttach(error) {
+      attachRefusal = error
+    },
+    setGuests(now) {
+      guests = now
+    },
+    putGuest(node, guest) {
+      const record = records.get(node)
+      if (record === undefined) return
+      records.set(node, { ...record, guests: new Map(record.guests).set(guest.id, guest) })
+      changed()
+    },
+    network: () => ({ ability: () => ability, troubles: () => portTroubles }),
+    encryption: () => encryption,
+    changeKeys() {
+      keyChanges++
+    },
     placement() {
       active()
       return (placement ??= placementOf())
@@ -448,6 +505,14 @@ export function memoryCluster(
     setCutOff(isCutOff) {
       cutOff = isCutOff
     },
+    setNetwork(next, troubles = []) {
+      ability = next
+      portTroubles = troubles
+    },
+    setEncryption(given) {
+      encryption = given
+    },
+    keyChanges: () => keyChanges,
     changeTask(id, change) {
       for (const { node, task } of allTasks()) if (task.id === id) putTask(node, { ...task, ...change })
     },
@@ -532,6 +597,7 @@ function recordOf(node: NodeId, at: number): NodeRecord {
     updates: new Map(),
     rejections: new Map(),
     blocks: new Map(),
+    guests: new Map(),
     status: {
       hostname: `host-${at + 1}`,
       addresses: [`10.99.0.${at + 1}`],

@@ -2,6 +2,7 @@ import type { ResourceId } from '@moot/crdt-state'
 import { smallestSubnetBits } from '../network/geometry.ts'
 import type { InspectedEndpoint, Unreachable } from '../network/inspection.ts'
 import type { Absence, Doubt } from '../network/standing.ts'
+import type { GuestRefusal } from '../reconcile/guests.ts'
 import type { BlockWait, PeerTrouble, ServiceWait, SubnetWait } from '../network/waits.ts'
 import type { NodeNames } from './explain.ts'
 
@@ -33,6 +34,24 @@ export function explainBlockWait(wait: BlockWait, names: ResourceNames): string 
       return `network ${names(wait.network)} has no subnet yet`
     case 'no-block-free':
       return `all ${wait.blocks} blocks of network ${names(wait.network)} (${wait.subnet}) are taken by ${wait.nodes === 1 ? 'one node' : `${wait.nodes} nodes`}: the network needs a larger subnet, or fewer tasks`
+  }
+}
+
+/** Why a person's container does not get the address that was asked for. */
+export function explainGuestRefusal(refusal: GuestRefusal): string {
+  switch (refusal.kind) {
+    case 'not-ours': {
+      const { address, blocks } = refusal
+      const own =
+        blocks.length === 0
+          ? 'it has claimed none of this network yet'
+          : `${blocks.join(', ')}, without its own address`
+      return `invalid address ${address}: this node gives addresses out of its own blocks of the network only (${own}): choose another, or leave --ip out`
+    }
+    case 'taken':
+      return `address ${refusal.address} is in use on this node: choose another, or leave --ip out`
+    case 'too-many':
+      return `this node has ${refusal.max} attached containers already, the most: remove or disconnect one first`
   }
 }
 

@@ -19,6 +19,7 @@ export function recordOf(name: string, alerts: readonly Alert[] = [], seq = 1, e
     updates: new Map(),
     rejections: new Map(),
     blocks: new Map(),
+    guests: new Map(),
   }
 }
 

@@ -1,6 +1,13 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { allocateAddress, bridgeAddress, freeAddresses, type OwnBlocks } from './allocate.ts'
+import {
+  allocateAddress,
+  bridgeAddress,
+  emptyBlocks,
+  freeAddresses,
+  mayGive,
+  type OwnBlocks,
+} from './allocate.ts'
 import { blockOf, geometryOf } from './geometry.ts'
 import { formatAddress, lastOf, parseAddress, parseRange } from './ipv4.ts'
 
@@ -19,21 +26,26 @@ describe('an address for a container', () => {
   test('is the one after the latest, round and round, so that an address rests', () => {
     const given: (number | undefined)[] = []
     let latest: number | undefined
-    for (let turn = 0; turn < 9; turn += 1) {
-      latest = allocateAddress(own(0, 3), new Set(), latest)
+    for (let turn = 0; turn < 8; turn += 1) {
+      latest = allocateAddress(own(0, 3), new Set([at('10.1.0.76')]), latest)
       given.push(latest)
     }
     expect(texts(...given)).toEqual([
       '10.1.0.65',
       '10.1.0.66',
       '10.1.0.67',
-      '10.1.0.76',
       '10.1.0.77',
       '10.1.0.78',
       '10.1.0.79',
       '10.1.0.65',
       '10.1.0.66',
     ])
+  })
+
+  test('is out of a block that is in use while there is room: an empty one may be given back', () => {
+    expect(texts(allocateAddress(own(0, 3), new Set(), at('10.1.0.67')))).toEqual(['10.1.0.65'])
+    const inUse = new Set(['10.1.0.65', '10.1.0.66', '10.1.0.67'].map(at))
+    expect(texts(allocateAddress(own(0, 3), inUse, at('10.1.0.67')))).toEqual(['10.1.0.76'])
   })
 
   test('is none where all are in use: another block is needed', () => {
@@ -77,4 +89,20 @@ describe('an address for a container', () => {
       }),
     )
   })
+})
+
+test('an address is a node’s to give where it is in a block of its own, and neither set aside nor its own', () => {
+  const some: OwnBlocks = { ...own(0, 47), reserved: new Set([at('10.1.0.66')]) }
+  const mine = ['10.1.0.65', '10.1.0.67', '10.1.0.254']
+  const others = ['10.1.0.64', '10.1.0.66', '10.1.0.68', '10.1.0.5', '10.1.0.255', '10.2.0.65']
+  expect([...mine, ...others].filter((address) => mayGive(some, at(address)))).toEqual(mine)
+})
+
+test('a block is empty when nobody has an address in it, nor the node its own', () => {
+  const inUse = [at('10.1.0.84'), at('192.168.0.1')]
+  expect(emptyBlocks(own(9, 5, 3, 7), inUse)).toEqual([3, 7])
+  expect(emptyBlocks(own(9), [])).toEqual([])
+  const reserved = new Set([100, 101, 102, 103].map((last) => at(`10.1.0.${last}`)))
+  // All of the first block is set aside, so that the node's own address is in the second.
+  expect(emptyBlocks({ ...own(9, 5, 3), reserved }, [])).toEqual([9, 3])
 })

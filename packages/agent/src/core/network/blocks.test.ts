@@ -7,12 +7,11 @@ import {
   type BlockTable,
   blockTable,
   type ClaimsByNode,
-  emptyBlocks,
   lostBlocks,
   nextBlock,
   nextClaims,
 } from './blocks.ts'
-import { blockRange, geometryOf } from './geometry.ts'
+import { geometryOf } from './geometry.ts'
 import { parseRange } from './ipv4.ts'
 import { claim, network } from './scene.testing.ts'
 
@@ -178,10 +177,4 @@ describe('claims', () => {
     )
     expect(lost).toBeGreaterThan(50)
   })
-})
-
-test('a block may be given back when nobody has an address in it, but not the first', () => {
-  const inUse = [blockRange(geometry, 5).first + 1]
-  expect(emptyBlocks({ geometry }, [9, 5, 3, 7], inUse)).toEqual([3, 7])
-  expect(emptyBlocks({ geometry }, [9], [])).toEqual([])
 })

@@ -1,7 +1,7 @@
 import type { BlockClaims, NodeId, ResourceId } from '@moot/crdt-state'
 import { hashText } from '../hash.ts'
 import { compareText } from '../placement/order.ts'
-import { blockOf, type Geometry } from './geometry.ts'
+import type { Geometry } from './geometry.ts'
 import { formatRange } from './ipv4.ts'
 import type { BlockWait } from './waits.ts'
 
@@ -120,14 +120,4 @@ export function nextClaims(table: BlockTable, node: NodeId, more?: number): Bloc
   const blocks = [...blocksOf(table, node), ...(more === undefined ? [] : [more])]
   if (blocks.length === 0) return undefined
   return { network: table.network, subnet: formatRange(table.geometry.subnet), blocks }
-}
-
-/** Blocks that may be given back: those in which nobody has an address, but for the first, which has the bridge's own. */
-export function emptyBlocks(
-  { geometry }: Pick<BlockTable, 'geometry'>,
-  blocks: readonly number[],
-  inUse: Iterable<number>,
-): readonly number[] {
-  const used = new Set([...inUse].map((address) => blockOf(geometry, address)))
-  return blocks.slice(1).filter((block) => !used.has(block))
 }

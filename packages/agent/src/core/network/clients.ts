@@ -1,5 +1,7 @@
 import {
   isTerminal,
+  type ContainerId,
+  type GuestEntry,
   type NodeRecord,
   type ResourceId,
   type ServiceSpec,
@@ -15,7 +17,7 @@ import type { Address } from './plane.ts'
  * left behind; where that is not known any more it hears of the networks that it has an address on.
  */
 export function clientsOf(
-  own: Pick<NodeRecord, 'tasks'> | undefined,
+  own: Pick<NodeRecord, 'tasks' | 'guests'> | undefined,
   attachmentsOf: (spec: ServiceSpec) => Attachments,
   specOf: (task: TaskEntry) => ServiceSpec | undefined,
 ): readonly Client[] {
@@ -27,14 +29,28 @@ export function clientsOf(
     const attached = spec === undefined ? undefined : attachmentsOf(spec)
     const inOrder =
       attached?.networks.map(({ network }) => network).filter((network) => on.has(network)) ?? []
-    const ingress = attached?.ingress
     clients.push({
       addresses: [...on.values()],
-      networks: [...new Set([...inOrder, ...on.keys()])].filter((network) => network !== ingress),
+      // `ingress` too: nobody has a name there, but it leads out into the world.
+      networks: [...new Set([...inOrder, ...on.keys()])],
       nameservers: nameserversOf(spec),
     })
   }
-  return clients
+  return [...clients, ...guestClients([...(own?.guests.values() ?? [])])]
+}
+
+/** One container may be on several networks. */
+function guestClients(guests: readonly GuestEntry[]): readonly Client[] {
+  const byContainer = new Map<ContainerId | GuestEntry['id'], GuestEntry[]>()
+  for (const guest of guests.toSorted((a, b) => a.createdAtMs - b.createdAtMs)) {
+    const key = guest.container?.id ?? guest.id
+    byContainer.set(key, [...(byContainer.get(key) ?? []), guest])
+  }
+  return [...byContainer.values()].map((all) => ({
+    addresses: all.map(({ address }) => address),
+    networks: all.map(({ network }) => network),
+    nameservers: (all[0]?.nameservers ?? []).filter((text) => parseAddress(text) !== undefined),
+  }))
 }
 
 function addressesOf({ addresses = [] }: TaskEntry): ReadonlyMap<ResourceId, Address> {

@@ -32,6 +32,18 @@ export interface NetworkEndpoints {
   readonly ready: readonly Endpoint[]
   /** Whoever runs, whether it is sent traffic or not: a task is found by its own name all the same. */
   readonly up: readonly Endpoint[]
+  /** Of the network that its ports are published on: who answers there, however it is reached. */
+  readonly answering?: readonly Answering[]
+}
+
+/** A task that answers for its service. On a node without networks over hosts it has no address on any. */
+export interface Answering {
+  readonly node: NodeId
+  readonly task: TaskId
+  /** On the network. */
+  readonly address: Address | undefined
+  /** Where its own host reaches it. */
+  readonly hostAddress: Address | undefined
 }
 
 export type ServiceEndpoints = ReadonlyMap<ResourceId, NetworkEndpoints>
@@ -51,6 +63,14 @@ export function givenAddress({ addresses = [] }: TaskEntry, network: ResourceId)
   return text === undefined ? undefined : parseAddress(text.split('/')[0] ?? '')
 }
 
+/** Where a task's own host reaches it: on one of the cluster's networks, or else on one that is the engine's alone. */
+export function hostAddress({ addresses = [] }: Pick<TaskEntry, 'addresses'>): Address | undefined {
+  const given = addresses.filter(({ id }) => id !== undefined)
+  const all = [...given, ...addresses].map(({ address }) => parseAddress(address.split('/')[0] ?? ''))
+  const first = all.find((address) => address !== undefined)
+  return first === undefined ? undefined : formatAddress(first)
+}
+
 /** The task's address on this network, if it is out of a block that its node has: another node would be sent what is meant for it. */
 export function addressOn(
   task: TaskEntry,
@@ -58,10 +78,19 @@ export function addressOn(
   node: NodeId,
   table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
 ): Address | undefined {
-  const address = givenAddress(task, network)
-  if (address === undefined || table === undefined) return undefined
-  const block = blockOf(table.geometry, address)
-  return block !== undefined && table.owners.get(block) === node ? formatAddress(address) : undefined
+  const number = givenAddress(task, network)
+  const address = number === undefined ? undefined : formatAddress(number)
+  return address !== undefined && isOwnerOf(node, address, table) ? address : undefined
+}
+
+export function isOwnerOf(
+  node: NodeId,
+  address: Address,
+  table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
+): boolean {
+  const number = parseAddress(address)
+  const block = table === undefined || number === undefined ? undefined : blockOf(table.geometry, number)
+  return block !== undefined && table?.owners.get(block) === node
 }
 
 /**
@@ -197,7 +226,12 @@ export class Endpoints {
     }
     candidates.sort((a, b) => compareSlots(a.task, b.task) || (a.task.id < b.task.id ? -1 : 1))
     return new Map(
-      attached.networks.map(({ network }) => [network, onNetwork(candidates, network, tables.get(network))]),
+      attached.networks.map(({ network }) => {
+        const table = tables.get(network)
+        const endpoints = onNetwork(candidates, network, table)
+        if (network !== attached.publishedOn) return [network, endpoints]
+        return [network, { ...endpoints, answering: answeringOf(candidates, network, table) }]
+      }),
     )
   }
 }
@@ -225,16 +259,41 @@ function onNetwork(
   return { ready: first.length > 0 ? first : second, up }
 }
 
+/** Ranked before it is asked how they are reached: whoever surely answers comes before one in doubt. */
+function answeringOf(
+  candidates: readonly Candidate[],
+  network: ResourceId,
+  table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
+): readonly Answering[] {
+  const first = candidates.filter(({ kind }) => kind === 'first')
+  const chosen = first.length > 0 ? first : candidates.filter(({ kind }) => kind === 'second')
+  return chosen.map(({ node, task }) => ({
+    node,
+    task: task.id,
+    address: addressOn(task, network, node, table),
+    hostAddress: hostAddress(task),
+  }))
+}
+
 function sameEndpoints(a: ServiceEndpoints, b: ServiceEndpoints): boolean {
   if (a.size !== b.size) return false
-  for (const [network, { ready, up }] of b) {
+  for (const [network, { ready, up, answering }] of b) {
     const before = a.get(network)
     if (before === undefined || !sameList(before.ready, ready) || !sameList(before.up, up)) return false
+    if (!sameAnswering(before.answering, answering)) return false
   }
   return true
 }
 
-function sameList(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+function sameAnswering(a: readonly Answering[] | undefined, b: readonly Answering[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return sameList(a, b) && a.every(({ hostAddress }, at) => b[at]?.hostAddress === hostAddress)
+}
+
+function sameList(
+  a: readonly Pick<Answering, 'node' | 'task' | 'address'>[],
+  b: readonly Pick<Answering, 'node' | 'task' | 'address'>[],
+): boolean {
   return (
     a.length === b.length &&
     a.every(({ node, task, address }, at) => {

@@ -1,11 +1,13 @@
-import type { ResourceId, ServiceId } from '@moot/crdt-state'
+import type { NodeId, ResourceId, ServiceId } from '@moot/crdt-state'
 import type { AttachedServices } from './attached-services.ts'
 import type { ServiceEndpoints } from './endpoints.ts'
-import { frontendsOf, type ServiceFronts } from './node-plane.ts'
-import type { Address, Frontend } from './plane.ts'
+import { type Fronted, frontsOf, type KernelReach, type ServiceFronts } from './node-plane.ts'
+import type { Address } from './plane.ts'
 import type { PublishedPort } from './published-ports.ts'
 
 export interface FrontsInput {
+  readonly self: NodeId
+  readonly reach: KernelReach
   readonly services: AttachedServices
   readonly virtualIps: ReadonlyMap<ServiceId, ReadonlyMap<ResourceId, Address>>
   readonly ports: ReadonlyMap<ServiceId, readonly PublishedPort[]>
@@ -14,22 +16,24 @@ export interface FrontsInput {
 
 interface Front {
   readonly from: ServiceFronts
-  readonly frontends: readonly Frontend[]
+  readonly fronted: Fronted
 }
 
 const noPorts: readonly PublishedPort[] = []
 
-/** All services' frontends, by service id; those of a service of which nothing changed are the same values as before. */
+/** Where all services are reached, by service id; of a service of which nothing changed the same values as before. */
 export class Fronts {
   #known: ReadonlyMap<ServiceId, Front> = new Map()
-  #all: readonly Frontend[] = []
+  #all: Fronted = { frontends: [], forwards: [] }
 
-  update({ services, virtualIps, ports, endpoints }: FrontsInput): readonly Frontend[] {
+  update({ self, reach, services, virtualIps, ports, endpoints }: FrontsInput): Fronted {
     const known = new Map<ServiceId, Front>()
     let isChanged = services.size !== this.#known.size
     for (const [id, { attachments }] of services) {
       const before = this.#known.get(id)
       const from = {
+        self,
+        reach,
         virtualIps: virtualIps.get(id),
         ports: ports.get(id) ?? noPorts,
         publishedOn: attachments.publishedOn,
@@ -38,17 +42,25 @@ export class Fronts {
       if (before !== undefined && isSame(before.from, from)) known.set(id, before)
       else {
         isChanged = true
-        known.set(id, { from, frontends: frontendsOf(from) })
+        known.set(id, { from, fronted: frontsOf(from) })
       }
     }
     this.#known = known
-    if (isChanged) this.#all = [...known.values()].flatMap(({ frontends }) => frontends)
+    if (isChanged) this.#all = allOf([...known.values()])
     return this.#all
+  }
+}
+
+function allOf(fronts: readonly Front[]): Fronted {
+  return {
+    frontends: fronts.flatMap(({ fronted }) => fronted.frontends),
+    forwards: fronts.flatMap(({ fronted }) => fronted.forwards),
   }
 }
 
 function isSame(a: ServiceFronts, b: ServiceFronts): boolean {
   return (
+    a.reach === b.reach &&
     a.virtualIps === b.virtualIps &&
     a.ports === b.ports &&
     a.publishedOn === b.publishedOn &&

@@ -48,7 +48,11 @@ const host = (n: number, tasks: readonly TaskEntry[], liveness: Host['liveness']
 function inspect(scene: Omit<Scene, 'networks' | 'services'> & Partial<Scene>) {
   const whole = { networks: [front, back, ingress], services: [web], ...scene }
   const [view, liveness] = [viewOf(whole), livenessOf(whole)]
-  return { view, liveness, outlook: createNetwork().update({ view, liveness, marks: new Map() }) }
+  return {
+    view,
+    liveness,
+    outlook: createNetwork().update({ view, liveness, marks: new Map(), reach: 'hosts' }),
+  }
 }
 
 /** `slot: whether it answers, how it stands, why`. */

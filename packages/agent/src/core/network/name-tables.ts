@@ -1,7 +1,8 @@
-import type { NodeId, ResourceId, ServiceId } from '@moot/crdt-state'
+import type { GuestId, NodeId, ResourceId, ServiceId } from '@moot/crdt-state'
 import { compareText } from '../placement/order.ts'
 import type { AttachedServices } from './attached-services.ts'
 import type { FrontsInput } from './fronts.ts'
+import { type Guest, guestNames, type Guests } from './guests.ts'
 import { type NamedService, namesOf, NetworkNames, type ServiceNames } from './names.ts'
 import type { NamedNetwork } from './name-table.ts'
 import type { View } from '../view.ts'
@@ -11,15 +12,23 @@ import type { Subnets } from './subnets.ts'
 const none: ServiceNames = new Map()
 const noNames: NamedNetwork['names'] = {}
 
-/** Names of all networks as one node answers them; a service of which nothing changed costs a look at it. */
+interface Named {
+  readonly services: FrontsInput['services']
+  readonly virtualIps: FrontsInput['virtualIps']
+  readonly endpoints: FrontsInput['endpoints']
+  readonly guests: Guests
+}
+
+/** Names of all networks as one node answers them; a service or a guest of which nothing changed costs a look at it. */
 export class NameTables {
   readonly #networks = new Map<ResourceId, NetworkNames>()
   readonly #tables = new Map<ResourceId, NamedNetwork>()
   readonly #known = new Map<ServiceId, { readonly from: NamedService; readonly names: ServiceNames }>()
+  readonly #guests = new Map<GuestId, { readonly guest: Guest; readonly names: ServiceNames }>()
 
   update(
     self: NodeId,
-    { services, virtualIps, endpoints }: Pick<FrontsInput, 'services' | 'virtualIps' | 'endpoints'>,
+    { services, virtualIps, endpoints, guests }: Named,
     subnets: Subnets,
     networks: View['networks'],
   ): readonly NamedNetwork[] {
@@ -37,6 +46,7 @@ export class NameTables {
       this.#known.set(id, { from, names })
     }
     this.#forget(services)
+    this.#readGuests(guests, self)
     return [...subnets]
       .sort(([a], [b]) => compareText(a, b))
       .flatMap(([id, standing]) =>
@@ -60,11 +70,15 @@ export class NameTables {
   #reverse(id: ResourceId): NamedNetwork['reverse'] {
     const reverse: [Address, string][] = []
     for (const { from } of this.#known.values()) {
+      if (from.attachments.ingress === id) continue
       const name = from.service.name.toLowerCase()
       const virtualIp = from.virtualIps?.get(id)
       if (virtualIp !== undefined) reverse.push([virtualIp, name])
       for (const { address, slot, task } of from.endpoints?.get(id)?.up ?? [])
         reverse.push([address, `${name}.${slot}.${task}`])
+    }
+    for (const { guest } of this.#guests.values()) {
+      if (guest.network === id) reverse.push([guest.address, guest.names[0] ?? guest.id])
     }
     return Object.fromEntries(reverse)
   }
@@ -77,12 +91,27 @@ export class NameTables {
     }
   }
 
-  #change(service: ServiceId, before: ServiceNames, after: ServiceNames): void {
-    for (const id of new Set([...before.keys(), ...after.keys()])) {
-      const network = this.#networks.get(id) ?? new NetworkNames()
-      this.#networks.set(id, network)
-      network.change(service, before.get(id), after.get(id))
-      if (network.isEmpty) this.#networks.delete(id)
+  #readGuests(guests: Guests, self: NodeId): void {
+    for (const [id, { names }] of this.#guests) {
+      if (guests.has(id)) continue
+      this.#change(id, names, none)
+      this.#guests.delete(id)
+    }
+    for (const guest of guests.values()) {
+      const before = this.#guests.get(guest.id)
+      if (before?.guest === guest) continue
+      const names = new Map([[guest.network, guestNames(guest, self)]])
+      this.#change(guest.id, before?.names ?? none, names)
+      this.#guests.set(guest.id, { guest, names })
+    }
+  }
+
+  #change(id: ServiceId | GuestId, before: ServiceNames, after: ServiceNames): void {
+    for (const on of new Set([...before.keys(), ...after.keys()])) {
+      const network = this.#networks.get(on) ?? new NetworkNames()
+      this.#networks.set(on, network)
+      network.change(id, before.get(on), after.get(on))
+      if (network.isEmpty) this.#networks.delete(on)
     }
   }
 }

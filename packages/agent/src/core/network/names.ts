@@ -1,4 +1,4 @@
-import type { NodeId, Resource, ResourceId, ServiceId, ServiceSpec } from '@moot/crdt-state'
+import type { NodeId, Resource, ResourceId, ServiceSpec } from '@moot/crdt-state'
 import { compareText } from '../placement/order.ts'
 import type { Attachments } from './attachments.ts'
 import type { Endpoint, ServiceEndpoints } from './endpoints.ts'
@@ -74,7 +74,7 @@ function only({ addresses }: Answer, local: number): Answer {
   return { addresses: addresses.slice(0, local), local }
 }
 
-/** Several services may claim one alias: all answer, as in Docker. Given in the order of their ids. */
+/** Several may have one name: all answer, as in Docker. Given in the order of their ids. */
 export function joined(answers: readonly Answer[]): Answer {
   const [first] = answers
   if (first !== undefined && answers.length === 1) return first
@@ -83,9 +83,9 @@ export function joined(answers: readonly Answer[]): Answer {
   return { addresses: [...new Set([...here, ...elsewhere])], local: here.size }
 }
 
-/** One network's names, kept while services come, change and go: each costs its own names. */
+/** One network's names, kept while services and guests (known by their ids) come, change and go: each costs its own names. */
 export class NetworkNames {
-  readonly #claims = new Map<string, Map<ServiceId, Answer>>()
+  readonly #claims = new Map<string, Map<string, Answer>>()
   readonly #answers = new Map<string, Answer>()
   #record: Readonly<Record<string, Answer>> | undefined
 
@@ -93,18 +93,17 @@ export class NetworkNames {
     return this.#claims.size === 0
   }
 
-  change(service: ServiceId, before: Names | undefined, after: Names | undefined): void {
-    for (const name of before?.keys() ?? [])
-      if (after?.has(name) !== true) this.#claim(name, service, undefined)
+  change(id: string, before: Names | undefined, after: Names | undefined): void {
+    for (const name of before?.keys() ?? []) if (after?.has(name) !== true) this.#claim(name, id, undefined)
     for (const [name, answer] of after ?? []) {
-      if (!sameAnswer(before?.get(name), answer)) this.#claim(name, service, answer)
+      if (!sameAnswer(before?.get(name), answer)) this.#claim(name, id, answer)
     }
   }
 
-  #claim(name: string, service: ServiceId, answer: Answer | undefined): void {
-    const claims = this.#claims.get(name) ?? new Map<ServiceId, Answer>()
-    if (answer === undefined) claims.delete(service)
-    else claims.set(service, answer)
+  #claim(name: string, id: string, answer: Answer | undefined): void {
+    const claims = this.#claims.get(name) ?? new Map<string, Answer>()
+    if (answer === undefined) claims.delete(id)
+    else claims.set(id, answer)
     this.#record = undefined
     if (claims.size === 0) {
       this.#claims.delete(name)

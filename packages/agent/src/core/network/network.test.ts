@@ -11,6 +11,8 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isStewardOf } from '../steward.ts'
 import type { View } from '../view.ts'
+import { answerName } from './answering.ts'
+import { NameIndex } from './name-index.ts'
 import { createNetwork, type Network, type NetworkOutlook } from './network.ts'
 import { tunnelMac } from './peers.ts'
 import {
@@ -64,7 +66,12 @@ const hostB: Host = {
 const scene: Scene = { networks: [front, back], services: [web, db], hosts: [hostA, hostB] }
 
 function ask(scene: Scene, network: Network = createNetwork()): NetworkOutlook {
-  return network.update({ view: viewOf(scene), liveness: livenessOf(scene), marks: new Map() })
+  return network.update({
+    view: viewOf(scene),
+    liveness: livenessOf(scene),
+    marks: new Map(),
+    reach: 'hosts',
+  })
 }
 const specOf = (task: TaskEntry): ServiceSpec | undefined =>
   [web, db].find(({ id }) => id === (task.service as ResourceId))?.spec
@@ -144,13 +151,18 @@ describe('an outlook', () => {
   test('is the same values where nothing of it changed', () => {
     const network = createNetwork()
     const view = viewOf(scene)
-    const before = network.update({ view, liveness: livenessOf(scene), marks: new Map() })
+    const before = network.update({ view, liveness: livenessOf(scene), marks: new Map(), reach: 'hosts' })
     const record = view.records.get(hostId(hostB))!
     const status = { ...record.status!, volumes: ['data'] }
     const records = new Map(view.records).set(record.node, { ...record, seq: 2, status })
     const services = new Map([...view.services].map(([id, service]) => [id, { ...service, versionIndex: 9 }]))
     const next = { ...view, records, services }
-    const again = network.update({ view: next, liveness: livenessOf(scene), marks: before.marks })
+    const again = network.update({
+      view: next,
+      liveness: livenessOf(scene),
+      marks: before.marks,
+      reach: 'hosts',
+    })
     expect(again.plane).toBe(before.plane)
     expect(again.endpoints).toBe(before.endpoints)
     expect(again.subnets).toBe(before.subnets)
@@ -267,6 +279,26 @@ describe('a name table', () => {
     expect(ended.nameTable(specOf).clients).toEqual([])
   })
 
+  test('lets a service that is on ingress alone ask for names of the world, and for nobody’s there', () => {
+    const ingress = network('ingress', { subnet: '10.3.0.0/18', Ingress: true })
+    const shop = onNetworks('shop', [], { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 80 }] } })
+    const own = addressIn('10.3.0.0/18', 3, 1)
+    const host: Host = {
+      ...hostA,
+      blocks: [claim(ingress, '10.3.0.0/18', 3)],
+      tasks: [taskAt(shop, 1, [[ingress, own]])],
+    }
+    const published = createNetwork()
+    ask({ networks: [ingress], services: [shop], hosts: [host] }, published)
+    const index = NameIndex.of(published.nameTable(() => shop.spec))
+    const asker = index.askerAt(own)!
+    const about = (name: string, type: 'A' | 'PTR') => answerName(index, asker, { name, type }, () => 0)
+    expect(about('example.com', 'A')).toEqual({ kind: 'forward', nameservers: [] })
+    expect(about('shop', 'A')).toEqual({ kind: 'forward', nameservers: [] })
+    const reversed = `${own.split('.').toReversed().join('.')}.in-addr.arpa`
+    expect(about(reversed, 'PTR')).toMatchObject({ kind: 'unknown' })
+  })
+
   test('forgets a service that is gone', () => {
     const network = createNetwork()
     ask(scene, network)
@@ -341,7 +373,7 @@ describe('an agent that goes on', () => {
         let marks = new Map() as NetworkOutlook['marks']
         for (const each of steps) {
           const scene = sceneOf(each)
-          const input = { view: viewOf(scene), liveness: livenessOf(scene), marks }
+          const input = { view: viewOf(scene), liveness: livenessOf(scene), marks, reach: 'hosts' } as const
           const fresh = createNetwork()
           const seen = old.update(input)
           expect(seen).toEqual(fresh.update(input))
@@ -374,7 +406,12 @@ describe('an agent that goes on', () => {
           ),
         }
         const look = (view: View) => {
-          const outlook = createNetwork().update({ view, liveness: livenessOf(scene), marks: new Map() })
+          const outlook = createNetwork().update({
+            view,
+            liveness: livenessOf(scene),
+            marks: new Map(),
+            reach: 'hosts',
+          })
           return [outlook.plane, outlook.facts, outlook.waits, outlook.endpoints]
         }
         expect(look(other)).toEqual(look(view))

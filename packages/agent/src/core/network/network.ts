@@ -6,6 +6,7 @@ import {
   type ServiceId,
   type ServiceSpec,
   type TaskEntry,
+  type WireGuardEnd,
 } from '@moot/crdt-state'
 import type { LivenessMap } from '../membership/liveness.ts'
 import { isStewardOf } from '../steward.ts'
@@ -17,7 +18,9 @@ import type { BlockTable } from './blocks.ts'
 import { clientsOf } from './clients.ts'
 import { Endpoints, type ServiceEndpoints } from './endpoints.ts'
 import { Fronts } from './fronts.ts'
+import { type Guests, guestsOf } from './guests.ts'
 import { MemberStatuses } from './members.ts'
+import type { KernelReach } from './node-plane.ts'
 import type { NameTable } from './name-table.ts'
 import { NameTables } from './name-tables.ts'
 import { PlaneNetworks } from './plane-networks.ts'
@@ -30,9 +33,10 @@ import {
   peersOf,
   ownEnd,
 } from './peers.ts'
-import type { Cidr, Plane } from './plane.ts'
+import type { Cidr, Forward, Plane } from './plane.ts'
 import { type PublishedPorts, publishedPorts } from './published-ports.ts'
 import { keepSame, remember, sameJson, sameMap, sameSet } from './remember.ts'
+import { withoutFormerSelves } from './seals.ts'
 import { drawSubnets, poolOf, type Subnets, type SubnetStanding, subnetsOf } from './subnets.ts'
 import { type VirtualIps, virtualIpsOf } from './virtual-ips.ts'
 import type { PeerTrouble, ServiceWait, SubnetWait } from './waits.ts'
@@ -42,6 +46,9 @@ export interface NetworkInput {
   readonly liveness: LivenessMap
   /** What connections of this host are marked with already, also by the agent before this one. */
   readonly marks: PeerMarks
+  readonly reach: KernelReach
+  /** This node's own end; absent where it has none. */
+  readonly wireGuard?: WireGuardEnd | undefined
 }
 
 /** What follows from a view for the cluster's networks. Parts of which nothing changed are the same values (`===`) as before. */
@@ -52,8 +59,11 @@ export interface NetworkOutlook {
   readonly virtualIps: VirtualIps['held']
   readonly ports: PublishedPorts['held']
   readonly endpoints: ReadonlyMap<ServiceId, ServiceEndpoints>
-  /** Undefined: this node has no IPv4 address that others know it by, so that nothing can be led to it. */
+  readonly guests: Guests
+  /** Undefined: its kernel balances nothing, or this node has no IPv4 address that others know it by, so that nothing can be led to it. */
   readonly plane: Plane | undefined
+  /** What this node's kernel does not balance, and its forwarder has to pass on. */
+  readonly forwards: readonly Forward[]
   readonly marks: PeerMarks
   /** What this node is to write beside specs, as their steward. */
   readonly facts: ReadonlyMap<ResourceId, ReadonlyMap<string, unknown>>
@@ -102,7 +112,10 @@ export function createNetwork(): Network {
   }
 }
 
-function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkInput): NetworkOutlook {
+function outlookOf(
+  memory: Memory,
+  { view, liveness, marks: earlier, reach, wireGuard }: NetworkInput,
+): NetworkOutlook {
   const { self, nodes, networks } = view
   const members = memory.members.update(view)
   const hosts = memory.hosts(members)
@@ -114,8 +127,10 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
   const ports = memory.ports(view.services)
   const endpoints = memory.endpoints.update({ view, liveness, services, tables: blocks })
   const marks = memory.marks(self, nodes, earlier)
-  const peers = memory.peers(self, members, marks)
-  const frontends = memory.fronts.update({
+  const peers = memory.heirs(memory.peers(self, members, marks, wireGuard), liveness)
+  const fronted = memory.fronts.update({
+    self,
+    reach,
     services,
     virtualIps: virtualIps.held,
     ports: ports.held,
@@ -130,7 +145,15 @@ function outlookOf(memory: Memory, { view, liveness, marks: earlier }: NetworkIn
     virtualIps: virtualIps.held,
     ports: ports.held,
     endpoints,
-    plane: memory.plane(memory.self(self, members), planeNetworks, peers, frontends),
+    guests: memory.guests(nodes, view.records, liveness, blocks),
+    plane: memory.plane(
+      memory.self(self, members, wireGuard),
+      reach,
+      planeNetworks,
+      peers,
+      fronted.frontends,
+    ),
+    forwards: fronted.forwards,
     marks,
     facts: memory.facts(draws, self, nodes, liveness),
     waits: {
@@ -150,7 +173,9 @@ function createMemory() {
   let heldPorts: PublishedPorts['held'] = new Map()
   let marks: PeerMarks = new Map()
   let peers: Peers = { peers: [], troubles: [] }
+  let heirs = peers
   let self: Plane['self'] | undefined
+  let guests: Guests = new Map()
   return {
     members: new MemberStatuses(),
     attaching: new Attaching(),
@@ -175,6 +200,9 @@ function createMemory() {
       heldPorts = keepSame(heldPorts, all.held, sameJson)
       return { ...all, held: heldPorts }
     }),
+    guests: remember((...from: Parameters<typeof guestsOf>) => {
+      return (guests = keepSame(guests, guestsOf(...from), sameJson))
+    }),
     marks: remember((self: NodeId, nodes: View['nodes'], earlier: PeerMarks) => {
       const others = [...nodes.keys()].filter((node) => node !== self)
       return (marks = keepSame(marks, peerMarks(others, earlier), Object.is))
@@ -183,6 +211,12 @@ function createMemory() {
     peers: remember((...from: Parameters<typeof peersOf>) => {
       const now = peersOf(...from)
       return sameJson(peers, now) ? peers : (peers = now)
+    }),
+    heirs: remember((all: Peers, liveness: LivenessMap): Peers => {
+      const now = withoutFormerSelves(all.peers, liveness)
+      if (now === all.peers) return all
+      const next = { ...all, peers: now }
+      return sameJson(heirs, next) ? heirs : (heirs = next)
     }),
     inside: remember(membersInside),
     planeNetworks: new PlaneNetworks(),
@@ -193,10 +227,12 @@ function createMemory() {
     plane: remember(
       (
         self: Plane['self'] | undefined,
+        reach: KernelReach,
         networks: Plane['networks'],
         { peers }: Peers,
         frontends: Plane['frontends'],
-      ): Plane | undefined => self && { self, networks, peers, frontends },
+      ): Plane | undefined =>
+        reach === 'nowhere' ? undefined : self && { self, networks, peers, frontends },
     ),
     draws: remember(drawsOf),
     facts: remember(factsOf),

@@ -2,10 +2,10 @@ import type { NetworkSpec, NodeId, Resource, ResourceId } from '@moot/crdt-state
 import { compareText } from '../placement/order.ts'
 import { bridgeAddress } from './allocate.ts'
 import { blocksOf, type BlockTable } from './blocks.ts'
-import type { ServiceEndpoints } from './endpoints.ts'
+import type { Answering, ServiceEndpoints } from './endpoints.ts'
 import { blockRange } from './geometry.ts'
 import { formatAddress, formatRange } from './ipv4.ts'
-import type { Address, Frontend, PlaneNetwork } from './plane.ts'
+import type { Address, Forward, ForwardEndpoint, Frontend, PlaneNetwork } from './plane.ts'
 import type { PublishedPort } from './published-ports.ts'
 import type { HasSubnet } from './subnets.ts'
 
@@ -48,31 +48,55 @@ export function planeNetwork({ network, standing, owners, own, reached }: Networ
   }
 }
 
+/** How far this host's own kernel sends packets. `nowhere`: it balances nothing, and other hosts' containers are out of its reach. */
+export type KernelReach = 'hosts' | 'nowhere'
+
 export interface ServiceFronts {
+  readonly self: NodeId
+  readonly reach: KernelReach
   readonly virtualIps: ReadonlyMap<ResourceId, Address> | undefined
   readonly ports: readonly PublishedPort[]
   readonly publishedOn: ResourceId | undefined
   readonly endpoints: ServiceEndpoints | undefined
 }
 
+export interface Fronted {
+  readonly frontends: readonly Frontend[]
+  readonly forwards: readonly Forward[]
+}
+
 /** Where one service is reached: its virtual IPs in the order of its networks' ids, then its ports. */
-export function frontendsOf({
-  virtualIps,
-  ports,
-  publishedOn,
-  endpoints,
-}: ServiceFronts): readonly Frontend[] {
-  const backends = (network: ResourceId | undefined): readonly Address[] =>
-    (network === undefined ? undefined : endpoints?.get(network))?.ready.map(({ address }) => address) ?? []
-  const addresses = [...(virtualIps ?? [])].sort(([a], [b]) => compareText(a, b))
-  return [
-    ...addresses.map(([network, address]) => ({
-      at: { kind: 'virtual', address, network } as const,
-      backends: backends(network),
-    })),
-    ...ports.map(({ protocol, port, target }) => ({
+export function frontsOf(service: ServiceFronts): Fronted {
+  const { reach, endpoints } = service
+  const addresses = [...(service.virtualIps ?? [])].sort(([a], [b]) => compareText(a, b))
+  const virtual = addresses.map(([network, address]) => ({
+    at: { kind: 'virtual', address, network } as const,
+    backends: endpoints?.get(network)?.ready.map((endpoint) => endpoint.address) ?? [],
+  }))
+  const published = publishedFronts(service)
+  if (reach === 'nowhere') return { frontends: [], forwards: published.forwards }
+  return { frontends: [...virtual, ...published.frontends], forwards: published.forwards }
+}
+
+/** The kernel balances a port as soon as it reaches one of those who answer; where it reaches none of them it is passed on. */
+function publishedFronts({ self, reach, ports, publishedOn, endpoints }: ServiceFronts): Fronted {
+  const answering = (publishedOn === undefined ? undefined : endpoints?.get(publishedOn)?.answering) ?? []
+  const backends = answering.flatMap(({ address }) => (address === undefined ? [] : [address]))
+  if (reach === 'hosts' && (backends.length > 0 || answering.length === 0)) {
+    const frontends = ports.map(({ protocol, port, target }) => ({
       at: { kind: 'published', protocol, port, target } as const,
-      backends: backends(publishedOn),
-    })),
-  ]
+      backends,
+    }))
+    return { frontends, forwards: [] }
+  }
+  const passedOn = answering.flatMap((each) => forwardEndpoint(each, self))
+  const forwards = ports.flatMap(({ protocol, port, target }) =>
+    protocol === 'sctp' ? [] : [{ protocol, port, target, endpoints: passedOn }],
+  )
+  return { frontends: [], forwards }
+}
+
+function forwardEndpoint({ node, task, hostAddress }: Answering, self: NodeId): readonly ForwardEndpoint[] {
+  if (node !== self) return [{ kind: 'remote', task, node }]
+  return hostAddress === undefined ? [] : [{ kind: 'local', task, address: hostAddress }]
 }

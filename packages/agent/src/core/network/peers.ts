@@ -1,9 +1,10 @@
-import type { NodeId } from '@moot/crdt-state'
+import type { NodeId, WireGuardEnd } from '@moot/crdt-state'
 import { hashText } from '../hash.ts'
 import { compareText } from '../placement/order.ts'
 import { formatAddress, holds, parseAddress } from './ipv4.ts'
 import type { Member, Members } from './members.ts'
 import type { Address, Peer, Plane } from './plane.ts'
+import { sealOf, unheardSeal } from './seals.ts'
 import type { Subnets } from './subnets.ts'
 import type { PeerTrouble } from './waits.ts'
 
@@ -45,16 +46,28 @@ export function peerMarks(peers: Iterable<NodeId>, earlier: PeerMarks): PeerMark
   return marks
 }
 
+/** What the kernel has of an agent before this one, by the ends of the tunnel: connections of that time go on. */
+export function marksFound(nodes: Iterable<NodeId>, found: readonly Pick<Peer, 'mac' | 'mark'>[]): PeerMarks {
+  const byMac = new Map(found.map(({ mac, mark }) => [mac, mark]))
+  const marks = new Map<NodeId, number>()
+  for (const node of found.length === 0 ? [] : nodes) {
+    const mark = byMac.get(tunnelMac(node))
+    if (mark !== undefined) marks.set(node, mark)
+  }
+  return marks
+}
+
 /** A member's IPv4 address on the way between hosts: where its mesh port is, as its record or else its settings say. */
 export function underlayOf(member: Member): Address | undefined {
   return [...meshHosts(member), ...(member.status?.addresses ?? [])].find(isHost)
 }
 
 /** A node's own end of the tunnel. */
-export function ownEnd(self: NodeId, members: Members): Plane['self'] | undefined {
+export function ownEnd(self: NodeId, members: Members, wireGuard?: WireGuardEnd): Plane['self'] | undefined {
   const member = members.get(self)
   const underlay = member && underlayOf(member)
-  return underlay === undefined ? undefined : { underlay, mac: tunnelMac(self) }
+  if (underlay === undefined) return undefined
+  return { underlay, mac: tunnelMac(self), ...(wireGuard !== undefined && { keys: wireGuard.keys }) }
 }
 
 /** All addresses that members are known by: no subnet is drawn around one. */
@@ -91,7 +104,7 @@ export interface Peers {
 }
 
 /** All other members, also dead ones: they may be back before anybody knows. By id. */
-export function peersOf(self: NodeId, members: Members, marks: PeerMarks): Peers {
+export function peersOf(self: NodeId, members: Members, marks: PeerMarks, wireGuard?: WireGuardEnd): Peers {
   const peers: Peer[] = []
   const troubles: PeerTrouble[] = []
   for (const [node, member] of members) {
@@ -100,7 +113,12 @@ export function peersOf(self: NodeId, members: Members, marks: PeerMarks): Peers
     const mark = marks.get(node)
     if (underlay === undefined) troubles.push({ kind: 'no-underlay', node })
     else if (mark === undefined) troubles.push({ kind: 'no-mark', node })
-    else peers.push({ node, underlay, mac: tunnelMac(node), mark })
+    else {
+      const { status } = member
+      const isUnheard = status === undefined && wireGuard?.uses !== undefined
+      const seal = isUnheard ? unheardSeal : sealOf(wireGuard, status?.wireGuard)
+      peers.push({ node, underlay, mac: tunnelMac(node), mark, ...(seal !== undefined && { seal }) })
+    }
   }
   return { peers, troubles }
 }

@@ -1,4 +1,4 @@
-import type { NodeId, ResourceId } from '@moot/crdt-state'
+import type { NodeId, ResourceId, RoundKey, TaskId } from '@moot/crdt-state'
 
 /** Dotted IPv4, `10.128.0.17`. */
 export type Address = string
@@ -15,6 +15,8 @@ export interface Plane {
     /** An address of this host, which the others know it by. */
     readonly underlay: Address
     readonly mac: string
+    /** Public keys of its ends of WireGuard, by round, no two in one lane. Absent: it has none. */
+    readonly keys?: readonly RoundKey[]
   }
   /** Of all networks that have a subnet: those without a bridge here too, so that what is balanced reaches them from the host. No two overlap. */
   readonly networks: readonly PlaneNetwork[]
@@ -44,6 +46,22 @@ export interface Peer {
   readonly mac: string
   /** 1 to 4,095, each peer's own; steady while the peer is a member. What came in through it goes back through it. */
   readonly mark: number
+  /** Absent: what goes there and comes from there is not encrypted. */
+  readonly seal?: Seal
+}
+
+/** What WireGuard does between this node and a peer. */
+export interface Seal {
+  /** The peer's, of rounds that this node has a key of too: what comes under any of them is taken. */
+  readonly keys: readonly RoundKey[]
+  readonly sends:
+    | { readonly kind: 'sealed'; readonly round: number }
+    /** One of the two does not know yet that the other has its key. */
+    | { readonly kind: 'open' }
+    /** They have no round in common: rather nothing than what everybody can read. */
+    | { readonly kind: 'nothing' }
+  /** What comes from there unencrypted is dropped. */
+  readonly isStrict: boolean
 }
 
 export type Protocol = 'tcp' | 'udp' | 'sctp'
@@ -61,4 +79,26 @@ export interface Frontend {
       }
   /** In one order on all nodes; none: refused at once. */
   readonly backends: readonly Address[]
+}
+
+/** A published port of which connections are passed on, one by one, to where a task answers. */
+export interface Forward {
+  readonly protocol: 'tcp' | 'udp'
+  readonly port: number
+  readonly target: number
+  /** Who answers; none: refused at once. */
+  readonly endpoints: readonly ForwardEndpoint[]
+}
+
+export type ForwardEndpoint =
+  /** On this host, at its container's own address. */
+  | { readonly kind: 'local'; readonly task: TaskId; readonly address: Address }
+  /** By way of the agent there. */
+  | { readonly kind: 'remote'; readonly task: TaskId; readonly node: NodeId }
+
+/** A port of a task's container. */
+export interface TaskPort {
+  readonly task: TaskId
+  readonly protocol: Forward['protocol']
+  readonly port: number
 }

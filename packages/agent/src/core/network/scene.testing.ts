@@ -3,6 +3,7 @@ import {
   networkSpecSchema,
   resourceId,
   type BlockClaims,
+  type GuestEntry,
   type NetworkSpec,
   type NodeId,
   type NodeRecord,
@@ -79,6 +80,7 @@ export interface Host {
   readonly name: string
   readonly address: string
   readonly blocks?: readonly BlockClaims[]
+  readonly guests?: readonly GuestEntry[]
   readonly tasks?: readonly TaskEntry[]
   readonly liveness?: Liveness['kind']
   readonly epoch?: number
@@ -95,7 +97,14 @@ export function hostId({ name }: Pick<Host, 'name'>): NodeId {
   return node(name).id
 }
 
-export function recordOf({ name, address, blocks = [], tasks = [], epoch = 1 }: Host): NodeRecord {
+export function recordOf({
+  name,
+  address,
+  blocks = [],
+  guests = [],
+  tasks = [],
+  epoch = 1,
+}: Host): NodeRecord {
   const { record } = node(name, { tasks })
   if (record?.status === undefined) throw new Error('a host has a record')
   return {
@@ -103,6 +112,7 @@ export function recordOf({ name, address, blocks = [], tasks = [], epoch = 1 }: 
     epoch,
     status: { ...record.status, addresses: [address], meshAddresses: [`/ip4/${address}/tcp/7420`] },
     blocks: new Map(blocks.map((each) => [each.network, each])),
+    guests: new Map(guests.map((each) => [each.id, each])),
   }
 }
 

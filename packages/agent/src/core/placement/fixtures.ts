@@ -99,6 +99,7 @@ function record(id: NodeId, hostname: string, options: NodeOptions): NodeRecord 
     updates: new Map(),
     rejections: new Map((options.rejections ?? []).map((rejection) => [rejection.service, rejection])),
     blocks: new Map(),
+    guests: new Map(),
   }
 }
 

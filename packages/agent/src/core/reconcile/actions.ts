@@ -2,6 +2,7 @@ import type {
   ContainerId,
   NetworkSpec,
   Resource,
+  ResourceId,
   ServiceId,
   ServiceSpec,
   TaskEntry,
@@ -33,7 +34,17 @@ export interface ContainerLease {
   readonly fence: number
 }
 
-/** A network that reaches over hosts, as this node has it, and a task's address there (design/network.md). */
+/** A container on a network of the cluster that is no task's: a person put it there. */
+export interface GuestObservation {
+  readonly container: ContainerId
+  readonly name: string
+  readonly isUp: boolean
+  readonly network: ResourceId
+  /** The one that it was given, also while it does not run; absent: none was, and it does not run. */
+  readonly address?: string
+}
+
+/** A network that reaches over hosts, as this node has it, and a container's address there (design/network.md). */
 export interface Overlay {
   readonly network: Resource<NetworkSpec>
   readonly bridge: string

@@ -3,7 +3,9 @@ import {
   type BlockClaims,
   type Resource,
   recordKey,
+  type ServiceId,
   type ServiceSpec,
+  slotId,
   type TaskEntry,
 } from '@moot/crdt-state'
 import { addressIn, claim, network } from '../network/scene.testing.ts'
@@ -15,6 +17,7 @@ import {
   other,
   recordOf,
   runningTask,
+  self,
   serviceOf,
   taskOf,
   type Scene,
@@ -142,44 +145,42 @@ describe('a task whose address is another node’s by now', () => {
     ])
   })
 
-  test('takes with it those that are on the same bridge, where the bridge’s own address is lost', () => {
-    const kept = runningTask(web, { addresses: at(9, 1) })
-    const containers = [containerFor(kept, 'running')]
-    const blocks = [0, 1, 2, 3, 4, 5].map((block) => claim(net, subnet, block, 9))
-    const keptIn = blocks.map((mine) => {
-      const others = [recordOf(other, { blocks: [claim(net, subnet, ...mine.blocks.slice(0, 1))] })]
-      const one: Scene = {
-        services: [web],
-        networks: [net],
-        tasks: [kept],
-        containers,
-        others,
-        blocks: [mine],
+  const kept = runningTask(web, { addresses: at(9, 1) })
+  const theirs = { node: other, task: runningTask(web, { id: 'theirs' as TaskEntry['id'], attempt: 2 }) }
+
+  test.each([
+    ['', []],
+    [', be their slots claimed twice', [theirs]],
+  ])(
+    'takes with it those that are on the same bridge, where the bridge’s own address is lost%s',
+    (_, losers) => {
+      const slots: NonNullable<Scene['slots']> = {
+        [slotId(web.id as ServiceId, 1)]: { kind: 'held', holder: { node: self, task: kept }, losers },
       }
-      const isReplaced = changedTasks(run(one).changes).some((task) => task?.desired === 'shutdown')
-      return [isReplaced, claimsIn(run(one))?.blocks.length === 1]
-    })
-    // By hash this node loses some of them and keeps others: it is replaced exactly where the first block is lost.
-    for (const [isReplaced, isLost] of keptIn) expect(isReplaced).toBe(isLost)
-    expect(new Set(keptIn.map(([isReplaced]) => isReplaced))).toEqual(new Set([true, false]))
-  })
+      const containers = [containerFor(kept, 'running')]
+      const blocks = [0, 1, 2, 3, 4, 5].map((block) => claim(net, subnet, block, 9))
+      const keptIn = blocks.map((mine) => {
+        const others = [recordOf(other, { blocks: [claim(net, subnet, ...mine.blocks.slice(0, 1))] })]
+        const one: Scene = {
+          services: [web],
+          networks: [net],
+          tasks: [kept],
+          containers,
+          others,
+          blocks: [mine],
+          slots,
+        }
+        const isReplaced = changedTasks(run(one).changes).some((task) => task?.desired === 'shutdown')
+        return [isReplaced, claimsIn(run(one))?.blocks.length === 1]
+      })
+      // By hash this node loses some of them and keeps others: it is replaced exactly where the first block is lost.
+      for (const [isReplaced, isLost] of keptIn) expect(isReplaced).toBe(isLost)
+      expect(new Set(keptIn.map(([isReplaced]) => isReplaced))).toEqual(new Set([true, false]))
+    },
+  )
 
   test('is left alone before the first sync, and while its network has no subnet', () => {
     expect(changedTasks(run({ ...scene, synced: false }).changes)).toEqual([])
     expect(changedTasks(run({ ...scene, networks: [network('back')] }).changes)).toEqual([])
-  })
-})
-
-describe('blocks', () => {
-  test('of a network that is gone are given back, and so are those that another node keeps', () => {
-    const gone = run({ services: [], networks: [], tasks: [], blocks: [claim(net, subnet, 1)] })
-    expect(gone.changes).toEqual(new Map([[recordKey.block(net.id), undefined]]))
-    const both = Array.from({ length: 8 }, (_, block) => block)
-    const others = [recordOf(other, { blocks: [claim(net, subnet, ...both)] })]
-    const left = claimsIn(
-      run({ services: [], networks: [net], tasks: [], others, blocks: [claim(net, subnet, ...both)] }),
-    )
-    expect(left?.blocks.length).toBeGreaterThan(0)
-    expect(left?.blocks.length).toBeLessThan(both.length)
   })
 })

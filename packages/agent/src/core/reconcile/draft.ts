@@ -4,6 +4,8 @@ import {
   recordKey,
   slotId,
   type BlockClaims,
+  type GuestEntry,
+  type GuestId,
   type NodeRecord,
   type RecordChanges,
   type RecordKey,
@@ -16,6 +18,7 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { Action, ContainerObservation } from './actions.ts'
+import type { GuestVerdict } from './guests.ts'
 import type { Conclusion, ReconcileInput, ReconcileOutput } from './input.ts'
 
 /**
@@ -30,10 +33,13 @@ export interface Draft {
   readonly facts: Map<ServiceId, UpdateFacts>
   readonly rejections: Map<ServiceId, Rejection>
   readonly blocks: Map<ResourceId, BlockClaims>
+  readonly guests: Map<GuestId, GuestEntry>
   /** In the order in which they were made: claims are published in the placement's order. */
   readonly touched: Set<RecordKey>
   readonly actions: Map<TaskId, Action>
   readonly conclusions: Conclusion[]
+  readonly guestVerdicts: Map<GuestId, GuestVerdict>
+  readonly idleBlocks: Map<ResourceId, ReadonlyMap<number, number>>
   /** When tasks here began to start within the last second, by the record and by this call; counted when first asked. */
   startsAtMs: number[] | undefined
   wakeAtMs: number | undefined
@@ -48,9 +54,12 @@ export function openDraft(input: ReconcileInput, own: NodeRecord): Draft {
     facts: new Map(own.updates),
     rejections: new Map(own.rejections),
     blocks: new Map(own.blocks),
+    guests: new Map(own.guests),
     touched: new Set(),
     actions: new Map(),
     conclusions: [],
+    guestVerdicts: new Map(),
+    idleBlocks: new Map(),
     startsAtMs: undefined,
     wakeAtMs: undefined,
   }
@@ -145,6 +154,12 @@ export function putBlocks(draft: Draft, network: ResourceId, claims: BlockClaims
   draft.touched.add(recordKey.block(network))
 }
 
+export function putGuest(draft: Draft, id: GuestId, guest: GuestEntry | undefined): void {
+  if (guest === undefined) draft.guests.delete(id)
+  else draft.guests.set(id, guest)
+  draft.touched.add(recordKey.guest(id))
+}
+
 /** Is an action for this task under way or just decided? */
 export function isBusy(draft: Draft, task: TaskId): boolean {
   return draft.input.inFlight.has(task) || draft.actions.has(task)
@@ -214,6 +229,8 @@ export function closeDraft(draft: Draft, leases: ReconcileOutput['leases']): Rec
     changes,
     actions: [...draft.actions.values()],
     conclusions: draft.conclusions,
+    guests: draft.guestVerdicts,
+    idleBlocks: draft.idleBlocks,
     leases,
     wakeAtMs: draft.wakeAtMs,
   }
@@ -225,5 +242,6 @@ function beforeAndAfter(draft: Draft, kind: string, id: string): [RecordChangeVa
   if (kind === 'task') return [draft.own.tasks.get(id as TaskId), draft.tasks.get(id as TaskId)]
   if (kind === 'update') return [draft.own.updates.get(id as ServiceId), draft.facts.get(id as ServiceId)]
   if (kind === 'block') return [draft.own.blocks.get(id as ResourceId), draft.blocks.get(id as ResourceId)]
+  if (kind === 'guest') return [draft.own.guests.get(id as GuestId), draft.guests.get(id as GuestId)]
   return [draft.own.rejections.get(id as ServiceId), draft.rejections.get(id as ServiceId)]
 }

@@ -1,5 +1,6 @@
 import type {
   ContainerId,
+  GuestId,
   NodeId,
   RecordChanges,
   ServiceId,
@@ -15,7 +16,9 @@ import type { LivenessMap } from '../membership/liveness.ts'
 import type { Placement } from '../placement/placement.ts'
 import type { NetworkOutlook } from '../network/network.ts'
 import type { View } from '../view.ts'
-import type { Action, ActionResult, ContainerObservation } from './actions.ts'
+import type { Action, ActionResult, ContainerObservation, GuestObservation } from './actions.ts'
+import type { GuestVerdict, GuestWish } from './guests.ts'
+import type { IdleBlocks } from './tidy-blocks.ts'
 
 /** All that one reconciliation looks at. The same input gives the same output. */
 export interface ReconcileInput {
@@ -39,6 +42,14 @@ export interface ReconcileInput {
   readonly results: ReadonlyMap<TaskId, { readonly action: Action['kind']; readonly result: ActionResult }>
   /** Networks that reach over hosts, by this view; undefined where this host cannot have them. */
   readonly networks: Pick<NetworkOutlook, 'subnets' | 'blocks' | 'waits'> | undefined
+  readonly guests: {
+    /** What people are asking for at this moment. */
+    readonly wishes: readonly GuestWish[]
+    /** What the engine shows; undefined where that is not known. */
+    readonly seen: readonly GuestObservation[] | undefined
+  }
+  /** As the last call left them; none: this agent has only just started. */
+  readonly idleBlocks: IdleBlocks
   /** Of slots that may run only with a lease. */
   readonly leases: Leases
   /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */
@@ -87,6 +98,10 @@ export interface ReconcileOutput {
   readonly actions: readonly Action[]
   /** To be written into the documents of these services, again and again until it stands there. */
   readonly conclusions: readonly Conclusion[]
+  /** Of wishes that have no entry in the record yet, and of entries that have lost their address. */
+  readonly guests: ReadonlyMap<GuestId, GuestVerdict>
+  /** For the next call. */
+  readonly idleBlocks: IdleBlocks
   /** In force before any of `actions` begins. */
   readonly leases: LeaseOrders
   /** Call again at this time (as `nowMs` counts) even if nothing happens. */

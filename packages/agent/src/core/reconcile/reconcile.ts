@@ -10,8 +10,9 @@ import { concludeLoosened } from './lease.ts'
 import { leaseOrders } from './lease-orders.ts'
 import { decideEnded, replaceUnleased, replaceUnreachable } from './restart.ts'
 import { advanceTasks } from './advance.ts'
-import { tidyBlocks } from './attach.ts'
+import { keepGuests, placeGuests } from './guests.ts'
 import { removeOrphans, trimHistory, withdrawRejections } from './tidy.ts'
+import { tidyBlocks } from './tidy-blocks.ts'
 import { latchFacts, stepUpdates } from './update.ts'
 
 export type { ReconcileInput, ReconcileOutput } from './input.ts'
@@ -21,6 +22,8 @@ const nothing: ReconcileOutput = {
   changes: new Map(),
   actions: [],
   conclusions: [],
+  guests: new Map(),
+  idleBlocks: new Map(),
   leases: new Map(),
   wakeAtMs: undefined,
 }
@@ -51,7 +54,9 @@ export function reconcile(input: ReconcileInput): ReconcileOutput {
   stepUpdates(draft)
   rebalance(draft)
   claimVacant(draft)
+  keepGuests(draft)
   advanceTasks(draft)
+  placeGuests(draft)
   trimHistory(draft)
   withdrawRejections(draft)
   tidyBlocks(draft)

@@ -1,13 +1,6 @@
-import {
-  isClaim,
-  isTerminal,
-  specDigest,
-  type ResourceId,
-  type ServiceSpec,
-  type TaskEntry,
-} from '@moot/crdt-state'
-import { lostBlocks } from '../network/blocks.ts'
+import { isClaim, isTerminal, specDigest, type ServiceSpec, type TaskEntry } from '@moot/crdt-state'
 import { lostAddresses } from '../network/endpoints.ts'
+import { renumberedNetworks } from './attach.ts'
 import { leasedServices } from '../lease/partition-label.ts'
 import { isUnleased } from './lease.ts'
 import { changeTask, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
@@ -162,7 +155,8 @@ export function replaceUnreachable(draft: Draft): void {
   const renumbered = renumberedNetworks(draft)
   for (const { id } of draft.own.tasks.values()) {
     const task = draft.tasks.get(id)
-    if (task === undefined || !isClaim(task) || slotBelongs(draft, task) !== 'ours') continue
+    // Also of a slot that another node claims too: what was lost is forgotten in this call.
+    if (task === undefined || !isClaim(task) || !(holdsSlot(draft, task) || isOurs(draft, task))) continue
     const isOnOldBridge =
       task.addresses?.some((each) => each.id !== undefined && renumbered.has(each.id)) === true
     if (!isOnOldBridge && lostAddresses(task, view.self, networks.blocks).length === 0) continue
@@ -173,16 +167,13 @@ export function replaceUnreachable(draft: Draft): void {
   }
 }
 
-/** Networks of which this node has lost the block that its bridge's own address is in. */
-function renumberedNetworks({ input: { networks, view }, own }: Draft): ReadonlySet<ResourceId> {
-  const found = new Set<ResourceId>()
-  for (const [id, claim] of own.blocks) {
-    const table = networks?.blocks.get(id)
-    const [first] = claim.blocks
-    if (table !== undefined && first !== undefined && lostBlocks(table, view.self, claim).includes(first))
-      found.add(id)
-  }
-  return found
+function isOurs(draft: Draft, task: TaskEntry): boolean {
+  return slotBelongs(draft, task) === 'ours'
+}
+
+function holdsSlot(draft: Draft, task: TaskEntry): boolean {
+  const where = draft.input.placement.slots.get(slotOf(task))
+  return where?.kind === 'held' && where.holder.task.id === task.id
 }
 
 /** Whose turn is it in the ended task's slot? `open`: nobody's yet, and the placement prefers another node. */

@@ -8,6 +8,7 @@ import {
   updateKey,
   type BlockClaims,
   type ContainerId,
+  type GuestEntry,
   type NodeId,
   type NodeRecord,
   type NodeSpec,
@@ -34,6 +35,7 @@ import type { Placement, SlotPlacement } from '../placement/placement.ts'
 import { firstRules } from '../rules.ts'
 import type { View } from '../view.ts'
 import type { Action, ActionResult, ContainerObservation } from './actions.ts'
+import type { GuestWish } from './guests.ts'
 import type { ReconcileInput, ReconcileOutput } from './input.ts'
 
 /** Builders for the tests of reconciliation: one node (`self`) of a cluster, one record, one clock. */
@@ -172,6 +174,11 @@ export interface Scene {
   /** Absent: this host cannot have networks over hosts. */
   readonly networks?: readonly Resource<NetworkSpec>[]
   readonly blocks?: readonly BlockClaims[]
+  readonly guests?: readonly GuestEntry[]
+  readonly wishes?: readonly GuestWish[]
+  /** Absent: nobody's but tasks' containers are on networks here. */
+  readonly guestsSeen?: ReconcileInput['guests']['seen']
+  readonly idleBlocks?: ReconcileInput['idleBlocks']
 }
 
 /** Of a node that holds none, and knows what its watchdog watches: nothing. */
@@ -197,6 +204,7 @@ export function recordOf(
     facts?: readonly UpdateFacts[]
     rejections?: readonly Rejection[]
     blocks?: readonly BlockClaims[]
+    guests?: readonly GuestEntry[]
   },
   status: NodeStatus = statusOf(),
 ): NodeRecord {
@@ -210,6 +218,7 @@ export function recordOf(
     updates: new Map((parts.facts ?? []).map((facts) => [facts.service, facts])),
     rejections: new Map((parts.rejections ?? []).map((rejection) => [rejection.service, rejection])),
     blocks: new Map((parts.blocks ?? []).map((claims) => [claims.network, claims])),
+    guests: new Map((parts.guests ?? []).map((guest) => [guest.id, guest])),
   }
 }
 
@@ -275,7 +284,11 @@ export function inputOf(scene: Scene): ReconcileInput {
     inFlight: new Set(scene.inFlight ?? []),
     results: new Map(Object.entries(scene.results ?? {})) as unknown as ReconcileInput['results'],
     networks:
-      scene.networks === undefined ? undefined : createNetwork().update({ view, liveness, marks: new Map() }),
+      scene.networks === undefined
+        ? undefined
+        : createNetwork().update({ view, liveness, marks: new Map(), reach: 'hosts' }),
+    guests: { wishes: scene.wishes ?? [], seen: 'guestsSeen' in scene ? scene.guestsSeen : [] },
+    idleBlocks: scene.idleBlocks ?? new Map(),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
     nowMs: scene.nowMs ?? 1_000_000,

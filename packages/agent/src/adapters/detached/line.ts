@@ -1,26 +1,30 @@
 import { connect, type Socket } from 'node:net'
 import type { defaults } from '../../defaults.ts'
 import { onFrames } from './frames.ts'
-import { type Question, readReply, type Reply, writeQuestion } from './protocol.ts'
+import type { CommonQuestion, CommonReply, Hello, Wire } from './wire.ts'
 
-export type LineSettings = Pick<typeof defaults, 'nameServerCallTimeoutMs' | 'nameServerFrameMaxBytes'>
-
-/** Who answers at the other end. */
-export type Hello = Reply & { kind: 'hello' }
+export type LineSettings = Pick<typeof defaults, 'detachedCallTimeoutMs' | 'detachedFrameMaxBytes'>
 
 const secondLookMs = 50
 
-/** One connection to a name server's process. Whoever does not answer in time is taken for dead. */
-export class Line {
+/** One connection to a process that outlives the agent. Whoever does not answer in time is taken for dead. */
+export class Line<Question, Reply> {
   readonly #socket: Socket
+  readonly #wire: Wire<Question, Reply>
   readonly #settings: LineSettings
   readonly #onEnd: (error: Error) => void
-  readonly #waiting = new Map<number, PromiseWithResolvers<Reply>>()
+  readonly #waiting = new Map<number, PromiseWithResolvers<Reply | CommonReply>>()
   #asked = 0
   #ended: Error | undefined
 
-  private constructor(socket: Socket, settings: LineSettings, onEnd: (error: Error) => void) {
+  private constructor(
+    socket: Socket,
+    wire: Wire<Question, Reply>,
+    settings: LineSettings,
+    onEnd: (error: Error) => void,
+  ) {
     this.#socket = socket
+    this.#wire = wire
     this.#settings = settings
     this.#onEnd = onEnd
   }
@@ -29,31 +33,36 @@ export class Line {
    * Rejects if nobody listens at `path`.
    * @param onEnd it ended, though nobody here has closed it; before any question that it has left unanswered rejects.
    */
-  static async open(path: string, settings: LineSettings, onEnd: (error: Error) => void): Promise<Line> {
+  static async open<Question, Reply>(
+    path: string,
+    wire: Wire<Question, Reply>,
+    settings: LineSettings,
+    onEnd: (error: Error) => void,
+  ): Promise<Line<Question, Reply>> {
     const socket = connect(path)
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve)
       socket.once('error', reject)
     })
-    const line = new Line(socket, settings, onEnd)
+    const line = new Line(socket, wire, settings, onEnd)
     socket.on('error', (error) => line.#end(error))
     socket.on('close', () => line.#end(new Error('its process ended')))
     // The agent may end whenever it wants to.
     socket.unref()
-    onFrames(socket, settings.nameServerFrameMaxBytes, (text) => line.#hear(text))
+    onFrames(socket, settings.detachedFrameMaxBytes, (text) => line.#hear(text))
     return line
   }
 
-  async ask(question: Question): Promise<Reply> {
+  async ask(question: Question | CommonQuestion): Promise<Reply | CommonReply> {
     if (this.#ended !== undefined) throw this.#ended
-    const { nameServerCallTimeoutMs: timeoutMs } = this.#settings
+    const { detachedCallTimeoutMs: timeoutMs } = this.#settings
     const id = this.#asked++
-    const waiting = Promise.withResolvers<Reply>()
+    const waiting = Promise.withResolvers<Reply | CommonReply>()
     this.#waiting.set(id, waiting)
     const isHung = (): void => this.#end(new HungError(`no answer within ${timeoutMs} ms`))
     // An agent that has stood still itself first reads what has come meanwhile.
     let timer = setTimeout(() => (timer = setTimeout(isHung, secondLookMs)), timeoutMs)
-    this.#socket.write(writeQuestion(id, question))
+    this.#socket.write(this.#wire.writeQuestion(id, question))
     try {
       return await waiting.promise
     } finally {
@@ -64,7 +73,7 @@ export class Line {
 
   async hello(): Promise<Hello> {
     const reply = await this.ask({ ask: 'hello' })
-    if (reply.kind !== 'hello') throw new Error(`it answered "${reply.kind}" to a hello`)
+    if (!isHello(reply)) throw new Error('it answers something else to a hello')
     return reply
   }
 
@@ -75,8 +84,8 @@ export class Line {
 
   #hear(text: string): void {
     try {
-      const { id, ...reply } = readReply(text)
-      this.#waiting.get(id)?.resolve(reply)
+      const reply = this.#wire.readReply(text)
+      this.#waiting.get(reply.id)?.resolve(reply)
     } catch (error) {
       this.#end(new Error('it says what this agent does not understand', { cause: error }))
     }
@@ -93,6 +102,10 @@ export class Line {
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#socket.destroy()
   }
+}
+
+function isHello(reply: unknown): reply is Hello {
+  return typeof reply === 'object' && reply !== null && 'kind' in reply && reply.kind === 'hello'
 }
 
 /** It took the connection, and says nothing. */

@@ -1,22 +1,25 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { defaults } from '../../defaults.ts'
-import { type Detached, startDetached } from '../detached-process.ts'
-import { type Hello, HungError, Line, type LineSettings } from './line.ts'
-import { killHung, nameServerProgram, type Program, programFlags } from './program.ts'
+import { HungError, Line, type LineSettings } from './line.ts'
+import { type Detached, startDetached } from './process.ts'
+import { killHung, type Program } from './program.ts'
+import type { Hello, Wire } from './wire.ts'
 
-export type LauncherSettings = LineSettings & Pick<typeof defaults, 'nameServerStartTimeoutMs'>
+export type LauncherSettings = LineSettings & Pick<typeof defaults, 'detachedStartTimeoutMs'>
 
-export interface NameServerPlace {
-  /** In memory (/run), for root alone: the socket, the table, what it said. A path of at most 90 characters. */
+/** What is started, and where it is found. */
+export interface Place<Question, Reply> {
+  /** In memory (/run), for root alone: the socket, what it keeps, what it said. A path of at most 90 characters. */
   readonly directory: string
-  readonly port: number
-  /** Where the host's own name servers stand; /etc/resolv.conf. */
-  readonly resolvConf?: string
-  /** Where other name servers answer; 53. */
-  readonly forwardPort?: number
-  /** What is started; our own. */
-  readonly program?: Program
+  /** Where it answers others; one that has another is replaced. */
+  readonly port?: number | undefined
+  readonly program: Program
+  /** Of Node. */
+  readonly flags: readonly string[]
+  /** Its own, beside directory and program. */
+  readonly args: readonly string[]
+  readonly wire: Wire<Question, Reply>
 }
 
 export class NotStartedError extends Error {
@@ -32,25 +35,23 @@ const knockIntervalMs = 20
 /** One that ended may have met another that is starting, for another agent. */
 const otherStartsWithinMs = 1_000
 
-/** Finds the name server's process, starts it, and puts a newer one into the place of an older one. */
-export class Launcher {
-  readonly #place: NameServerPlace
+/** Finds a process that outlives the agent, starts it, and puts a newer one into the place of an older one. */
+export class Launcher<Question, Reply> {
+  readonly #place: Place<Question, Reply>
   readonly #settings: LauncherSettings
-  readonly #program: Program
 
-  constructor(place: NameServerPlace, settings: LauncherSettings) {
+  constructor(place: Place<Question, Reply>, settings: LauncherSettings) {
     this.#place = place
     this.#settings = settings
-    this.#program = place.program ?? nameServerProgram()
   }
 
   /** Undefined: it does not run. One that hangs is ended. */
-  async find(onEnd: (why: string) => void): Promise<Line | undefined> {
+  async find(onEnd: (why: string) => void): Promise<Line<Question, Reply> | undefined> {
     return (await this.#greet(onEnd))?.line
   }
 
   /** @param onEnd the connection that was given out has ended. */
-  async reach(onEnd: (why: string) => void): Promise<Line> {
+  async reach(onEnd: (why: string) => void): Promise<Line<Question, Reply>> {
     const found = await this.#greet(onEnd)
     if (found === undefined) return this.#start(onEnd, false)
     if (this.#isOurs(found.hello)) return found.line
@@ -60,15 +61,15 @@ export class Launcher {
       return await this.#start(onEnd, true)
     } catch (error) {
       const old = await this.#greet(onEnd)
-      // Better an older one than no names; the next agent tries again.
+      // Better an older one than none; the next agent tries again.
       if (old !== undefined && old.hello.port === this.#place.port) return old.line
       old?.line.close()
       throw error
     }
   }
 
-  async #start(onEnd: (why: string) => void, replaces: boolean): Promise<Line> {
-    const { nameServerStartTimeoutMs: withinMs } = this.#settings
+  async #start(onEnd: (why: string) => void, replaces: boolean): Promise<Line<Question, Reply>> {
+    const { detachedStartTimeoutMs: withinMs } = this.#settings
     let atMs = performance.now() + withinMs
     let isGivenUp = false
     const child = this.#launch(replaces)
@@ -85,8 +86,10 @@ export class Launcher {
     }
   }
 
-  async #greet(onEnd: (why: string) => void): Promise<{ line: Line; hello: Hello } | undefined> {
-    const { directory } = this.#place
+  async #greet(
+    onEnd: (why: string) => void,
+  ): Promise<{ line: Line<Question, Reply>; hello: Hello } | undefined> {
+    const { directory, wire } = this.#place
     // Until it has said who it is, nobody has lost anything.
     let isGivenOut = false
     const ended = (error: Error): void => {
@@ -94,7 +97,7 @@ export class Launcher {
       if (isGivenOut) onEnd(error.message)
     }
     try {
-      const line = await Line.open(join(directory, 'socket'), this.#settings, ended)
+      const line = await Line.open(join(directory, 'socket'), wire, this.#settings, ended)
       const hello = await line.hello()
       isGivenOut = true
       return { line, hello }
@@ -104,15 +107,13 @@ export class Launcher {
   }
 
   #isOurs({ program, port }: Hello): boolean {
-    return program === this.#program.version && port === this.#place.port
+    return program === this.#place.program.version && port === this.#place.port
   }
 
   #launch(replaces: boolean): Detached {
-    const { directory, port, resolvConf, forwardPort } = this.#place
-    const own = ['--directory', directory, '--port', String(port), '--program', this.#program.version]
-    if (resolvConf !== undefined) own.push('--resolv-conf', resolvConf)
-    if (forwardPort !== undefined) own.push('--forward-port', String(forwardPort))
+    const { directory, program, flags, args } = this.#place
+    const own = ['--directory', directory, '--program', program.version, ...args]
     if (replaces) own.push('--replace')
-    return startDetached([...programFlags, this.#program.path, ...own], directory)
+    return startDetached([...flags, program.path, ...own], directory)
   }
 }

@@ -2,26 +2,28 @@ import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { defaults } from '../../defaults.ts'
 import { onFrames } from './frames.ts'
-import { type Question, readQuestion, type Reply, writeReply } from './protocol.ts'
+import type { CommonQuestion, CommonReply, Wire } from './wire.ts'
 
-export type ControlSettings = Pick<typeof defaults, 'nameServerControlMax' | 'nameServerFrameMaxBytes'>
+export type ControlSettings = Pick<typeof defaults, 'detachedControlMax' | 'detachedFrameMaxBytes'>
 
-/** What an agent asks of a name server's process. What it rejects with is told to who asked. */
-export type Answerer = (asked: Question) => Promise<Reply>
+/** What an agent asks of such a process. What it rejects with is told to who asked. */
+export type Answerer<Question, Reply> = (asked: Question | CommonQuestion) => Promise<Reply | CommonReply>
 
 /** The unix socket on which agents speak to it. */
-export class Control {
-  readonly #answer: Answerer
+export class Control<Question, Reply> {
+  readonly #answer: Answerer<Question, Reply>
+  readonly #wire: Wire<Question, Reply>
   readonly #settings: ControlSettings
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #path: string | undefined
 
-  constructor(answer: Answerer, settings: ControlSettings) {
+  constructor(answer: Answerer<Question, Reply>, wire: Wire<Question, Reply>, settings: ControlSettings) {
     this.#answer = answer
+    this.#wire = wire
     this.#settings = settings
     this.#server = createServer((socket) => this.#serve(socket))
-    this.#server.maxConnections = settings.nameServerControlMax
+    this.#server.maxConnections = settings.detachedControlMax
   }
 
   async listen(path: string): Promise<void> {
@@ -49,10 +51,10 @@ export class Control {
     this.#sockets.add(socket)
     socket.on('close', () => this.#sockets.delete(socket))
     socket.on('error', () => socket.destroy())
-    onFrames(socket, this.#settings.nameServerFrameMaxBytes, (text) => {
+    onFrames(socket, this.#settings.detachedFrameMaxBytes, (text) => {
       try {
-        const { id, ...asked } = readQuestion(text)
-        void this.#reply(socket, id, asked)
+        const asked = this.#wire.readQuestion(text)
+        void this.#reply(socket, asked.id, asked)
       } catch {
         // Whoever speaks something else is no agent.
         socket.destroy()
@@ -60,12 +62,12 @@ export class Control {
     })
   }
 
-  async #reply(socket: Socket, id: number, asked: Question): Promise<void> {
-    const reply = await this.#answer(asked).catch((error: unknown): Reply => ({
+  async #reply(socket: Socket, id: number, asked: Question | CommonQuestion): Promise<void> {
+    const reply = await this.#answer(asked).catch((error: unknown): CommonReply => ({
       kind: 'failed',
       why: wordsOf(error),
     }))
-    if (socket.writable) socket.write(writeReply(id, reply))
+    if (socket.writable) socket.write(this.#wire.writeReply(id, reply))
   }
 }
 

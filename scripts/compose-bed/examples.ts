@@ -2,23 +2,29 @@ import { waitUntil } from '../bed/shell.ts'
 import { askJson } from '../bed/socket-http.ts'
 import { composeNodes, dockerAt, type ComposeNode } from './nodes.ts'
 
-export const stack = 'hello'
-const stackFile = 'examples/hello/stack.yml'
-export const deployArguments = ['stack', 'deploy', '--resolve-image', 'never', '-c', stackFile, stack]
+/** What `make up` deploys: examples/hello and examples/guestbook. */
+const stacks = ['hello', 'guestbook'] as const
+type Stack = (typeof stacks)[number]
+const services = ['guestbook_redis', 'guestbook_web', 'hello_greeter', 'hello_web']
+
+export function deployArguments(stack: Stack): readonly string[] {
+  return ['stack', 'deploy', '--resolve-image', 'never', '-c', `examples/${stack}/stack.yml`, stack]
+}
 
 interface ServiceLine {
   readonly Spec: { readonly Name: string }
   readonly ServiceStatus?: { readonly RunningTasks: number; readonly DesiredTasks: number }
 }
 
-export async function deployHello(node: ComposeNode): Promise<void> {
-  await dockerAt(node, ...deployArguments)
+export async function deployExamples(node: ComposeNode): Promise<void> {
+  for (const stack of stacks) await dockerAt(node, ...deployArguments(stack))
 }
 
 /** Such as `hello_greeter 2/3  hello_web 3/3`. */
 async function replicas(node: ComposeNode): Promise<{ told: string; complete: boolean }> {
-  const services = await askJson<ServiceLine[]>(node.socket, 'GET', '/services?status=true')
-  const lines = services
+  const rows = await askJson<ServiceLine[]>(node.socket, 'GET', '/services?status=true')
+  const lines = rows
+    .filter(({ Spec }) => services.includes(Spec.Name))
     .map(({ Spec, ServiceStatus }) => ({
       name: Spec.Name,
       running: ServiceStatus?.RunningTasks ?? 0,
@@ -27,7 +33,9 @@ async function replicas(node: ComposeNode): Promise<{ told: string; complete: bo
     .sort((a, b) => a.name.localeCompare(b.name))
   return {
     told: lines.map((line) => `${line.name} ${line.running}/${line.desired}`).join('  '),
-    complete: lines.length >= 2 && lines.every((line) => line.desired > 0 && line.running >= line.desired),
+    complete:
+      lines.length === services.length &&
+      lines.every((line) => line.desired > 0 && line.running >= line.desired),
   }
 }
 
@@ -51,10 +59,17 @@ export async function helloAt(url: string): Promise<HelloAnswer> {
   return answer as HelloAnswer
 }
 
-export async function helloIsHealthy(node: ComposeNode, progress: (told: string) => void): Promise<void> {
+/** Any of the guestbook's replicas, on whichever node, through this one. */
+async function guestbookAnswers({ guestbookUrl }: ComposeNode): Promise<boolean> {
+  const response = await fetch(`${guestbookUrl}api`, { signal: AbortSignal.timeout(2_000) })
+  if (!response.ok) throw new Error(`${guestbookUrl} was answered with ${response.status}`)
+  return true
+}
+
+export async function examplesAreHealthy(node: ComposeNode, progress: (told: string) => void): Promise<void> {
   let before = ''
   await waitUntil(
-    'every task of hello runs and is healthy',
+    'every task of the examples runs and is healthy',
     async () => {
       const { told, complete } = await replicas(node)
       if (told !== before) progress(told)
@@ -64,12 +79,15 @@ export async function helloIsHealthy(node: ComposeNode, progress: (told: string)
     },
     { timeoutMs: 120_000, intervalMs: 200 },
   )
+  const patience = { timeoutMs: 30_000, intervalMs: 200 }
   await Promise.all(
-    composeNodes.map(({ name, url }) =>
-      waitUntil(`${url} is answered by ${name}`, async () => (await helloAt(url)).node === name, {
-        timeoutMs: 30_000,
-        intervalMs: 200,
-      }),
-    ),
+    composeNodes.flatMap((each) => [
+      waitUntil(
+        `${each.url} is answered by ${each.name}`,
+        async () => (await helloAt(each.url)).node === each.name,
+        patience,
+      ),
+      waitUntil(`the guestbook answers through ${each.name}`, () => guestbookAnswers(each), patience),
+    ]),
   )
 }

@@ -1,4 +1,4 @@
-/** DNS over TCP: two bytes of length, then the message (RFC 1035, 4.2.2), one after another. */
+/** Datagrams over a stream, as DNS has it over TCP: two bytes of length, then the message (RFC 1035, 4.2.2), one after another. */
 export class Messages {
   readonly #callback: (message: Buffer) => void
   readonly #maxBytes: number
