@@ -9,6 +9,9 @@ const virtual = [
 /** Of what e2e tests are made with, and the examples' programs: they need no engine. */
 const ofTools = ['test/e2e/load.test.ts', 'test/e2e/guestbook-server.test.ts']
 
+/** The README's two commands: first of the slow ones, and by itself. */
+const makeUp = 'test/e2e/make-up.test.ts'
+
 export default defineConfig({
   test: {
     projects: [
@@ -41,11 +44,31 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          exclude: ofTools,
+          exclude: [...ofTools, makeUp],
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
           sequence: { concurrent: false, groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: 'make-up',
+          include: [makeUp],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        // In `make soak`: `make test` has no time for it.
+        test: {
+          name: 'soak',
+          include: ['test/soak/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+          sequence: { concurrent: false, groupOrder: 4 },
         },
       },
     ],

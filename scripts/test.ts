@@ -8,7 +8,6 @@ import { cacheDirectory, repository } from './bed/place.ts'
 /** `make test`: everything, then one plain line with the sum. */
 
 const reports = join(cacheDirectory, 'test')
-const makeUpTest = 'test/e2e/make-up.test.ts'
 
 interface Count {
   readonly passed: number
@@ -71,9 +70,8 @@ async function main(): Promise<void> {
   try {
     counts.push(await step('format, lint, types', check))
     counts.push(await step('unit', () => vitest('unit', '--project', 'unit-*')))
-    counts.push(await step('make up', () => vitest('make-up', '--project', 'e2e', makeUpTest)))
-    const others = ['--project', 'e2e', '--exclude', makeUpTest]
-    counts.push(await step('e2e on real engines', () => vitest('e2e', ...others)))
+    counts.push(await step('make up', () => vitest('make-up', '--project', 'make-up')))
+    counts.push(await step('e2e on real engines', () => vitest('e2e', '--project', 'e2e')))
   } finally {
     await bed.down()
   }

@@ -205,8 +205,9 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
       expect([...(await askOften('web1', vip)).by]).toEqual(['neighbour1'])
     })
 
-    it('lists who is in the tunnel', async () => {
-      const peers = await bed.dataPlane(1).peers(signal)
+    it('tells of the tunnel, and lists who is in it', async () => {
+      const { peers = [], ...tunnel } = (await bed.dataPlane(1).tunnel(signal)) ?? {}
+      expect(tunnel).toEqual({ kind: 'vxlan', device: 'moot0', port: 7422, mtuBytes: 1450 })
       expect([...peers].sort((a, b) => (a.mac < b.mac ? -1 : 1))).toEqual([
         { mac: macOf(2), underlay: underlayOf(2), mark: 80 },
         { mac: macOf(3), underlay: underlayOf(3), mark: 120 },
@@ -217,7 +218,7 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
       await apply([virtualFrontend('web', 5, [web1, web2])])
       await bed.dataPlane(1).clear(signal)
       await bed.dataPlane(1).clear(signal)
-      expect(await bed.dataPlane(1).peers(signal)).toEqual([])
+      expect(await bed.dataPlane(1).tunnel(signal)).toBeUndefined()
       expect(await bed.ask('neighbour1', vip, servedPort)).toEqual({ kind: 'unreachable' })
       await apply([virtualFrontend('web', 5, [web1, web2])])
       expect([...(await askOften('neighbour1', vip)).by].sort()).toEqual(['web1', 'web2'])

@@ -285,6 +285,8 @@ test('the OpenAPI document describes every operation, with its schemas', async (
     '/moot/v1/init',
     '/moot/v1/join',
     '/moot/v1/leave',
+    '/moot/v1/net',
+    '/moot/v1/net/{ref}',
     '/moot/v1/networks/change-keys',
     '/moot/v1/nodes',
     '/moot/v1/openapi.json',

@@ -256,7 +256,7 @@ class Inhabitant {
         await this.obey({ do: 'apply', plane, ...aborted })
       },
       isIntact: () => true,
-      peers: () => this.obey({ do: 'peers' }) as ReturnType<DataPlane['peers']>,
+      tunnel: () => this.obey({ do: 'tunnel' }) as ReturnType<DataPlane['tunnel']>,
       clear: async () => {
         await this.obey({ do: 'clear' })
       },

@@ -41,8 +41,8 @@ async function obey(order: Order): Promise<unknown> {
       await dataPlane.apply(order.plane, order.aborted === undefined ? signal : abortedBy(order.aborted))
       return performance.now() - startMs
     }
-    case 'peers':
-      return dataPlane.peers(signal)
+    case 'tunnel':
+      return dataPlane.tunnel(signal)
     case 'clear':
       return dataPlane.clear(signal)
   }

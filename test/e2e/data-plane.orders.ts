@@ -26,7 +26,7 @@ export type Order =
   | ({ readonly do: 'begin'; readonly name: string } & LoadOptions)
   | { readonly do: 'end'; readonly name: string }
   | { readonly do: 'apply'; readonly plane: Plane; readonly aborted?: string }
-  | { readonly do: 'ability' | 'peers' | 'clear' }
+  | { readonly do: 'ability' | 'tunnel' | 'clear' }
 
 export interface LoadOptions {
   readonly to: Address

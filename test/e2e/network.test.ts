@@ -1,7 +1,10 @@
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { run } from '../../scripts/bed/shell.ts'
 import { Hosts, type TestHost } from './hosts.ts'
 import { allReady, containersOf, createService, service, untilRuns } from './questions.ts'
 
+const main = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url))
 /** The client is no member: the switch's own address. */
 const clientAddress = '10.99.0.254'
 const webPort = '8080'
@@ -10,6 +13,47 @@ interface Inspected {
   readonly Containers: Readonly<
     Record<string, { readonly Name: string; readonly IPv4Address: string }>
   > | null
+}
+
+interface StatusAnswer {
+  readonly encryption?: {
+    readonly by: string
+    readonly sealed: readonly string[]
+    readonly open: readonly string[]
+  }
+}
+
+interface OverviewAnswer {
+  readonly tunnel: { readonly port: number; readonly mtuBytes: number }
+  readonly peers: readonly {
+    readonly name: string
+    readonly packets?: 'sealed' | 'open'
+    readonly address: string
+    readonly liveness: string
+    readonly inTunnel: boolean
+    readonly roundTripMs?: number
+  }[]
+}
+
+interface NetworkAnswer {
+  readonly network: { readonly bridge?: { readonly name: string; readonly address: string } }
+  readonly services: readonly {
+    readonly endpoints: readonly {
+      readonly nodeName: string
+      readonly address: string
+      readonly answers: boolean
+    }[]
+  }[]
+}
+
+/** `moot net … --json`, as a process of its own. */
+async function moot<Answer>(host: TestHost, ...words: readonly string[]): Promise<Answer> {
+  const env = { ...process.env, MOOT_HOST: `unix://${host.agentSocket}` }
+  return JSON.parse(await run(process.execPath, [main, 'net', ...words, '--json'], { env })) as Answer
+}
+
+async function encryptionOf(host: TestHost): Promise<StatusAnswer['encryption']> {
+  return (await host.api<StatusAnswer>('GET', '/moot/v1/status')).encryption
 }
 
 describe('networks over hosts', () => {
@@ -146,6 +190,68 @@ describe('networks over hosts', () => {
     await hosts.agentStart(web[0]!.host)
   })
 
+  it('moot net tells of the tunnel, of the way to each host, and of who answers for a service', async () => {
+    await hosts.host(1).docker('network', 'create', '--driver', 'overlay', 'back')
+    const publish = ['--publish', `${webPort}:80`]
+    await createService(hosts.host(2), 'web', '--replicas', '5', '--network', 'back', ...publish)
+    await untilRuns(hosts, 'web', 5)
+    await hosts.waitFor('the service has its virtual IP', async () => (await virtualIpOf('web')) !== '')
+    const [virtualIp, addresses] = await Promise.all([virtualIpOf('web'), addressesOf('web')])
+    const [asked, killed] = [hosts.host(3), hosts.host(5)]
+    const endpoints = async () => (await moot<NetworkAnswer>(asked, 'inspect', 'back')).services[0]!.endpoints
+    await hosts.waitFor('all five answer', async () => (await endpoints()).every(({ answers }) => answers))
+    const { network, services } = await moot<NetworkAnswer>(asked, 'inspect', 'back')
+    expect(services).toMatchObject([
+      {
+        name: 'web',
+        by: 'vip',
+        virtualIp,
+        ports: [{ mode: 'ingress', protocol: 'tcp', port: Number(webPort), target: 80 }],
+        problems: [],
+      },
+    ])
+    const told = services[0]!.endpoints
+    expect(told.map(({ address }) => address).toSorted()).toEqual(addresses.toSorted())
+    expect(told.map(({ nodeName }) => nodeName).toSorted()).toEqual(hosts.all().map(({ name }) => name))
+    const bridge = await asked.inside('ip', '-brief', '-4', 'addr', 'show', 'dev', network.bridge!.name)
+    expect(bridge).toContain(` ${network.bridge!.address}/`)
+
+    const others = hosts.all().filter(({ index }) => index !== asked.index)
+    await hosts.waitFor('all is encrypted that can be', async () => {
+      const { by = '', sealed = [] } = (await encryptionOf(asked)) ?? {}
+      return by === 'none' || sealed.length === others.length
+    })
+    const { by, sealed = [], open = [] } = (await encryptionOf(asked)) ?? {}
+    const overview = await moot<OverviewAnswer>(asked, 'ls')
+    const device = await asked.inside('ip', '-details', 'link', 'show', 'dev', 'moot0')
+    expect(device).toContain(`mtu ${overview.tunnel.mtuBytes} `)
+    expect(device).toContain(`dstport ${overview.tunnel.port} `)
+    expect(overview).toMatchObject({
+      tunnel: { address: asked.address, encryption: { by } },
+      nameServer: { running: true },
+      problems: [],
+    })
+    const namesOf = (packets: string) =>
+      overview.peers.filter((peer) => peer.packets === packets).map(({ name }) => name)
+    expect(namesOf('sealed')).toEqual(sealed.toSorted())
+    expect(namesOf('open')).toEqual(open.toSorted())
+    expect(overview.peers.map(({ address }) => address).toSorted()).toEqual(
+      others.map(({ address }) => address),
+    )
+    for (const { liveness, inTunnel, roundTripMs } of overview.peers) {
+      expect({ liveness, inTunnel }).toEqual({ liveness: 'alive', inTunnel: true })
+      expect(roundTripMs).toBeLessThan(1_000)
+    }
+
+    await hosts.kill(killed.index)
+    const peer = async () =>
+      (await moot<OverviewAnswer>(asked, 'ls')).peers.find(({ address }) => address === killed.address)
+    await hosts.waitFor('it is told that the host is down', async () => (await peer())?.liveness === 'down')
+    const left = (await endpoints()).find(({ nodeName }) => nodeName === killed.name)
+    expect(left).toMatchObject({ answers: false, standing: 'out', why: 'its node does not answer' })
+    await hosts.start(killed.index)
+  })
+
   it('a container of a person’s on an attachable network reaches services of all hosts by name, and is reached from them', async () => {
     const [first, second] = [hosts.host(1), hosts.host(2)]
     await first.docker('network', 'create', '--driver', 'overlay', '--attachable', 'back')
@@ -218,10 +324,7 @@ describe('networks over hosts', () => {
       const answers = await Promise.all(hosts.all().map((host) => ask(host).catch(() => '')))
       return answers.every(Boolean)
     })
-    const sealed = async (host: TestHost): Promise<number> => {
-      const status = await host.api<{ encryption?: { sealed: string[] } }>('GET', '/moot/v1/status')
-      return status.encryption?.sealed.length ?? 0
-    }
+    const sealed = async (host: TestHost): Promise<number> => (await encryptionOf(host))?.sealed.length ?? 0
     await hosts.waitFor('all is encrypted', async () => {
       const counts = await Promise.all(hosts.all().map(sealed))
       return counts.every((count) => count === 4)

@@ -215,7 +215,7 @@ export function processDataPlane(kernel: DataPlane, life: Life): DataPlane {
     ability: (signal) => life.effect(() => kernel.ability(signal)),
     apply: (plane, signal) => life.effect(() => kernel.apply(plane, signal)),
     isIntact: () => kernel.isIntact(),
-    peers: (signal) => life.effect(() => kernel.peers(signal)),
+    tunnel: (signal) => life.effect(() => kernel.tunnel(signal)),
     clear: (signal) => life.effect(() => kernel.clear(signal)),
   }
 }

@@ -1,6 +1,6 @@
 /**
  * `make soak`: what must hold every time, tried many times on five real hosts, and a table of it at the end.
- *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [exclusive] [guestbook] [rapid] [simulator]
+ *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [exclusive] [guestbook] [edge] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
 import { Hosts } from '../e2e/hosts.ts'
@@ -9,6 +9,7 @@ import { randomFrom } from '../sim/random.ts'
 import { agentKills } from './agent-kills.ts'
 import { busy } from './busy.ts'
 import { cable } from './cable.ts'
+import { edge } from './edge.ts'
 import { engines } from './engines.ts'
 import { exclusive } from './exclusive.ts'
 import { failovers } from './failovers.ts'
@@ -36,6 +37,7 @@ const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Ro
   updates: (hosts) => interruptedUpdates(hosts, rounds || 50, random, say),
   exclusive: (hosts) => exclusive(hosts, rounds || 20, random, say),
   guestbook: (hosts) => guestbook(hosts, rounds || 10, say),
+  edge: () => Promise.resolve(edge()),
   rapid: () => Promise.resolve(rapid(seed, say)),
   simulator: () => simulator(number('SEEDS', 500), say),
 }

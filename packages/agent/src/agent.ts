@@ -331,6 +331,7 @@ export function createAgent(options: AgentOptions): Agent {
     liveness: () => active().liveness(),
     placement: () => active().placement(),
     networks: () => active().networks(),
+    networkFindings: (signal) => active().networkFindings(signal),
     attach: (wanted, signal, use) => active().attach(wanted, signal, use),
     guests: async () => active().guests(),
     network: () => active().network(),

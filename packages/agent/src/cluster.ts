@@ -18,8 +18,9 @@ import type { Placement } from './core/placement/placement.ts'
 import type { Address } from './core/network/plane.ts'
 import type { GuestObservation } from './core/reconcile/actions.ts'
 import type { GuestWish } from './core/reconcile/guests.ts'
-import type { Encryption, Networks } from './networks.ts'
+import type { Encryption, NetworkFindings, Networks } from './networks.ts'
 import type { View } from './core/view.ts'
+import type { ProbeResult } from './ports/mesh.ts'
 
 /** A write that is fsynced here. `confirmedBy` undefined: no peer confirmed within the bound; the warning says so. */
 export interface Committed<S> {
@@ -79,6 +80,11 @@ export interface Voters {
   readonly health: VoterHealth
 }
 
+export interface ClusterFindings extends NetworkFindings {
+  /** What became of a question to each other member that is not down. */
+  readonly probes: ReadonlyMap<NodeId, ProbeResult>
+}
+
 /**
  * The running agent as its API sees it: the current view and what is decided from it, and the ways to change it.
  * Writes reject with the typed errors of `@moot/crdt-state` and of this package.
@@ -92,6 +98,8 @@ export interface Cluster {
   placement(): Placement
   /** What follows from the current view for networks that reach over hosts, as far as this host has a part in them; undefined where it has none. */
   networks(): NetworkOutlook | undefined
+  /** How the network is as this node finds it now: it asks its kernel, its name server and the other agents. */
+  networkFindings(signal: AbortSignal): Promise<ClusterFindings>
   /** What this host can do for networks and published ports, and what it cannot at the moment. */
   network(): Pick<Networks, 'ability' | 'troubles'>
 

@@ -16,7 +16,7 @@ import {
   type Tombstone,
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import type { ClusterEvent } from './cluster.ts'
+import type { ClusterEvent, ClusterFindings } from './cluster.ts'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
 import { commonRules, type Rules } from './core/rules.ts'
@@ -54,6 +54,7 @@ import { watchRecords } from './record-events.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
 import { createMembershipDriver } from './replication/membership.ts'
 import { createReplication, type Replication } from './replication/replication.ts'
+import { roundTrips } from './round-trips.ts'
 import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
 import type { WireGuardKeys } from './wire-guard-keys.ts'
@@ -117,6 +118,7 @@ export interface Member {
   liveness(): LivenessMap
   placement(): Placement
   networks(): NetworkOutlook | undefined
+  networkFindings(signal: AbortSignal): Promise<ClusterFindings>
   readonly attach: Guests['attach']
   guests(): Promise<ReturnType<EngineWatch['guests']>>
   network(): Pick<Networks, 'ability' | 'troubles'>
@@ -572,6 +574,11 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     liveness: () => decisions.now().liveness,
     placement: () => decisions.now().placement,
     networks: () => networks.shown(decisions.now()),
+    async networkFindings(signal) {
+      // First: the programs that the kernel is asked with take the processor's time.
+      const probes = await roundTrips(mesh, decisions.now().liveness, settings, signal)
+      return { ...(await networks.found(signal)), probes }
+    },
     network: () => networks,
     encryption: () => networks.encryption(),
     changeKeys: () => wireGuard.changeKeys(),

@@ -126,6 +126,45 @@ describe('networks over hosts', () => {
     expect(backends(nth(1))[0]).toHaveLength(2)
   })
 
+  it('what people are told of the network is what the kernel and the other agents say', async () => {
+    world = await World.of(3)
+    const found = () => world.during(nth(0).agent.networkFindings(AbortSignal.timeout(5_000)))
+    const others = [nth(1).node, nth(2).node]
+    expect(await found()).toMatchObject({ failure: undefined, nameServer: { kind: 'absent' } })
+    await onBack(3)
+    await world.until('all kernels know three backends', () =>
+      Promise.resolve(world.machines.every((machine) => backends(machine)[0]?.length === 3)),
+    )
+    await world.pass(1_000)
+    const { ability, tunnel, nameServer, probes } = await found()
+    expect(ability).toMatchObject({ kind: 'kernel', version: 'in memory' })
+    expect(tunnel).toMatchObject({ kind: 'found', value: { device: 'moot0', port: 7422 } })
+    expect(tunnel.kind === 'found' && tunnel.value.peers.map(({ underlay }) => underlay).toSorted()).toEqual([
+      '10.99.0.2',
+      '10.99.0.3',
+    ])
+    expect(nameServer).toMatchObject({ kind: 'found', value: { answered: 0 } })
+    expect([...probes.keys()].toSorted()).toEqual(others.toSorted())
+    for (const probe of probes.values()) expect(probe.kind).toBe('answered')
+    // Whoever is down is not asked: its silence would be waited for.
+    world.network.cut(nth(2).node)
+    await world.until('it is down', () => nth(0).agent.liveness().get(nth(2).node)?.kind === 'down')
+    expect([...(await found()).probes.keys()]).toEqual([nth(1).node])
+  })
+
+  it('a kernel that refuses is told of, as long as it does', async () => {
+    world = await World.of(2)
+    const { kernel, agent } = nth(1)
+    const failure = async () =>
+      (await world.during(agent.networkFindings(AbortSignal.timeout(5_000)))).failure
+    kernel.broken = true
+    await onBack(2)
+    await world.until('it is told', async () => (await failure()) !== undefined)
+    expect(await failure()).toMatch(/set to refuse/)
+    kernel.broken = false
+    await world.until('it is over', async () => (await failure()) === undefined)
+  })
+
   const withoutKernel = () => memoryDataPlane({ kind: 'none', why: 'the program "nft" is missing' })
   const published = (replicas: number) => {
     const Ports = [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' }] as const

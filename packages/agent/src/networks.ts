@@ -19,9 +19,9 @@ import { nodeDisplayName, type View } from './core/view.ts'
 import type { Decision } from './decisions.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
-import type { DataPlane, DataPlaneAbility, KernelPeer, WireGuardAbility } from './ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, KernelPeer, Tunnel, WireGuardAbility } from './ports/data-plane.ts'
 import type { Forwarder, PortTrouble } from './ports/forwarder.ts'
-import type { NameServer } from './ports/name-server.ts'
+import type { NameServer, NameServerCounts } from './ports/name-server.ts'
 import type { WireGuardRounds } from './wire-guard-rounds.ts'
 
 /** What services are on that publish ports and are on no network that the world can reach, as in Swarm. */
@@ -43,6 +43,21 @@ export type NetworkAbility =
   /** Published ports, by passing them on; no networks over hosts, since the kernel cannot be used. */
   | { readonly kind: 'userland'; readonly why: string }
 
+/** Asked of something that may not be there, or that may not answer. */
+export type Finding<T> =
+  | { readonly kind: 'found'; readonly value: T }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly why: string }
+
+/** How this node's own part of the networks is, as it was found and not as it should be. */
+export interface NetworkFindings {
+  readonly ability: NetworkAbility
+  /** Why the kernel, the forwarder or the name server is not as it should be, as long as it is not. */
+  readonly failure: string | undefined
+  readonly tunnel: Finding<Tunnel>
+  readonly nameServer: Finding<NameServerCounts>
+}
+
 /** One node's part in the networks that reach over hosts: what follows from each view is written down, and made so in the kernel or by the forwarder. */
 export interface Networks {
   /** What follows from this view for the networks that this host has; undefined where it cannot have such networks. */
@@ -60,6 +75,8 @@ export interface Networks {
   troubles(): readonly PortTrouble[]
   /** Undefined where nothing reaches over hosts. */
   encryption(): Encryption | undefined
+  /** What the kernel and the name server say now, for people. Rejects only with the signal's reason. */
+  found(signal: AbortSignal): Promise<NetworkFindings>
   start(signal: AbortSignal): Promise<void>
   stop(): Promise<void>
   /** Takes back all that was made in the kernel, and ends what passes on. */
@@ -126,6 +143,7 @@ export function createNetworks(options: {
       }
     | undefined
   let named: NameTable | undefined
+  let failure: string | undefined
   let unsealed: readonly string[] | undefined
   let isStarted = false
   let isDirty = false
@@ -237,6 +255,7 @@ export function createNetworks(options: {
     if (ability.kind === 'kernel') await publishNames()
     applied = { plane: next.plane, forwards: next.forwards, versions: decision.view.records }
     failures = 0
+    failure = undefined
     if (ability.kind !== 'kernel' || next.plane === undefined) return
     wireGuard.applied(end)
     warnOfUnsealed(next.plane, decision.view)
@@ -249,6 +268,7 @@ export function createNetworks(options: {
         await once()
       } catch (error) {
         if (stopping.signal.aborted) return
+        failure = wordsOf(error)
         logger.error(
           { err: error },
           'the network of this host could not be made as it should be; it is tried again',
@@ -279,12 +299,11 @@ export function createNetworks(options: {
     else wireGuard.start()
   }
 
-  function withoutPeers(error: unknown): readonly [] {
+  function withoutPeers(error: unknown): undefined {
     logger.warn(
       { err: error },
       'what connections are marked with could not be read: some that came in through other nodes before may end',
     )
-    return []
   }
 
   /** What others did to the kernel is found out when a plane comes. */
@@ -334,9 +353,17 @@ export function createNetworks(options: {
           .map(({ node }) => node)
       return { wireGuard: ability.wireGuard, sealed: nodes(false), open: nodes(true) }
     },
+    async found(signal) {
+      const [tunnel, nameServer] = await Promise.all([
+        ability.kind === 'kernel' ? find(() => dataPlane.tunnel(signal), signal) : absent,
+        find(() => options.nameServer.counts(signal), signal),
+      ])
+      return { ability, failure, tunnel, nameServer }
+    },
     async start(signal) {
       const able = await dataPlane.ability(signal)
-      if (able.kind !== 'none') peersBefore = await dataPlane.peers(signal).catch(withoutPeers)
+      if (able.kind !== 'none')
+        peersBefore = (await dataPlane.tunnel(signal).catch(withoutPeers))?.peers ?? []
       ability = abilityOf(able, forwarder)
       isStarted = true
       checkAfter(settings.kernelCheckIntervalMs)
@@ -377,4 +404,20 @@ export function createNetworks(options: {
 function abilityOf(kernel: DataPlaneAbility, { whyNot }: Pick<Forwarder, 'whyNot'>): NetworkAbility {
   if (kernel.kind === 'kernel' || whyNot !== undefined) return kernel
   return { kind: 'userland', why: kernel.why }
+}
+
+const absent = { kind: 'absent' } as const
+
+async function find<T>(ask: () => Promise<T | undefined>, signal: AbortSignal): Promise<Finding<T>> {
+  try {
+    const value = await ask()
+    return value === undefined ? absent : { kind: 'found', value }
+  } catch (error) {
+    signal.throwIfAborted()
+    return { kind: 'failed', why: wordsOf(error) }
+  }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

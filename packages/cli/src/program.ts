@@ -11,6 +11,7 @@ import { initCommand } from './commands/init.ts'
 import { joinCommand } from './commands/join.ts'
 import { leaveCommand } from './commands/leave.ts'
 import { logsCommand } from './commands/logs.ts'
+import { netCommand } from './commands/net.ts'
 import { nodeCommand } from './commands/node.ts'
 import { rebalanceCommand } from './commands/rebalance.ts'
 import { rollbackCommand } from './commands/rollback.ts'
@@ -44,6 +45,7 @@ export function createProgram(): Command {
     .addCommand(rebalanceCommand())
     .addCommand(serviceCommand())
     .addCommand(nodeCommand())
+    .addCommand(netCommand())
     .addCommand(votersCommand())
     .addCommand(logsCommand())
     .addCommand(explainCommand())

@@ -84,7 +84,10 @@ async function sendInspected(api: Api, call: Call, network: Resource<NetworkSpec
   sendJson(call.res, 200, networkShape(network, api.cluster.networks(), containers))
 }
 
-function networkBy(networks: readonly Resource<NetworkSpec>[], reference: string): Resource<NetworkSpec> {
+export function networkBy(
+  networks: readonly Resource<NetworkSpec>[],
+  reference: string,
+): Resource<NetworkSpec> {
   return resolve(
     'network',
     reference,

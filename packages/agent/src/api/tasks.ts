@@ -1,6 +1,9 @@
 import { type Resource, type ServiceId, type ServiceSpec, specDigest, taskStates } from '@moot/crdt-state'
+import { networkOf } from '../core/network/attachments.ts'
+import type { NetworkOutlook } from '../core/network/network.ts'
 import type { ShownTask } from '../core/tasks-view.ts'
 import { type Api, type Call, param, type Route } from './call.ts'
+import { attachedNetworkShape } from './docker/network-shape.ts'
 import { taskName, taskShape } from './docker/task-shape.ts'
 import { badRequest } from './errors.ts'
 import { booleanFilter, type Filters, readFilters } from './filters.ts'
@@ -27,12 +30,12 @@ function serviceOfTask(api: Api, id: ServiceId): Resource<ServiceSpec> | undefin
   return api.cluster.view().services.get(id)
 }
 
-function shape(api: Api, shown: ShownTask): Record<string, unknown> {
+function shape(api: Api, shown: ShownTask, networks: NetworkOutlook | undefined): Record<string, unknown> {
   const service = serviceOfTask(api, shown.task.service)
   const spec = service === undefined ? undefined : specOfTask(api, service, shown.task)
-  return taskShape(shown, service, spec, (name) => {
-    for (const network of api.cluster.view().networks.values()) if (network.name === name) return network
-    return undefined
+  return taskShape(shown, service, spec, ({ id, network: name }) => {
+    const network = networkOf(api.cluster.view().networks, id ?? name)
+    return network && attachedNetworkShape(network, networks)
   })
 }
 
@@ -62,10 +65,11 @@ function list(api: Api, call: Call): void {
       (upToDate !== true || (service !== undefined && specDigest(service.spec) === task.digest))
     )
   })
+  const networks = api.cluster.networks()
   sendJson(
     call.res,
     200,
-    found.map((shown) => shape(api, shown)),
+    found.map((shown) => shape(api, shown, networks)),
   )
 }
 
@@ -76,7 +80,7 @@ function candidates(api: Api, filters: Filters): readonly ShownTask[] {
 }
 
 function inspect(api: Api, call: Call): void {
-  sendJson(call.res, 200, shape(api, taskOf(api, param(call, 'id'))))
+  sendJson(call.res, 200, shape(api, taskOf(api, param(call, 'id')), api.cluster.networks()))
 }
 
 export const taskRoutes: readonly Route[] = [

@@ -1,6 +1,7 @@
 import type { Address, Frontend, Plane, PlaneNetwork, Protocol } from '../core/network/plane.ts'
+import { defaults } from '../defaults.ts'
 import { DataPlaneError } from './data-plane.errors.ts'
-import type { DataPlane, DataPlaneAbility, KernelPeer } from './data-plane.ts'
+import type { DataPlane, DataPlaneAbility, Tunnel } from './data-plane.ts'
 
 /** Who opens a connection: somebody out in the world, a process of this host, or a container behind one of its bridges. */
 export type Origin =
@@ -43,8 +44,14 @@ export function memoryDataPlane(
   let applied: Plane | undefined
   let turn = 0
   let isIntact = true
-  const peers = (): readonly KernelPeer[] =>
-    (applied?.peers ?? []).map(({ mac, underlay, mark }) => ({ mac, underlay, mark }))
+  const tunnelOf = ({ self, peers }: Plane): Tunnel => ({
+    kind: 'vxlan',
+    device: 'moot0',
+    port: defaults.tunnelPort,
+    mtuBytes:
+      1500 - defaults.tunnelOverheadBytes - (self.keys === undefined ? 0 : defaults.wireGuardOverheadBytes),
+    peers: peers.map(({ mac, underlay, mark }) => ({ mac, underlay, mark })),
+  })
   const twin: MemoryDataPlane = {
     broken: false,
     get plane() {
@@ -63,7 +70,7 @@ export function memoryDataPlane(
       applied = undefined
       isIntact = false
     },
-    peers: () => Promise.resolve(peers()),
+    tunnel: () => Promise.resolve(applied && tunnelOf(applied)),
     clear() {
       applied = undefined
       return Promise.resolve()

@@ -14,6 +14,18 @@ export type WireGuardAbility =
   /** In people's words, as above. */
   | { readonly kind: 'none'; readonly why: string }
 
+/** Between hosts. VXLAN itself does not encrypt. */
+export interface Tunnel {
+  readonly kind: 'vxlan'
+  readonly device: string
+  /** UDP, on each host. */
+  readonly port: number
+  readonly mtuBytes: number
+  /** Who is in it. */
+  readonly peers: readonly KernelPeer[]
+}
+
+/** Where packets for this MAC go, and what connections that came from it are marked with. */
 export type KernelPeer = Pick<Peer, 'mac' | 'underlay' | 'mark'>
 
 /**
@@ -31,8 +43,8 @@ export interface DataPlane {
   apply(plane: Plane, signal: AbortSignal): Promise<void>
   /** Is all still there that can end by itself? A glance, which costs nothing; the whole is compared by `apply`, now and then. */
   isIntact(): boolean
-  /** The kernel as it is: which peers are in the tunnel, and what connections that came through them are marked with. */
-  peers(signal: AbortSignal): Promise<readonly KernelPeer[]>
+  /** The kernel as it is. Undefined: it has no tunnel. */
+  tunnel(signal: AbortSignal): Promise<Tunnel | undefined>
   /** Takes back all that it made, when this node leaves its cluster. */
   clear(signal: AbortSignal): Promise<void>
 }

@@ -1,6 +1,6 @@
 import type { Frontend, Plane } from '../../core/network/plane.ts'
 import { KernelRefusedError } from '../../ports/data-plane.errors.ts'
-import type { DataPlane, DataPlaneAbility } from '../../ports/data-plane.ts'
+import type { DataPlane, DataPlaneAbility, Tunnel } from '../../ports/data-plane.ts'
 import { kernelAbility } from './ability.ts'
 import { type BridgeAddresses, bridgeAddresses } from './bridge-addresses.ts'
 import { allowHairpins, filterBridge } from './bridge-ports.ts'
@@ -16,13 +16,13 @@ import {
 } from './interface-settings.ts'
 import { noRouting, routingChanges } from './routing-changes.ts'
 import { readRouting } from './routing-state.ts'
-import { markOfHop, type Routing, routingOf } from './routing.ts'
+import { type Routing, routingOf } from './routing.ts'
 import { type Ruleset, rulesetOf } from './ruleset.ts'
 import { type KernelOptions, type KernelSettings, settingsFrom } from './settings.ts'
 import { forgetStaleConnections, haveBackendsGone } from './stale-connections.ts'
 import { tableText } from './table-text.ts'
 import { buildText, changeText } from './transaction.ts'
-import { ensureTunnelDevice, removeTunnelDevice } from './tunnel-device.ts'
+import { ensureTunnelDevice, readTunnel, removeTunnelDevice } from './tunnel-device.ts'
 import { assertFit, hostedNetworks, usablePlane } from './usable-plane.ts'
 import {
   ensureWireGuard,
@@ -78,14 +78,8 @@ class KernelDataPlane implements DataPlane {
     return this.known === undefined || !isLaneMissing(this.known.self, this.settings)
   }
 
-  async peers(signal: AbortSignal): ReturnType<DataPlane['peers']> {
-    if (!isInterface(this.settings.device)) return []
-    const { forwarding, neighbours } = await readRouting(this.calls(signal), this.settings.device)
-    return [...neighbours].flatMap(([hop, mac]) => {
-      const [way, mark] = [forwarding.get(mac), markOfHop(hop)]
-      const [underlay] = way?.split(' ') ?? []
-      return underlay === undefined || mark === undefined ? [] : [{ mac, underlay, mark }]
-    })
+  tunnel(signal: AbortSignal): Promise<Tunnel | undefined> {
+    return readTunnel(this.calls(signal), this.settings.device)
   }
 
   clear(signal: AbortSignal): Promise<void> {

@@ -1,12 +1,12 @@
+import type { KernelPeer } from '../../ports/data-plane.ts'
 import type { KernelCalls } from './calls.ts'
-import { isReplyRule, type Routing, routeText } from './routing.ts'
+import { isReplyRule, markOfHop, type Routing, routeText } from './routing.ts'
 
 /** What is in the kernel, whoever put it there: an earlier agent, or a person. */
 export async function readRouting(calls: KernelCalls, device: string): Promise<Routing> {
-  const [routes, neighbours, forwarding, rules] = await Promise.all([
+  const [routes, ways, rules] = await Promise.all([
     calls.list('ip', ['-4', 'route', 'show', 'table', 'all', 'dev', device], 'list routes'),
-    calls.list('ip', ['-4', 'neigh', 'show', 'dev', device, 'nud', 'permanent'], 'list neighbours'),
-    calls.list('bridge', ['fdb', 'show', 'dev', device], 'list forwarding entries'),
+    readWays(calls, device),
     calls.list('ip', ['-4', 'rule', 'show'], 'list routing rules'),
   ])
   return {
@@ -19,6 +19,34 @@ export async function readRouting(calls: KernelCalls, device: string): Promise<R
           routeText(text(gateway), text(prefsrc)),
         ]),
     ),
+    ...ways,
+    rules: new Map(
+      rules
+        .filter(({ priority }) => isReplyRule(Number(priority)))
+        .map((rule) => [String(rule['priority']), ruleText(rule)]),
+    ),
+  }
+}
+
+/** Who is in the tunnel, and what connections that came through them are marked with. */
+export async function readPeers(calls: KernelCalls, device: string): Promise<readonly KernelPeer[]> {
+  const { neighbours, forwarding } = await readWays(calls, device)
+  return [...neighbours].flatMap(([hop, mac]) => {
+    const [way, mark] = [forwarding.get(mac), markOfHop(hop)]
+    const [underlay] = way?.split(' ') ?? []
+    return underlay === undefined || mark === undefined ? [] : [{ mac, underlay, mark }]
+  })
+}
+
+async function readWays(
+  calls: KernelCalls,
+  device: string,
+): Promise<Pick<Routing, 'neighbours' | 'forwarding'>> {
+  const [neighbours, forwarding] = await Promise.all([
+    calls.list('ip', ['-4', 'neigh', 'show', 'dev', device, 'nud', 'permanent'], 'list neighbours'),
+    calls.list('bridge', ['fdb', 'show', 'dev', device], 'list forwarding entries'),
+  ])
+  return {
     neighbours: new Map(neighbours.map(({ dst, lladdr }) => [text(dst) ?? '', text(lladdr) ?? ''])),
     forwarding: new Map(
       forwarding
@@ -27,11 +55,6 @@ export async function readRouting(calls: KernelCalls, device: string): Promise<R
           text(mac) ?? '',
           viaIf === undefined ? (text(dst) ?? '') : `${text(dst)} via ${text(viaIf)}`,
         ]),
-    ),
-    rules: new Map(
-      rules
-        .filter(({ priority }) => isReplyRule(Number(priority)))
-        .map((rule) => [String(rule['priority']), ruleText(rule)]),
     ),
   }
 }

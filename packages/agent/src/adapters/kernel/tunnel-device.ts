@@ -1,7 +1,9 @@
 import type { Plane } from '../../core/network/plane.ts'
 import { defaults } from '../../defaults.ts'
 import { UnderlayMissingError } from '../../ports/data-plane.errors.ts'
+import type { Tunnel } from '../../ports/data-plane.ts'
 import type { KernelCalls } from './calls.ts'
+import { readPeers } from './routing-state.ts'
 import type { KernelSettings } from './settings.ts'
 
 /** RFC 791: what every link must carry. */
@@ -63,6 +65,19 @@ export function wireGuardMtu(linkMtu: number): number {
 export async function removeTunnelDevice(calls: KernelCalls, device: string): Promise<void> {
   if ((await findTunnelDevice(calls, device)) === undefined) return
   await calls.run('ip', ['link', 'del', device], `remove the tunnel device ${device}`)
+}
+
+/** As it is, whoever made it so. Undefined: there is none. */
+export async function readTunnel(calls: KernelCalls, device: string): Promise<Tunnel | undefined> {
+  const link = await findTunnelDevice(calls, device)
+  if (link === undefined) return undefined
+  return {
+    kind: 'vxlan',
+    device,
+    port: link.linkinfo?.info_data?.port ?? 0,
+    mtuBytes: link.mtu ?? 0,
+    peers: await readPeers(calls, device),
+  }
 }
 
 async function findTunnelDevice(calls: KernelCalls, device: string): Promise<VxlanLink | undefined> {

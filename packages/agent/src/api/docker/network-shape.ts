@@ -37,14 +37,17 @@ export function networkShape(
 function ipamConfig(
   { id, spec }: Resource<NetworkSpec>,
   networks: Pick<NetworkOutlook, 'subnets'> | undefined,
-): readonly object[] {
+): NonNullable<NonNullable<NetworkSpec['IPAM']>['Config']> {
   const given = spec.IPAM?.Config ?? []
   const standing = networks?.subnets.get(id)
   return given.length > 0 || standing?.kind !== 'has' ? given : [{ Subnet: standing.cidr }]
 }
 
 /** Swarm's form of a network, as it stands in a task's `NetworksAttachments`. */
-export function attachedNetworkShape(network: Resource<NetworkSpec>): Record<string, unknown> {
+export function attachedNetworkShape(
+  network: Resource<NetworkSpec>,
+  networks: Pick<NetworkOutlook, 'subnets'> | undefined,
+): Record<string, unknown> {
   const { spec } = network
   return {
     ID: network.id,
@@ -55,12 +58,21 @@ export function attachedNetworkShape(network: Resource<NetworkSpec>): Record<str
       Name: network.name,
       Labels: spec.Labels,
       DriverConfiguration: { Name: spec.Driver, Options: spec.Options },
+      IPv6Enabled: spec.EnableIPv6,
       Attachable: spec.Attachable,
       Internal: spec.Internal,
+      Ingress: spec.Ingress,
       Scope: 'swarm',
     },
     DriverState: { Name: spec.Driver, Options: spec.Options },
-    IPAMOptions: { Driver: { Name: spec.IPAM?.Driver ?? 'default' }, Configs: spec.IPAM?.Config ?? [] },
+    IPAMOptions: {
+      Driver: { Name: spec.IPAM?.Driver ?? 'default' },
+      Configs: ipamConfig(network, networks).map(({ Subnet, IPRange, Gateway }) => ({
+        Subnet,
+        Range: IPRange,
+        Gateway,
+      })),
+    },
   }
 }
 

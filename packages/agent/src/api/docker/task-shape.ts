@@ -1,18 +1,19 @@
-import type { NetworkSpec, NodeId, Resource, ServiceSpec, TaskEntry } from '@moot/crdt-state'
+import type { NodeId, Resource, ServiceSpec, TaskEntry } from '@moot/crdt-state'
 import { timestamp } from '../reply.ts'
-import { attachedNetworkShape } from './network-shape.ts'
+
+type TaskAddress = NonNullable<TaskEntry['addresses']>[number]
 
 /** Docker's `Task`. `spec` is what this task runs, which need not be the service's newest. */
 export function taskShape(
   shown: { readonly node: NodeId | undefined; readonly task: TaskEntry },
   service: Resource<ServiceSpec> | undefined,
   spec: ServiceSpec | undefined,
-  networkByName: (name: string) => Resource<NetworkSpec> | undefined,
+  networkShape: (address: TaskAddress) => object | undefined,
 ): Record<string, unknown> {
   const { node, task } = shown
-  const attachments = (task.addresses ?? []).flatMap(({ network, address }) => {
-    const resource = networkByName(network)
-    return resource === undefined ? [] : [{ Network: attachedNetworkShape(resource), Addresses: [address] }]
+  const attachments = (task.addresses ?? []).flatMap((each) => {
+    const network = networkShape(each)
+    return network === undefined ? [] : [{ Network: network, Addresses: [each.address] }]
   })
   return {
     ID: task.id,

@@ -6,6 +6,7 @@ import { deployOperation } from './deploy.ts'
 import { mootEventsRoute } from './events.ts'
 import { explainOperation } from './explain.ts'
 import { membershipOperations } from './membership.ts'
+import { netOperations } from './net.ts'
 import { openApiDocument, operation, type Operation, routeOf } from './operation.ts'
 import { outcomeOperation } from './outcome.ts'
 import { rebalanceOperations } from './rebalance.ts'
@@ -26,6 +27,7 @@ const operations: readonly Operation[] = [
   ...specOperations,
   ...voterOperations,
   changeKeysOperation,
+  ...netOperations,
 ]
 
 const document: Operation = operation({

@@ -5,6 +5,7 @@ import { isOnProbation } from '../../core/membership/liveness.ts'
 import { nodeDisplayName } from '../../core/view.ts'
 import { nodeAddress, sinceMsOf } from '../docker/node-shape.ts'
 import { voterTrouble } from '../voter-trouble.ts'
+import { abilityAnswer, abilitySchema, wireGuardAnswer, wireGuardSchema } from './network-ability.ts'
 import { operation, type Operation } from './operation.ts'
 
 const stateSchema = z.discriminatedUnion('kind', [
@@ -13,10 +14,8 @@ const stateSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('removed'), clusterId: z.string(), by: z.string(), atMs: z.number() }),
 ])
 
-const encryptionSchema = z
-  .object({
-    by: z.enum(['kernel', 'wireguard-go', 'none']).describe('What WireGuard is on this node.'),
-    why: z.string().optional().describe('Why there is none, and what to do about it.'),
+const encryptionSchema = wireGuardSchema
+  .extend({
     sealed: z.array(z.string()).describe('Names of nodes.'),
     open: z.array(z.string()).describe('Names of nodes that are sent to, and send, in clear text.'),
   })
@@ -35,15 +34,7 @@ const statusSchema = z.looseObject({
     ),
   encryption: encryptionSchema.optional(),
   voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
-  network: z
-    .discriminatedUnion('kind', [
-      z.object({ kind: z.literal('kernel'), version: z.string() }),
-      z.object({ kind: z.enum(['userland', 'none']), why: z.string() }),
-    ])
-    .optional()
-    .describe(
-      'Who balances here: the kernel, also networks over hosts; or a forwarder in userland, only published ports; or nobody.',
-    ),
+  network: abilitySchema.optional(),
   portTroubles: z
     .array(z.object({ protocol: z.string(), port: z.number(), why: z.string() }))
     .optional()
@@ -77,8 +68,7 @@ function encryptionShape(cluster: Cluster): { encryption?: z.input<typeof encryp
     nodes.map((node) => nodeDisplayName(cluster.view(), node))
   return {
     encryption: {
-      by: wireGuard.kind,
-      ...(wireGuard.kind === 'none' && { why: wireGuard.why }),
+      ...wireGuardAnswer(wireGuard),
       sealed: names(sealed),
       open: names(open),
     },
@@ -100,7 +90,7 @@ export const statusOperations: readonly Operation[] = [
       return {
         ...figures,
         ...(network && {
-          network: network.ability(),
+          network: abilityAnswer(network.ability()),
           portTroubles: network.troubles().map((each) => ({ ...each })),
         }),
         ...encryptionShape(cluster),

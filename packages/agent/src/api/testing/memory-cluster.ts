@@ -2,6 +2,7 @@ import { forcedEpoch, founderEpoch } from '../../core/lease/epoch.ts'
 import { type VoterCandidate, voterHealth } from '../../core/lease/voter-set.ts'
 import {
   type Author,
+  type BlockClaims,
   changedFields,
   type ContainerId,
   digestId,
@@ -29,8 +30,16 @@ import {
   updateFact,
   type UpdateFailure,
 } from '@moot/crdt-state'
-import type { Cluster, ClusterEvent, ClusterState, GuestWanted, JoinToken } from '../../cluster.ts'
+import type {
+  Cluster,
+  ClusterEvent,
+  ClusterFindings,
+  ClusterState,
+  GuestWanted,
+  JoinToken,
+} from '../../cluster.ts'
 import type { Liveness } from '../../core/membership/liveness.ts'
+import { createNetwork } from '../../core/network/network.ts'
 import type { Placement, SlotPlacement } from '../../core/placement/placement.ts'
 import type { GuestObservation } from '../../core/reconcile/actions.ts'
 import type { View } from '../../core/view.ts'
@@ -63,6 +72,10 @@ export interface MemoryCluster extends Cluster {
   goBack(id: ResourceId, key: string, failure: UpdateFailure): void
   /** The steward writes that the update of a service to its present spec has ended well. */
   complete(id: ResourceId): void
+  /** Blocks of a network that this node has. */
+  claim(node: NodeId, claims: BlockClaims): void
+  /** What the node's kernel, name server and mesh are found to be; its ability as given to `setNetwork`. */
+  setFindings(found: Partial<Omit<ClusterFindings, 'ability'>>): void
   /** Places on networks that were asked for. */
   readonly attached: readonly GuestWanted[]
   /** Nobody gets one, for this reason; undefined: everybody does. */
@@ -101,6 +114,12 @@ export function memoryCluster(
   let portTroubles: readonly PortTrouble[] = []
   let encryption: Encryption | undefined
   let keyChanges = 0
+  let findings: Omit<ClusterFindings, 'ability'> = {
+    failure: undefined,
+    tunnel: { kind: 'absent' },
+    nameServer: { kind: 'absent' },
+    probes: new Map(),
+  }
   let logs: Cluster['logs'] = async (task) => oneLine(task.id)
 
   const emit = (event: ClusterEvent): void => {
@@ -335,7 +354,12 @@ export function memoryCluster(
       active()
       return liveness
     },
-    networks: () => undefined,
+    networks() {
+      if (ability.kind === 'none') return undefined
+      const reach = ability.kind === 'kernel' ? 'hosts' : 'nowhere'
+      return createNetwork().update({ view: cluster.view(), liveness, marks: new Map(), reach })
+    },
+    networkFindings: () => Promise.resolve({ ability, ...findings }),
     attached,
     async attach(wanted, _, use) {
       active()
@@ -468,6 +492,15 @@ export function memoryCluster(
       const alert = { target, evidence: 'silent', epoch: 1, seq: 1, sinceMs } as const
       records.set(by, { ...record, alerts: new Map(record.alerts).set(target, alert) })
       changed()
+    },
+    claim(node, claims) {
+      const record = records.get(node)
+      if (record === undefined) throw new NotFoundError('node', node)
+      records.set(node, { ...record, blocks: new Map(record.blocks).set(claims.network, claims) })
+      changed()
+    },
+    setFindings(found) {
+      findings = { ...findings, ...found }
     },
     setCutOff(isCutOff) {
       cutOff = isCutOff

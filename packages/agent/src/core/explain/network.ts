@@ -1,5 +1,7 @@
 import type { ResourceId } from '@moot/crdt-state'
 import { smallestSubnetBits } from '../network/geometry.ts'
+import type { InspectedEndpoint, Unreachable } from '../network/inspection.ts'
+import type { Absence, Doubt } from '../network/standing.ts'
 import type { GuestRefusal } from '../reconcile/guests.ts'
 import type { BlockWait, PeerTrouble, ServiceWait, SubnetWait } from '../network/waits.ts'
 import type { NodeNames } from './explain.ts'
@@ -88,4 +90,34 @@ export function explainPeerTrouble(trouble: PeerTrouble, nodes: NodeNames, names
     case 'inside-subnet':
       return `${node}: its address ${trouble.address} lies in the subnet ${trouble.subnet} of network ${names(trouble.network)}, so that nodes with tasks on that network do not reach it: move the node, or create the network again with another --subnet`
   }
+}
+
+/** Why a task is not sent what is meant for its service, or only where nobody else answers. Undefined: it is. */
+export function explainEndpoint({ task, standing }: InspectedEndpoint): string | undefined {
+  switch (standing.kind) {
+    case 'first':
+      return undefined
+    case 'unready':
+      return standing.why
+    case 'second':
+      return explainDoubt[standing.why]
+    case 'out':
+      return standing.why === 'not-running'
+        ? `it does not run yet (${task.state})`
+        : explainAbsence[standing.why]
+  }
+}
+
+const explainDoubt: Readonly<Record<Doubt, string>> = {
+  'node-in-doubt': 'some nodes cannot reach its node',
+  'agent-down': "its node's agent does not answer; the host does",
+  'not-seen-yet': "its node's agent has started anew, and has not seen it yet",
+}
+
+const explainAbsence: Readonly<Record<Exclude<Absence, 'not-running'> | Unreachable, string>> = {
+  'not-wanted': 'it is to stop',
+  'node-down': 'its node does not answer',
+  'node-unknown': 'its node has not been heard of here',
+  'no-address': 'it has no address on this network',
+  'lost-address': "its address is not its node's any more: it is about to be replaced",
 }

@@ -1,5 +1,4 @@
 import {
-  isTerminal,
   type NodeId,
   type NodeRecord,
   type ResourceId,
@@ -17,6 +16,7 @@ import type { BlockTable } from './blocks.ts'
 import { blockOf } from './geometry.ts'
 import { formatAddress, parseAddress } from './ipv4.ts'
 import type { Address } from './plane.ts'
+import { standingOf } from './standing.ts'
 
 /** A task at its address on one network. */
 export interface Endpoint {
@@ -50,29 +50,11 @@ export type ServiceEndpoints = ReadonlyMap<ResourceId, NetworkEndpoints>
 /** Endpoints ask whose a block is, so it is `geometry` and `owners` that keep their identity where nothing changed. */
 export type Tables = ReadonlyMap<ResourceId, Pick<BlockTable, 'geometry' | 'owners'>>
 
-/** A task and what its node's record and life say of it. */
-interface Standing {
+/** A task that is up. */
+interface Candidate {
   readonly node: NodeId
   readonly task: TaskEntry
-  /**
-   * `first`: it answers. `second`: only where nobody else does, because nobody can say whether it lives: its node is in doubt, its agent is down, or
-   * has started anew and only remembers it. Of a host that is alone with a service, a restart of its agent loses nothing so.
-   */
-  readonly rank: 'first' | 'second' | 'unready'
-}
-
-/** Undefined: it is not up, as far as one can say from here. */
-function standingOf(
-  node: NodeId,
-  task: TaskEntry,
-  record: NodeRecord,
-  life: Liveness['kind'],
-): Standing | undefined {
-  if (task.state !== 'running' || task.desired !== 'running') return undefined
-  if (life === 'down' || life === 'unknown') return undefined
-  if (task.unready !== undefined) return { node, task, rank: 'unready' }
-  const isSure = life === 'alive' && task.seenEpoch === record.epoch
-  return { node, task, rank: isSure ? 'first' : 'second' }
+  readonly kind: 'first' | 'second' | 'unready'
 }
 
 /** The address that its record says it has on this network, whosever it is. */
@@ -234,22 +216,21 @@ export class Endpoints {
   #endpointsOf(service: ServiceId, { services, tables }: EndpointInput): ServiceEndpoints | undefined {
     const attached = services.get(service)?.attachments
     if (attached === undefined || isNowhere(attached)) return undefined
-    const standings: Standing[] = []
+    const candidates: Candidate[] = []
     for (const [node, tasks] of this.#holders.get(service) ?? nobody) {
       const known = this.#known.get(node)
       for (const task of known === undefined || known.life === 'down' ? noTasks : tasks) {
-        if (isTerminal(task.state)) continue
-        const standing = known && standingOf(node, task, known.record, known.life)
-        if (standing !== undefined) standings.push(standing)
+        const kind = known && standingOf(task, known.record, known.life).kind
+        if (kind !== undefined && kind !== 'out') candidates.push({ node, task, kind })
       }
     }
-    standings.sort((a, b) => compareSlots(a.task, b.task) || (a.task.id < b.task.id ? -1 : 1))
+    candidates.sort((a, b) => compareSlots(a.task, b.task) || (a.task.id < b.task.id ? -1 : 1))
     return new Map(
       attached.networks.map(({ network }) => {
         const table = tables.get(network)
-        const endpoints = onNetwork(standings, network, table)
+        const endpoints = onNetwork(candidates, network, table)
         if (network !== attached.publishedOn) return [network, endpoints]
-        return [network, { ...endpoints, answering: answeringOf(standings, network, table) }]
+        return [network, { ...endpoints, answering: answeringOf(candidates, network, table) }]
       }),
     )
   }
@@ -260,32 +241,32 @@ function isSpoken(view: EndpointInput['view'], node: NodeId): boolean {
 }
 
 function onNetwork(
-  standings: readonly Standing[],
+  candidates: readonly Candidate[],
   network: ResourceId,
   table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
 ): NetworkEndpoints {
   const up: Endpoint[] = []
   const first: Endpoint[] = []
   const second: Endpoint[] = []
-  for (const { node, task, rank } of standings) {
+  for (const { node, task, kind } of candidates) {
     const address = addressOn(task, network, node, table)
     if (address === undefined) continue
     const endpoint = { node, task: task.id, slot: task.slot, address }
     up.push(endpoint)
-    if (rank === 'first') first.push(endpoint)
-    if (rank === 'second') second.push(endpoint)
+    if (kind === 'first') first.push(endpoint)
+    if (kind === 'second') second.push(endpoint)
   }
   return { ready: first.length > 0 ? first : second, up }
 }
 
 /** Ranked before it is asked how they are reached: whoever surely answers comes before one in doubt. */
 function answeringOf(
-  standings: readonly Standing[],
+  candidates: readonly Candidate[],
   network: ResourceId,
   table: Pick<BlockTable, 'geometry' | 'owners'> | undefined,
 ): readonly Answering[] {
-  const first = standings.filter(({ rank }) => rank === 'first')
-  const chosen = first.length > 0 ? first : standings.filter(({ rank }) => rank === 'second')
+  const first = candidates.filter(({ kind }) => kind === 'first')
+  const chosen = first.length > 0 ? first : candidates.filter(({ kind }) => kind === 'second')
   return chosen.map(({ node, task }) => ({
     node,
     task: task.id,

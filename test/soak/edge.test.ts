@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureEdgeImages } from '../../scripts/bed/edge-images.ts'
 import { ensureGuestbookImages } from '../../scripts/bed/guestbook-images.ts'
 import { repository } from '../../scripts/bed/place.ts'
-import { Hosts, type TestHost } from './hosts.ts'
-import { allReady, containersOf, untilRuns } from './questions.ts'
+import { Hosts, type TestHost } from '../e2e/hosts.ts'
+import { allReady, containersOf, untilRuns } from '../e2e/questions.ts'
 
 const edge = 'edge_edge'
 const book = 'book.example.test'
@@ -30,7 +30,7 @@ describe('the edge: services of other stacks by host name, over HTTPS', () => {
     await forgetCertificates()
     await hosts.host(1).docker('network', 'create', '--driver', 'overlay', 'web')
     await deploy(hosts.host(2), 'guestbook', 'examples/guestbook/stack.yml', 'examples/edge/guestbook.yml')
-    await deploy(hosts.host(3), 'edge', 'examples/edge/stack.yml', 'test/e2e/edge.yml')
+    await deploy(hosts.host(3), 'edge', 'examples/edge/stack.yml', 'test/soak/edge.yml')
     await untilRuns(hosts, 'edge_ca', 1)
     const [ca] = await containersOf(hosts, 'edge_ca')
     const pem = await hosts.host(ca!.host).engine('exec', ca!.Id, 'cat', '/etc/ca/root.crt')
