@@ -88,16 +88,17 @@ function whatOf(
 
 /**
  * A release is one row, whatever it changed. The rows are sorted by the clocks of those who wrote them, for people to read:
- * the numbers are the releases' own, and do not depend on that.
+ * the numbers are the releases' own, and do not depend on that. Of one millisecond the one that comes later in a history is the newer.
  */
 function changesOfStack(
   stack: string,
   services: readonly { readonly service: Resource<ServiceSpec>; readonly changes: ServiceChange[] }[],
 ): Change[] {
   const rows = new Map<string, Change>()
+  const places = new Map<Change, number>()
   for (const { service, changes } of services) {
     const name = shortName(stack, service.name)
-    for (const { isRelease, number: _, ...change } of changes) {
+    for (const [place, { isRelease, number: _, ...change }] of changes.entries()) {
       const what = change.what.map((each) => `${name}: ${each}`)
       const key = isRelease ? `release/${change.release}` : `${service.id}/${change.id}`
       const row = rows.get(key)
@@ -108,9 +109,13 @@ function changesOfStack(
         const action = change.action === 'rollback' ? 'rollback' : 'release'
         rows.set(key, { ...change, id: change.release ?? '', number, action, what })
       }
+      const written = rows.get(key)
+      if (written !== undefined) places.set(written, Math.max(places.get(written) ?? 0, place))
     }
   }
-  return [...rows.values()].toReversed().toSorted((a, b) => (b.author?.atMs ?? 0) - (a.author?.atMs ?? 0))
+  const atMs = ({ author }: Change): number => author?.atMs ?? 0
+  const placeOf = (change: Change): number => places.get(change) ?? 0
+  return [...rows.values()].toReversed().toSorted((a, b) => atMs(b) - atMs(a) || placeOf(b) - placeOf(a))
 }
 
 /** As the Compose file calls it. */
