@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryForwarder } from '../../packages/agent/src/ports/forwarder.memory.ts'
 import type { Forwarder } from '../../packages/agent/src/ports/forwarder.ts'
 import { echo, type ForwarderBed, type Talk, target } from './forwarder.suite.ts'
-import { isAlive } from './name-server.bed.ts'
+import { processesBelow } from './processes.ts'
 
 export function memoryBed(): Promise<ForwarderBed> {
   const forwarder = memoryForwarder()
@@ -155,18 +155,4 @@ export async function freePort(): Promise<number> {
     server.close()
     if (isFree) return port
   }
-}
-
-function processesBelow(directory: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(`\0--directory\0${directory}`)
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
-    .filter(isAlive)
 }

@@ -8,7 +8,7 @@ import type { Forward, ForwardEndpoint } from '../../packages/agent/src/core/net
 import { memoryStreamPair } from '../../packages/agent/src/ports/mesh.memory-stream.ts'
 import { type ProcessBed, processBed } from './forwarder.bed.ts'
 import { farAway, forwardTo, remote, signal, target } from './forwarder.suite.ts'
-import { isAlive } from './name-server.bed.ts'
+import { isAlive } from './processes.ts'
 
 describe('the forwarder’s process', () => {
   let bed: ProcessBed

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +17,7 @@ import type { NamedNetwork, NameTable } from '../../packages/agent/src/core/netw
 import { defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryNameServer } from '../../packages/agent/src/ports/name-server.memory.ts'
 import type { NameServer } from '../../packages/agent/src/ports/name-server.ts'
+import { isAlive, processesBelow } from './processes.ts'
 
 /** What was answered; `failed`: none of the name servers that it was passed on to. */
 export interface Told {
@@ -243,28 +244,6 @@ async function freePort(): Promise<number> {
       server.close()
       socket.close()
     }
-  }
-}
-
-function processesBelow(directory: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(`\0--directory\0${directory}`)
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
-    .filter(isAlive)
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return false
   }
 }
 

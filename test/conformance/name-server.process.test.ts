@@ -10,16 +10,8 @@ import { Launcher } from '../../packages/agent/src/adapters/detached/launcher.ts
 import { nameServerPlace } from '../../packages/agent/src/adapters/dns/client.ts'
 import { nameServerProgram } from '../../packages/agent/src/adapters/dns/program.ts'
 import { defaults } from '../../packages/agent/src/defaults.ts'
-import {
-  codeOf,
-  isAlive,
-  type ProcessBed,
-  processBed,
-  query,
-  sendTcp,
-  signal,
-  tableOf,
-} from './name-server.bed.ts'
+import { codeOf, type ProcessBed, processBed, query, sendTcp, signal, tableOf } from './name-server.bed.ts'
+import { isAlive } from './processes.ts'
 
 const stranger = '127.77.0.99'
 const web = { kind: 'addresses', values: ['127.77.0.2'] }

@@ -20,6 +20,7 @@ import { defaults } from '../../packages/agent/src/defaults.ts'
 import { memoryClock } from '../../packages/agent/src/ports/clock.memory.ts'
 import { memoryWatchdog } from '../../packages/agent/src/ports/watchdog.memory.ts'
 import type { Watchdog, WatchdogLoss } from '../../packages/agent/src/ports/watchdog.ts'
+import { isAlive } from './processes.ts'
 
 /** A watchdog, and a slot's cgroup that a test may start processes in. */
 export interface WatchdogBed {
@@ -208,14 +209,6 @@ async function kill(pid: number): Promise<void> {
   process.kill(pid, 'SIGCONT')
   process.kill(pid, 'SIGKILL')
   while (isAlive(pid)) await delay(5)
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return false
-  }
 }
 
 function hierarchies(tree: SystemCgroupTree): string[] {

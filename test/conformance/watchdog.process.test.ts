@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { SlotKey } from '../../packages/agent/src/core/lease/messages.ts'
 import { hasState } from '../../packages/agent/src/adapters/watchdog/state-file.ts'
-import { cgroupTree, freeze, isAlive, processBed, type ProcessBed } from './watchdog.bed.ts'
+import { isAlive } from './processes.ts'
+import { cgroupTree, freeze, processBed, type ProcessBed } from './watchdog.bed.ts'
 
 const slot = 'database.1' as SlotKey
 

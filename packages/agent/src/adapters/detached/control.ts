@@ -1,6 +1,7 @@
-import { chmodSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { defaults } from '../../defaults.ts'
+import { listenPrivately } from '../private-socket.ts'
 import { onFrames } from './frames.ts'
 import type { CommonQuestion, CommonReply, Wire } from './wire.ts'
 
@@ -27,12 +28,7 @@ export class Control<Question, Reply> {
   }
 
   async listen(path: string): Promise<void> {
-    rmSync(path, { force: true })
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(path, resolve)
-    })
-    chmodSync(path, 0o600)
+    await listenPrivately(this.#server, path)
     this.#path = path
   }
 

@@ -1,7 +1,7 @@
-import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { defaults } from '../../defaults.ts'
 import type { Keeper } from '../../watchdog/keeper.ts'
+import { listenPrivately } from '../private-socket.ts'
 import { onLines } from './lines.ts'
 import { type Question, readQuestion, type Reply, writeReply } from './protocol.ts'
 
@@ -21,13 +21,8 @@ export class WatchdogServer {
     this.#server.maxConnections = settings.watchdogConnectionsMax
   }
 
-  async listen(path: string): Promise<void> {
-    rmSync(path, { force: true })
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(path, resolve)
-    })
-    chmodSync(path, 0o600)
+  listen(path: string): Promise<void> {
+    return listenPrivately(this.#server, path)
   }
 
   #serve(socket: Socket): void {

@@ -1,7 +1,7 @@
-import { addressesOf } from './attach.ts'
 import { isTerminal, type ServiceId, type TaskEntry } from '@moot/crdt-state'
 import { isLeaving } from '../health/subjects.ts'
 import type { ActionResult, ContainerObservation } from './actions.ts'
+import { addressesOf } from './attach.ts'
 import {
   changeTask,
   containerOf,
