@@ -51,11 +51,12 @@ export function wayBack(
     last < 0 ? writes.length - 1 : writes.findLastIndex((write, at) => at < last && write.digest !== digest)
   const began = last < 0 ? current : writes[before + 1]?.spec
   const target = writes.findLastIndex((write, at) => at <= before && isProven(write))
-  const proven = writes[target]?.spec
-  if (began === undefined || proven === undefined) return undefined
+  const proven = writes[target]
+  // It runs what it would go back to: only a change that replaces no task (a scale) would be undone.
+  if (began === undefined || proven === undefined || proven.digest === digest) return undefined
   const releases = new Set(writes.slice(target + 1).flatMap(({ release }) => release ?? []))
   return {
-    back: differences(began, proven),
+    back: differences(began, proven.spec),
     releases: [...releases].slice(-stateDefaults.releasesUndoneMax),
   }
 }

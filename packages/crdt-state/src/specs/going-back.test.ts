@@ -72,6 +72,14 @@ describe('an update that has failed', () => {
     ])
   })
 
+  test('does not take with it what is written once all have gone back', async () => {
+    const { store } = await goneBack()
+    await write(store, scaled(web(store), 1))
+    const { id, spec, facts } = web(store)
+    expect(replicas(web(store))).toBe(1)
+    expect(wayBack(store.history('service', id), spec, facts)).toBeUndefined()
+  })
+
   test('goes back to the newest spec that is proven, over updates that a newer one overtook', async () => {
     const { store } = await openSpecs()
     await store.create('service', 'web', serviceSpec(), author)
