@@ -107,6 +107,33 @@ describe("the Linux kernel's data plane", () => {
     expect(kept.answers).toBeGreaterThan(10)
   })
 
+  it('a port that its servers still have in TIME_WAIT, from another host, takes one SYN more at most, whichever is asked', async () => {
+    const all = [web1, neighbour1, data1]
+    const alone = all.map((backend, index) => publishedFrontend(8_081 + index, [backend]))
+    await apply([publishedFrontend(8_080, all), ...alone])
+    const ask = (host: number, port: number, fromPort: number): Promise<unknown> =>
+      bed.order('client', {
+        do: 'ask',
+        to: underlayOf(host),
+        port,
+        protocol: 'tcp',
+        timeoutMs: 10_000,
+        fromPort,
+        serverCloses: true,
+      })
+    const sentAgain: number[] = []
+    for (let fromPort = 20_000; fromPort < 20_030; fromPort++) {
+      for (const [index, { name }] of all.entries())
+        expect(await ask(3, 8_081 + index, fromPort)).toBe(`${name} ${clientAddress}`)
+      const before = await lostBy(bed, 'client')
+      expect(await ask(2, 8_080, fromPort)).toContain(clientAddress)
+      const { TCPSynRetrans } = await lostBy(bed, 'client')
+      sentAgain.push(TCPSynRetrans - before.TCPSynRetrans)
+    }
+    // For each way the client's timestamps begin elsewhere: about half of the SYNs seem to be older than what was.
+    expect(new Set(sentAgain)).toEqual(new Set([0, 1]))
+  })
+
   it('large transfers fit through the tunnel, both ways, through any host, though nobody hears of ICMP', async () => {
     await apply([publishedFrontend(8_080, [web2])])
     for (const end of ['client', 'web2']) {

@@ -52,13 +52,17 @@ function abortedBy(why: string): AbortSignal {
   return AbortSignal.abort(new Error(why))
 }
 
-/** Says who it is and whom it sees; then answers each line, with as many bytes as the line says. */
+const goodbye = 'goodbye'
+
+/** Says who it is and whom it sees; then answers each line, with as many bytes as the line says, until it is told to close. */
 async function serve(name: string, port: number): Promise<void> {
   const server = createServer((socket) => {
     socket.on('error', () => socket.destroy())
     socket.write(`${name} ${socket.remoteAddress?.replace('::ffff:', '')}\n`)
     const lines = createInterface({ input: socket })
-    lines.on('line', (line) => socket.write(`${'x'.repeat(Number(line))}\n`))
+    lines.on('line', (line) =>
+      line === goodbye ? socket.end() : socket.write(`${'x'.repeat(Number(line))}\n`),
+    )
     lines.on('error', () => socket.destroy())
   })
   const datagrams = createSocket('udp4')
@@ -71,9 +75,9 @@ async function serve(name: string, port: number): Promise<void> {
 
 type Question = Extract<Order, { do: 'ask' }>
 
-function askByTcp({ to, port, timeoutMs, bytes }: Question): Promise<string> {
+function askByTcp({ to, port, timeoutMs, bytes, fromPort, serverCloses }: Question): Promise<string> {
   return new Promise((resolve) => {
-    const socket = connect({ host: to, port })
+    const socket = connect({ host: to, port, ...(fromPort !== undefined && { localPort: fromPort }) })
     let heard = ''
     const end = (answer: string): void => {
       clearTimeout(timer)
@@ -82,9 +86,14 @@ function askByTcp({ to, port, timeoutMs, bytes }: Question): Promise<string> {
     }
     const timer = setTimeout(() => end('silent'), timeoutMs)
     socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
+    if (serverCloses === true) {
+      socket.write(`${goodbye}\n`)
+      socket.on('close', () => end(heard.trim()))
+    }
     socket.on('data', (data) => {
       heard += data.toString()
       const lines = heard.split('\n')
+      if (serverCloses === true) return
       if (bytes === undefined && lines.length > 1) end(lines[0] ?? '')
       else if (bytes !== undefined && lines.length > 2) end(`${lines[0]} ${lines[1]?.length}`)
     })

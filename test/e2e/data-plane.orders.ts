@@ -18,8 +18,10 @@ export type Order =
       readonly port: number
       readonly protocol: 'tcp' | 'udp'
       readonly timeoutMs: number
-      /** By UDP: from this port, so that it is the same flow as before. */
+      /** By UDP, so that it is the same flow as before; by TCP, where it was the server that closed. */
       readonly fromPort?: number
+      /** By TCP: the server is told to close first, and so has the connection in TIME_WAIT. */
+      readonly serverCloses?: boolean
       /** By TCP: as many to be sent, and to be sent back. */
       readonly bytes?: number
     }
