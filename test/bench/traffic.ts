@@ -4,6 +4,7 @@
  * connection for each request, which the server ends.
  */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,11 +26,15 @@ const { values: options } = parseArgs({
 const seconds = Number(options.seconds)
 const rounds = Number(options.rounds)
 
-const serving = "require('node:http').createServer((_, answer) => answer.end('ok')).listen(8000)"
-const firstPort = 8_100
-/** Each way has a server of its own: what one way leaves in TIME_WAIT is in no other's way (design/network.md). */
-const ways = ['direct', 'virtual IP', 'ingress', 'HAProxy'] as const
+const ways = ['direct', 'virtual IP', 'ingress', 'HAProxy', 'forwarder'] as const
 type Way = (typeof ways)[number]
+/** One process serves all ways, each by a port of its own: what one way leaves in TIME_WAIT is in no other's way (design/network.md). */
+const targetOf = (way: Way): number => 8_000 + ways.indexOf(way)
+const publishedPort = 8_100
+const proxiedPort = 8_101
+const forwardedPort = 8_102
+const serving = `for (const port of ${JSON.stringify(ways.map(targetOf))})
+  require('node:http').createServer((_, answer) => answer.end('ok')).listen(port)`
 const kinds = ['kept', 'single'] as const
 type Kind = (typeof kinds)[number]
 /** Where the client is, in relation to the server. */
@@ -44,10 +49,7 @@ interface Measured {
   readonly p99Ms: number
 }
 
-interface Place {
-  readonly way: Way
-  readonly name: string
-  readonly port: number
+interface Server {
   readonly address: string
   readonly virtualIp: string
 }
@@ -60,25 +62,26 @@ async function main(): Promise<void> {
     const [near, far] = [hosts.host(1), hosts.host(2)]
     await near.docker('network', 'create', '--driver', 'overlay', 'bench')
     await createService(near, 'client', '--network', 'bench', '--constraint', `node.hostname==${near.name}`)
-    const places: Place[] = []
-    for (const [index, way] of ways.entries()) places.push(await serve(hosts, far, way, firstPort + index))
+    const server = await serve(hosts, far)
     await untilRuns(hosts, 'client', 1)
-    const proxy = await startProxy(near, places)
+    const forwarder = await startForwarder(near, server)
+    const proxy = await startProxy(near, server)
     try {
-      print(await measure(hosts, near, places))
+      print(await measure(hosts, near, server))
     } finally {
       await proxy.end()
+      await forwarder.end()
     }
   } finally {
     await hosts.down()
   }
 }
 
-async function serve(hosts: Hosts, on: TestHost, way: Way, port: number): Promise<Place> {
-  const name = `server-${port}`
+async function serve(hosts: Hosts, on: TestHost): Promise<Server> {
+  const name = 'server'
   const placed = ['--network', 'bench', '--constraint', `node.hostname==${on.name}`]
-  const image = ['moot/guestbook:1', 'node', '-e', serving]
-  await createService(on, name, ...placed, '--publish', `${port}:8000`, ...image)
+  const published = ['--publish', `${publishedPort}:${targetOf('ingress')}`]
+  await createService(on, name, ...placed, ...published, 'moot/guestbook:1', 'node', '-e', serving)
   await untilRuns(hosts, name, 1)
   return hosts.waitFor(`${name} has its addresses`, async () => {
     const { Endpoint } = (await service(on, name)) as unknown as {
@@ -90,13 +93,12 @@ async function serve(hosts: Hosts, on: TestHost, way: Way, port: number): Promis
     >('GET', `/tasks?filters=${filters}`)
     const virtualIp = Endpoint.VirtualIPs?.[0]?.Addr.split('/')[0]
     const address = tasks[0]?.NetworksAttachments?.[0]?.Addresses[0]?.split('/')[0]
-    return virtualIp !== undefined && address !== undefined && { way, name, port, address, virtualIp }
+    return virtualIp !== undefined && address !== undefined && { address, virtualIp }
   })
 }
 
 /** HAProxy on the client's host, passing TCP on to the container, as the published port does. */
-async function startProxy(host: TestHost, places: readonly Place[]): Promise<{ end(): Promise<void> }> {
-  const place = places.find(({ way }) => way === 'HAProxy')!
+async function startProxy(host: TestHost, { address }: Server): Promise<{ end(): Promise<void> }> {
   const directory = await mkdtemp(join(tmpdir(), 'moot-haproxy-'))
   const file = join(directory, 'haproxy.cfg')
   await writeFile(
@@ -109,15 +111,11 @@ defaults
   timeout client 60s
   timeout server 60s
 listen bench
-  bind :${place.port + 100}
-  server one ${place.address}:8000
+  bind :${proxiedPort}
+  server one ${address}:${targetOf('HAProxy')}
 `,
   )
-  const pid = host.agentPid
-  if (pid === undefined) throw new Error(`${host.name} has no agent`)
-  const proxy = spawn('nsenter', [`--net=/proc/${pid}/ns/net`, 'haproxy', '-db', '-f', file], {
-    stdio: 'ignore',
-  })
+  const proxy = spawn('nsenter', [networkOf(host), 'haproxy', '-db', '-f', file], { stdio: 'ignore' })
   const ended = new Promise((resolve) => proxy.once('exit', resolve))
   await delay(500)
   if (proxy.exitCode !== null)
@@ -131,19 +129,41 @@ listen bench
   }
 }
 
-async function measure(hosts: Hosts, near: TestHost, places: readonly Place[]): Promise<readonly Measured[]> {
+/** As a node without kernel networking has it; the address of a container on another host is as good as one here. */
+async function startForwarder(host: TestHost, { address }: Server): Promise<{ end(): Promise<void> }> {
+  const told = JSON.stringify({ port: forwardedPort, target: targetOf('forwarder'), address })
+  const script = join(import.meta.dirname, 'forwarding.ts')
+  const forwarder = spawn('nsenter', [networkOf(host), process.execPath, script, told], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const ended = new Promise((resolve) => forwarder.once('exit', resolve))
+  await once(forwarder.stdout, 'data')
+  return {
+    async end() {
+      forwarder.stdin.end()
+      await ended
+    },
+  }
+}
+
+function networkOf(host: TestHost): string {
+  if (host.agentPid === undefined) throw new Error(`${host.name} has no agent`)
+  return `--net=/proc/${host.agentPid}/ns/net`
+}
+
+async function measure(hosts: Hosts, near: TestHost, server: Server): Promise<readonly Measured[]> {
   const [client] = await containersOf(hosts, 'client')
   const pid = (await near.engine('inspect', '--format', '{{.State.Pid}}', client!.Id)).trim()
   const found: Measured[] = []
   for (let round = 1; round <= rounds; round += 1) {
     for (const kind of kinds) {
-      for (const place of places) {
-        for (const path of paths) {
-          const url = urlOf(place, path, near)
+      for (const path of paths) {
+        for (const way of ways) {
+          const url = urlOf(way, server, path, near)
           if (url === undefined) continue
-          const inside = path === paths[0] ? await namespaceIn(near, pid) : `/proc/${near.agentPid}/ns/net`
-          found.push({ path, kind, way: place.way, ...(await wrk(inside, url, kind)) })
-          progress(`round ${round}: ${path}, ${kind}, ${place.way}`)
+          const inside = path === paths[0] ? await namespaceIn(near, pid) : networkOf(near)
+          found.push({ path, kind, way, ...(await wrk(inside, url, kind)) })
+          progress(`round ${round}: ${path}, ${kind}, ${way}`)
         }
       }
     }
@@ -151,33 +171,37 @@ async function measure(hosts: Hosts, near: TestHost, places: readonly Place[]): 
   return found
 }
 
-function urlOf({ way, address, virtualIp, port }: Place, path: Path, near: TestHost): string | undefined {
+/** Undefined: no way of this path. */
+function urlOf(way: Way, { address, virtualIp }: Server, path: Path, near: TestHost): string | undefined {
+  const isInside = path === paths[0]
   switch (way) {
     case 'direct':
-      return `http://${address}:8000/`
+      return `http://${address}:${targetOf(way)}/`
     case 'virtual IP':
-      return path === paths[0] ? `http://${virtualIp}:8000/` : undefined
+      return isInside ? `http://${virtualIp}:${targetOf(way)}/` : undefined
     case 'ingress':
-      return path === paths[1] ? `http://${near.address}:${port}/` : undefined
+      return isInside ? undefined : `http://${near.address}:${publishedPort}/`
     case 'HAProxy':
-      return path === paths[1] ? `http://${near.address}:${port + 100}/` : undefined
+      return isInside ? undefined : `http://${near.address}:${proxiedPort}/`
+    case 'forwarder':
+      return isInside ? undefined : `http://${near.address}:${forwardedPort}/`
   }
 }
 
 /** Of a process in the host's own process namespace, as seen from outside. */
 async function namespaceIn(host: TestHost, pid: string): Promise<string> {
-  return `/proc/${host.agentPid}/root/proc/${pid}/ns/net`
+  return `--net=/proc/${host.agentPid}/root/proc/${pid}/ns/net`
 }
 
 async function wrk(
-  namespace: string,
+  network: string,
   url: string,
   kind: Kind,
 ): Promise<{ requestsPerSecond: number; p99Ms: number }> {
   const header = kind === 'single' ? ['-H', 'Connection: close'] : []
   const told = await run(
     'nsenter',
-    [`--net=${namespace}`, 'wrk', '-t1', '-c16', `-d${seconds}s`, '--latency', ...header, url],
+    [network, 'wrk', '-t1', '-c16', `-d${seconds}s`, '--latency', ...header, url],
     { timeoutMs: (seconds + 30) * 1_000 },
   )
   if (/Socket errors: (?!connect 0, read 0, write 0, timeout 0)|Non-2xx/.test(told)) throw new Error(told)

@@ -99,6 +99,14 @@ describe('a cut', () => {
     expect(after(older!)).toBe('')
   })
 
+  it('on one that has answered its accusers already ends with their word', () => {
+    const cuts = cutsOf([
+      [0, 'a stale'],
+      [500, 'b suspect', 'nothing new'],
+    ])
+    expect(cuts.map(down)).toEqual(['a', ''])
+  })
+
   it('comes when the doubt was unfounded', () => {
     const cuts = cutsOf([
       [0, 'a down, b suspect'],

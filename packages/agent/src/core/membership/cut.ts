@@ -130,6 +130,8 @@ function goneOf(acted: LivenessMap, before: Cut['gone'], records: ReadonlyMap<No
     const version = records.get(node)
     if (liveness.kind !== 'down' || version === undefined) continue
     const known = before.get(node)
+    // It has answered its accusers with this record, and would not answer them again: with their word all of it is over.
+    if (known === undefined && liveness.isStale === true) continue
     // Given up once more, with what it has published since: this record is void too.
     const isAgain = liveness.isStale !== true && known !== undefined && isNewer(version, known.version)
     gone.set(node, known === undefined || isAgain ? { liveness, version } : known)
