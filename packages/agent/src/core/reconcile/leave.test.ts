@@ -150,6 +150,27 @@ describe('a service that may not run here any more', () => {
     expect(changedTasks(run({ ...scene, others: starting }).changes)).toEqual([])
   })
 
+  test('is taken over with what is newest, where that has overtaken what it was taken over with', () => {
+    const one = serviceOf('web', { Mode: { Replicated: { Replicas: 1 } } })
+    const notThere = { Placement: { Constraints: [`node.id!=${other}`] } }
+    const overtaken = changed(one, { ...notThere, ForceUpdate: 1 })
+    const newest = changed(one, { ...notThere, ForceUpdate: 2 })
+    const leaves = { update: updateKey(newest.spec), reason: 'may not run here' }
+    const old = runningTask(one, { id: 'there' as TaskId, leaves })
+    const tasks = [runningTask(overtaken, { attempt: 2 })]
+    const output = run({
+      services: [newest],
+      history: [one, overtaken],
+      tasks,
+      containers: up(tasks),
+      others: [recordOf(other, { tasks: [old], facts: [factsOf(newest, { 1: 'begun' })] })],
+    })
+    expect(changedTasks(output.changes)).toMatchObject([{ attempt: 3, digest: specDigest(newest.spec) }])
+    expect((output.changes.get(`update/${id}`) as UpdateFacts).slots).toMatchObject({
+      [slot(1)]: { state: 'begun' },
+    })
+  })
+
   test('stays when that is taken back before it has moved', () => {
     const scene = rest(crowded(away))
     const back = rest({ ...scene, services: [{ ...small, versionIndex: 3 }] })

@@ -233,8 +233,12 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
   if (outdated.size === 0) return
   let progress = ownProgress(draft, service)
   for (const { id: slot, state } of progress.positions) {
-    if (state !== 'waiting' || !outdated.has(slot) || !isOurs(draft, slot)) continue
-    if (!mayBegin(progress, slot)) continue
+    if (!outdated.has(slot) || !isOurs(draft, slot)) continue
+    const isItsTurn =
+      state === 'waiting'
+        ? mayBegin(progress, slot)
+        : state === 'begun' && isLeftToUs(draft, service, slot) && mayGoOn(progress, slot)
+    if (!isItsTurn) continue
     beginStep(draft, service, slot)
     progress = ownProgress(draft, service)
   }
@@ -266,6 +270,16 @@ function isOurs(draft: Draft, slot: SlotId): boolean {
   const where = placement.slots.get(slot)
   if (where?.kind === 'held') return where.holder.node === view.self
   return where?.kind === 'moving' && where.successor?.node === view.self
+}
+
+/**
+ * The node that the slot leaves has begun its step and cannot end it, and what this node took it over with has been overtaken
+ * before it ran.
+ */
+function isLeftToUs(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId): boolean {
+  const facts = draft.facts.get(service.id as ServiceId)
+  const isBegunHere = facts?.update === updateKey(service.spec) && facts.slots[slot] !== undefined
+  return !isBegunHere && draft.input.placement.slots.get(slot)?.kind === 'moving'
 }
 
 function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: UpdateFact): void {
