@@ -69,13 +69,28 @@ export class IllHealth {
       if (isOfIt(each.setup) && !(isThere && this.#isWanted(host, service.spec, each.setup)))
         this.#down.delete(slot)
     }
-    const down = [...this.#down.values()].map((each) => each.setup).filter(isOfIt)
+    const down = [...this.#down.values()]
+      .filter((each) => isOfIt(each.setup) && !this.#runsElsewhere(each))
+      .map((each) => each.setup)
     // What a disk was slow to take was decided before, and others could not hear of it.
     if (parallelism === 0 || down.length <= parallelism || this.#world.isImpaired) return
     const slots = down.map(({ task }) => task.slot).join(', ')
     this.#tell(
       `${down.length} of ${service.name} are down for ill health (${slots}), of ${parallelism} allowed`,
     )
+  }
+
+  /** The slot's other task, which it moves to or which a partition made, is not down, ill as it may be. */
+  #runsElsewhere({ setup: { task }, node }: { readonly setup: TaskSetup; readonly node: NodeId }): boolean {
+    return this.#world.hosts
+      .filter((host) => host.node !== node)
+      .flatMap(({ engine }) => engine.containers())
+      .some(
+        ({ setup, observation }) =>
+          setup.task.service === task.service &&
+          setup.task.slot === task.slot &&
+          observation.state === 'running',
+      )
   }
 
   /** Not what was scaled away, nor a global service's slot on a node that is drained, as this host knows. */

@@ -138,7 +138,10 @@ export class People {
       case 'leave': {
         const leaver = this.#world.host(deed.host)
         this.members.delete(leaver)
-        return this.#undo(leaver.node, () => leaver.ask('POST', '/swarm/leave'))
+        const answer = await this.#undo(leaver.node, () => leaver.ask('POST', '/swarm/leave'))
+        // A join that was asked for before may have been answered meanwhile.
+        if (answer?.status === 200) this.members.delete(leaver)
+        return answer
       }
     }
   }
