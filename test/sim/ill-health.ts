@@ -1,4 +1,12 @@
-import { type NodeId, type SlotId, slotId, specDigest, type ServiceSpec, type TaskId } from '@moot/crdt-state'
+import {
+  isClaim,
+  type NodeId,
+  type SlotId,
+  slotId,
+  specDigest,
+  type ServiceSpec,
+  type TaskId,
+} from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
 import { mayRunOn, wantedSlots } from './promises.ts'
@@ -70,7 +78,7 @@ export class IllHealth {
         this.#down.delete(slot)
     }
     const down = [...this.#down.values()]
-      .filter((each) => isOfIt(each.setup) && !this.#runsElsewhere(each))
+      .filter((each) => isOfIt(each.setup) && this.#isHeld(each) && !this.#runsElsewhere(each))
       .map((each) => each.setup)
     // What a disk was slow to take was decided before, and others could not hear of it.
     if (parallelism === 0 || down.length <= parallelism || this.#world.isImpaired) return
@@ -78,6 +86,14 @@ export class IllHealth {
     this.#tell(
       `${down.length} of ${service.name} are down for ill health (${slots}), of ${parallelism} allowed`,
     )
+  }
+
+  /** Who has stopped it is to start it again: an update may have ended that, too, and what it made instead cannot be had. */
+  #isHeld({ setup: { task }, node }: { readonly setup: TaskSetup; readonly node: NodeId }): boolean {
+    const host = this.#world.hosts.find((each) => each.node === node)
+    if (host?.agent?.state().kind !== 'active') return true
+    const tasks = [...(host.agent.view().records.get(node)?.tasks.values() ?? [])]
+    return tasks.some((each) => each.service === task.service && each.slot === task.slot && isClaim(each))
   }
 
   /** The slot's other task, which it moves to or which a partition made, is not down, ill as it may be. */
