@@ -107,32 +107,40 @@ describe("the Linux kernel's data plane", () => {
     expect(kept.answers).toBeGreaterThan(10)
   })
 
-  it('a port that its servers still have in TIME_WAIT, from another host, takes one SYN more at most, whichever is asked', async () => {
-    const all = [web1, neighbour1, data1]
-    const alone = all.map((backend, index) => publishedFrontend(8_081 + index, [backend]))
-    await apply([publishedFrontend(8_080, all), ...alone])
-    const ask = (host: number, port: number, fromPort: number): Promise<unknown> =>
+  it('a port that a server still has in TIME_WAIT, from another host, is not refused', async () => {
+    const ask = (host: number, fromPort: number): Promise<unknown> =>
       bed.order('client', {
         do: 'ask',
         to: underlayOf(host),
-        port,
+        port: 8_080,
         protocol: 'tcp',
         timeoutMs: 10_000,
         fromPort,
         serverCloses: true,
       })
-    const sentAgain: number[] = []
-    for (let fromPort = 20_000; fromPort < 20_030; fromPort++) {
-      for (const [index, { name }] of all.entries())
-        expect(await ask(3, 8_081 + index, fromPort)).toBe(`${name} ${clientAddress}`)
-      const before = await lostBy(bed, 'client')
-      expect(await ask(2, 8_080, fromPort)).toContain(clientAddress)
-      const { TCPSynRetrans } = await lostBy(bed, 'client')
-      sentAgain.push(TCPSynRetrans - before.TCPSynRetrans)
+    await apply([publishedFrontend(8_080, [web1])])
+    const before = await lostBy(bed, 'client')
+    // For each way the client's timestamps begin elsewhere: about half of the SYNs would seem to be older than what was (PAWS).
+    for (let fromPort = 20_000; fromPort < 20_020; fromPort++) {
+      for (const host of [3, 2, 1, 2, 3]) expect(await ask(host, fromPort)).toBe(`web1 ${clientAddress}`)
     }
-    // For each way the client's timestamps begin elsewhere: about half of the SYNs seem to be older than what was.
-    expect(new Set(sentAgain)).toEqual(new Set([0, 1]))
+    expect(await lostBy(bed, 'client')).toEqual(before)
   })
+
+  it.each(['tcp', 'udp'] as const)(
+    'a client may be connected to one container from one port through all hosts at a time, by %s',
+    async (protocol) => {
+      await apply([publishedFrontend(8_080, [web1], protocol)])
+      const shared = { do: 'hold', port: 8_080, protocol, fromPort: 21_000 } as const
+      for (const order of [
+        [3, 2, 1],
+        [1, 2, 3],
+      ]) {
+        const tos = order.map(underlayOf)
+        expect(await bed.order('client', { ...shared, tos })).toEqual(tos.map(() => `web1 ${clientAddress}`))
+      }
+    },
+  )
 
   it('large transfers fit through the tunnel, both ways, through any host, though nobody hears of ICMP', async () => {
     await apply([publishedFrontend(8_080, [web2])])

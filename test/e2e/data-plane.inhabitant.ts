@@ -1,5 +1,5 @@
 import { createSocket } from 'node:dgram'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { createKernelDataPlane } from '../../packages/agent/src/adapters/kernel/data-plane.ts'
 import { wireGuardKeyFile } from '../../packages/agent/src/wire-guard-keys.ts'
@@ -26,6 +26,8 @@ async function obey(order: Order): Promise<unknown> {
       return serve(order.name, order.port)
     case 'ask':
       return order.protocol === 'tcp' ? askByTcp(order) : askByUdp(order)
+    case 'hold':
+      return order.protocol === 'tcp' ? holdByTcp(order) : holdByUdp(order)
     case 'begin':
       flows.set(order.name, putLoad(order))
       return undefined
@@ -116,6 +118,63 @@ function askByUdp({ to, port, timeoutMs, fromPort }: Question): Promise<string> 
     // Connected, it is told of ICMP.
     socket.bind(fromPort ?? 0, () => socket.connect(port, to, () => socket.send('?')))
   })
+}
+
+type Holding = Extract<Order, { do: 'hold' }>
+const lineTimeoutMs = 3_000
+
+async function holdByTcp({ tos, port, fromPort }: Holding): Promise<readonly string[]> {
+  const said: string[] = []
+  const held: { readonly socket: Socket; readonly lines: AsyncIterator<string> }[] = []
+  for (const to of tos) {
+    const socket = connect({ host: to, port, localPort: fromPort })
+    socket.setTimeout(lineTimeoutMs, () => socket.destroy(new Error('silent')))
+    const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
+    held.push({ socket, lines })
+    said.push(await Promise.race([next(lines), failureOf(socket)]))
+  }
+  // Each is still whole when all others are there.
+  for (const [index, { socket, lines }] of held.entries()) {
+    socket.write('1\n')
+    const answer = await Promise.race([next(lines), failureOf(socket)])
+    if (answer !== 'x') said[index] = answer
+  }
+  // A reset leaves nothing in TIME_WAIT.
+  for (const { socket } of held) socket.resetAndDestroy()
+  return said
+}
+
+async function next(lines: AsyncIterator<string>): Promise<string> {
+  const { done, value } = await lines.next()
+  return done === true ? 'closed' : value
+}
+
+function failureOf(socket: Socket): Promise<string> {
+  return new Promise((resolve) => socket.once('error', (error) => resolve(error.message)))
+}
+
+async function holdByUdp({ tos, port, fromPort }: Holding): Promise<readonly string[]> {
+  const socket = createSocket('udp4')
+  await new Promise<void>((resolve) => socket.bind(fromPort, resolve))
+  const said = new Map<string, string>()
+  for (const to of [...tos, ...tos]) {
+    said.delete(to)
+    const answered = new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, lineTimeoutMs)
+      const hear = (message: Buffer, from: { readonly address: string }): void => {
+        if (from.address !== to) return
+        said.set(to, message.toString().trim())
+        clearTimeout(timer)
+        socket.off('message', hear)
+        resolve()
+      }
+      socket.on('message', hear)
+    })
+    socket.send('?', port, to)
+    await answered
+  }
+  socket.close()
+  return tos.map((to) => said.get(to) ?? 'silent')
 }
 
 const orders = createInterface({ input: process.stdin })

@@ -25,6 +25,14 @@ export type Order =
       /** By TCP: as many to be sent, and to be sent back. */
       readonly bytes?: number
     }
+  /** Asks at all of these addresses from one port, twice each; what each says at last, or why it said nothing. */
+  | {
+      readonly do: 'hold'
+      readonly tos: readonly Address[]
+      readonly port: number
+      readonly protocol: 'tcp' | 'udp'
+      readonly fromPort: number
+    }
   | ({ readonly do: 'begin'; readonly name: string } & LoadOptions)
   | { readonly do: 'end'; readonly name: string }
   | { readonly do: 'apply'; readonly plane: Plane; readonly aborted?: string }

@@ -26,12 +26,7 @@ export async function kernelAbility(calls: KernelCalls): Promise<DataPlaneAbilit
   } catch {
     return no('/proc/sys is mounted read-only: mount it writable ("mount -o remount,rw /proc/sys")')
   }
-  try {
-    await calls.run('nft', ['list', 'tables', 'ip'], 'list tables')
-  } catch (error) {
-    return no(`this kernel has no nftables (nf_tables): ${wordsOf(error)}`)
-  }
-  const trouble = (await noVxlan(calls)) ?? (await noBridgeFilter(calls))
+  const trouble = (await noZones(calls)) ?? (await noVxlan(calls)) ?? (await noBridgeFilter(calls))
   if (trouble !== undefined) return no(trouble)
   return {
     kind: 'kernel',
@@ -96,6 +91,22 @@ async function version(
       return no(`the program "${program}" is missing: install it (Debian: apt-get install ${debianPackage})`)
     }
     return no(`the program "${program}" does not work here: ${wordsOf(error)}`)
+  }
+}
+
+/** The rarest of what our table asks of nf_tables. */
+async function noZones(calls: KernelCalls): Promise<string | undefined> {
+  const table = `ip ${attempt}`
+  const text = `add table ${table}
+add chain ${table} try
+add rule ${table} try ct original zone set 1
+delete table ${table}
+`
+  try {
+    await calls.run('nft', ['-f', '-'], 'try nftables', text)
+    return undefined
+  } catch (error) {
+    return `this kernel has no nftables (nf_tables) with zones of tracked connections (CONFIG_NF_CONNTRACK_ZONES): ${wordsOf(error)}`
   }
 }
 

@@ -108,9 +108,7 @@ function rulesOf({ at, backends }: Frontend): readonly string[] {
   const [match, port] = at.kind === 'virtual' ? ['', ''] : [`meta l4proto ${at.protocol} `, `:${at.target}`]
   if (backends.length === 1) return [`${match}dnat to ${backends[0]}${port}`]
   const map = backends.map((address, index) => `${index} : ${address}`).join(', ')
-  // By the client's port, not by chance: a server that still has this port in TIME_WAIT refuses the first SYN and forgets it,
-  // so the next, a few ms later, has to come to the same one. The kernel draws the seed, so two nodes choose differently.
-  return [`${match}dnat to jhash ip saddr . th sport mod ${backends.length} map { ${map} }${port}`]
+  return [`${match}dnat to numgen random mod ${backends.length} map { ${map} }${port}`]
 }
 
 function keys(elements: readonly string[]): Elements {

@@ -149,6 +149,10 @@ function isolation({ device, mark }: KernelSettings): string {
   }
   chain prerouting_raw {
     type filter hook prerouting priority -300
+    # A client may come from one port through two nodes to one container. The way in has a zone for each peer (of its MAC's last
+    # 16 bits), so that the second is no part of the first; all ways back share one, so that it is given a port of its own. No set is
+    # asked: a packet that met one while it is replaced would belong to no connection.
+    iifname "${device}" ct original zone set @ll,80,16
     # route_localnet opens this host's loopback to them.
     iifname @bridges ip daddr 127.0.0.0/8 drop
     iifname "${device}" ip daddr 127.0.0.0/8 drop

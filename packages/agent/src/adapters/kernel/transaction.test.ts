@@ -71,9 +71,7 @@ describe('the first build', () => {
     expect(text).toMatch(
       /^add table ip moot\ndelete table ip moot\ntable ip moot \{\n {2}chain virtual-10\.128\.0\.1/,
     )
-    expect(text).toContain(
-      'dnat to jhash ip saddr . th sport mod 2 map { 0 : 10.128.16.200, 1 : 10.128.16.201 }',
-    )
+    expect(text).toContain('dnat to numgen random mod 2 map { 0 : 10.128.16.200, 1 : 10.128.16.201 }')
     expect(text.indexOf('FIXED')).toBeLessThan(text.indexOf('add element ip moot virtual_frontends'))
   })
 
