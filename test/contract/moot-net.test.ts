@@ -236,6 +236,17 @@ describe('where networks reach over hosts', () => {
     )
   })
 
+  test('keys are changed when asked, and a node that has none says what to do', async () => {
+    expect(await runMoot(bed, 'net', 'change-keys')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('All nodes begin to change their keys'),
+    })
+    expect(bed.cluster.keyChanges()).toBe(1)
+    bed.cluster.setEncryption({ wireGuard: { kind: 'none', why: 'wg is missing' }, sealed: [], open: [] })
+    const refused = await runMoot(bed, 'net', 'change-keys')
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('wg is missing; or ask another')])
+  })
+
   test('--json prints what the agent said', async () => {
     const overview = await runMoot(bed, 'net', '--json')
     expect(JSON.parse(overview.out)).toEqual(await ok('/moot/v1/net'))

@@ -21,6 +21,17 @@ export function netCommand(): Command {
       )
       context.print(context.json ? JSON.stringify(answer, null, 2) : networkText(answer))
     })
+  const changeKeys = withCommon(new Command('change-keys'))
+    .summary('all nodes make new keys of WireGuard, as they do once a day; no connection ends')
+    .action(async (_options, command: Command) => {
+      const context = contextOf(command)
+      const answer = await context.client.json<object>('POST', '/moot/v1/networks/change-keys', { body: {} })
+      context.print(
+        context.json
+          ? JSON.stringify(answer, null, 2)
+          : 'All nodes begin to change their keys now, or when the last change of them is over.',
+      )
+    })
   return withCommon(new Command('net'))
     .summary('networks over nodes: tunnel, peers, latencies, virtual IPs and endpoints')
     .description(
@@ -28,8 +39,9 @@ export function netCommand(): Command {
     )
     .addHelpText(
       'after',
-      '\nExamples:\n  moot net\n  moot net inspect shop_default\n  moot net inspect ingress --json',
+      '\nExamples:\n  moot net\n  moot net inspect shop_default\n  moot net inspect ingress --json\n  moot net change-keys',
     )
     .addCommand(list, { isDefault: true })
     .addCommand(inspect)
+    .addCommand(changeKeys)
 }
