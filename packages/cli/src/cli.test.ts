@@ -62,7 +62,9 @@ describe('completion', () => {
     expect(wordsAfter(createProgram(), ['service', 'logs'])).toEqual(
       expect.arrayContaining(['--follow', '--tail']),
     )
-    expect(wordsAfter(createProgram(), ['net'])).toEqual(expect.arrayContaining(['ls', 'inspect', 'change-keys', '--json']))
+    expect(wordsAfter(createProgram(), ['net'])).toEqual(
+      expect.arrayContaining(['ls', 'inspect', 'change-keys', '--json']),
+    )
   })
 })
 
