@@ -74,6 +74,27 @@ describe("the Linux kernel's data plane", () => {
     expect([await lostBy(bed, 'client'), await lostBy(bed, 'neighbour1')]).toEqual(before)
   })
 
+  it.each(['built', 'put in force'])(
+    'nor is one lost where an agent was killed that had just %s what balances',
+    async (what) => {
+      const frontends = [virtualFrontend('web', 5, [web1, web2])]
+      await apply(frontends)
+      // Each of the two takes its turn at being the one in force.
+      for (let turn = 0; turn < 2; turn++) {
+        const table = await ourTable(bed, 1)
+        const other = table === 'moot' ? 'moot2' : 'moot'
+        const copy = `nft list table ip ${table} | sed '1s/ ${table} / ${other} /' | nft -f -`
+        await bed.within('host1', 'sh', '-c', what === 'built' ? `nft add table ip ${other}` : copy)
+        const before = await lostBy(bed, 'neighbour1')
+        const load = await bed.load('neighbour1', { to: vip, port: servedPort, kept: 8, short: 1 })
+        await bed.replaceAgent(1)
+        await applyAt(1, frontends)
+        expectFlawless(await load.end())
+        expect(await lostBy(bed, 'neighbour1')).toEqual(before)
+      }
+    },
+  )
+
   it("a flow of datagrams leaves a backend that goes; a stranger's translation stays", async () => {
     const frontends = (backends: (typeof web1)[]): Frontend[] => [publishedFrontend(8_080, backends, 'udp')]
     const ask = (port: number): Promise<unknown> =>
@@ -236,8 +257,9 @@ describe("the Linux kernel's data plane", () => {
   it('whatever somebody took away is back with the next plane', async () => {
     const frontends = [virtualFrontend('web', 5, [web2])]
     await bed.replaceAgent(1, { checkIntervalMs: 0 })
+    await applyAt(1, frontends)
     const damages = [
-      ['nft', 'delete', 'table', 'ip', 'moot'],
+      ['nft', 'delete', 'table', 'ip', await ourTable(bed, 1)],
       ['ip', 'link', 'del', 'moot0'],
       ['ip', 'route', 'del', virtualAddress('web', 0) + '/20'],
       ['ip', 'neigh', 'del', peerHop(planeOf(1, []).peers[0]!.mark), 'dev', 'moot0'],
@@ -261,7 +283,7 @@ describe("the Linux kernel's data plane", () => {
 
   it('a change mends a table that was flushed, without waiting for a check', async () => {
     await apply([virtualFrontend('web', 5, [web1])])
-    await bed.within('host1', 'nft', 'delete', 'table', 'ip', 'moot')
+    await bed.within('host1', 'nft', 'delete', 'table', 'ip', await ourTable(bed, 1))
     await applyAt(1, [virtualFrontend('web', 5, [web2])])
     expect(await bed.ask('neighbour1', vip, servedPort)).toMatchObject({ by: 'web2' })
   })
@@ -315,6 +337,14 @@ describe("the Linux kernel's data plane", () => {
     expect(await stateOf(bed, 1)).toEqual(untouched)
   })
 })
+
+/** Two take turns, and one is there. */
+async function ourTable(bed: NamespaceBed, host: number): Promise<string> {
+  const listed = await bed.within(`host${host}`, 'nft', 'list', 'tables', 'ip')
+  const [table = '', ...others] = [...listed.matchAll(/^table ip (moot2?)$/gm)].map(([, name]) => name)
+  expect([table, ...others]).toEqual([expect.stringContaining('moot')])
+  return table
+}
 
 async function stateOf(bed: NamespaceBed, host: number): Promise<Record<string, string>> {
   const state: Record<string, string> = {}

@@ -20,8 +20,8 @@ import { type Routing, routingOf } from './routing.ts'
 import { type Ruleset, rulesetOf } from './ruleset.ts'
 import { type KernelOptions, type KernelSettings, settingsFrom } from './settings.ts'
 import { forgetStaleConnections, haveBackendsGone } from './stale-connections.ts'
-import { tableText } from './table-text.ts'
-import { buildText, changeText } from './transaction.ts'
+import { rulesText } from './table-text.ts'
+import { buildText, changeText, deleteText, enforceText } from './transaction.ts'
 import { ensureTunnelDevice, readTunnel, removeTunnelDevice } from './tunnel-device.ts'
 import { assertFit, hostedNetworks, usablePlane } from './usable-plane.ts'
 import {
@@ -39,6 +39,8 @@ interface Known {
   readonly wireGuard: string
   readonly bridges: BridgeAddresses
   readonly routing: Routing
+  /** The one of our tables that is in force. */
+  readonly table: string
   readonly fixedText: string
   readonly ruleset: Ruleset
   readonly frontends: readonly Frontend[]
@@ -138,8 +140,8 @@ class KernelDataPlane implements DataPlane {
       await allowHairpins(calls, bridges.all)
     }
     if (isDue || bridges.haveChanged) await ensureDockerAccepts(calls, this.settings)
-    const fixedText = tableText(plane, this.settings, tunnel.mtu)
-    await this.balance(calls, { fixedText, ruleset, known, isDue })
+    const fixedText = rulesText(plane, this.settings, tunnel.mtu)
+    const table = await this.balance(calls, { fixedText, ruleset, known, isDue })
 
     await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     await calls.batch('bridge', changes.bridgeAfterwards, 'remove what led to peers')
@@ -153,6 +155,7 @@ class KernelDataPlane implements DataPlane {
       wireGuard,
       bridges: addresses,
       routing: wantedRouting,
+      table,
       fixedText,
       ruleset,
       frontends: plane.frontends,
@@ -171,6 +174,7 @@ class KernelDataPlane implements DataPlane {
     return { all: new Set(all), haveChanged: fresh.length > 0 }
   }
 
+  /** @returns the table that is in force now. */
   private async balance(
     calls: KernelCalls,
     to: {
@@ -179,38 +183,69 @@ class KernelDataPlane implements DataPlane {
       readonly known: Known | undefined
       readonly isDue: boolean
     },
-  ): Promise<void> {
+  ): Promise<string> {
     const { fixedText, ruleset, known, isDue } = to
-    const { table } = this.settings
-    const what = 'replace what balances'
-    if (known?.fixedText === fixedText && (!isDue || (await this.hasTable(calls)))) {
-      const text = changeText(table, known.ruleset, ruleset)
-      if (text === '') return
+    if (known?.fixedText === fixedText && (!isDue || (await this.tablesThere(calls)).includes(known.table))) {
+      const text = changeText(known.table, known.ruleset, ruleset)
+      if (text === '') return known.table
       try {
-        await calls.run('nft', ['-f', '-'], what, text)
-        return
+        await calls.run('nft', ['-f', '-'], 'change what balances', text)
+        return known.table
       } catch (error) {
         // Somebody changed or flushed the table.
         if (!(error instanceof KernelRefusedError)) throw error
       }
     }
-    await calls.run('nft', ['-f', '-'], what, buildText(table, fixedText, ruleset))
+    const former = known?.table ?? (await this.tableInForce(calls))
+    return this.replaceTable(calls, former, { fixedText, ruleset })
   }
 
-  private async hasTable(calls: KernelCalls): Promise<boolean> {
-    const tables = await calls.run('nft', ['list', 'tables', 'ip'], 'list tables')
-    return tables.split('\n').some((line) => line.trim() === `table ip ${this.settings.table}`)
+  /**
+   * For a moment both are in force. Were one deleted in the transaction that brings the other, a packet on its way could have met the
+   * new one before it and the old one after it, and so neither.
+   */
+  private async replaceTable(
+    calls: KernelCalls,
+    former: string | undefined,
+    { fixedText, ruleset }: Pick<Known, 'fixedText' | 'ruleset'>,
+  ): Promise<string> {
+    const [first, second] = this.settings.tables
+    const next = former === first ? second : first
+    const nft = (what: string, text: string): Promise<string> => calls.run('nft', ['-f', '-'], what, text)
+    await nft('build what balances', buildText(next, ruleset))
+    await nft('put what balances in force', enforceText(next, fixedText))
+    if (former !== undefined) await nft('remove what balanced before', deleteText(former))
+    return next
+  }
+
+  private async tableInForce(calls: KernelCalls): Promise<string | undefined> {
+    const [one, other] = await this.tablesThere(calls)
+    if (one === undefined || other === undefined) return one
+    // An agent was killed while it replaced one by the other.
+    return (await this.isInForce(calls, one)) ? one : other
+  }
+
+  private async isInForce(calls: KernelCalls, table: string): Promise<boolean> {
+    try {
+      await calls.run('nft', ['list', 'chain', 'ip', table, 'forward'], 'look for rules in force')
+      return true
+    } catch (error) {
+      if (error instanceof KernelRefusedError) return false
+      throw error
+    }
+  }
+
+  private async tablesThere(calls: KernelCalls): Promise<readonly string[]> {
+    const listed = await calls.run('nft', ['list', 'tables', 'ip'], 'list tables')
+    const lines = new Set(listed.split('\n').map((line) => line.trim()))
+    return this.settings.tables.filter((table) => lines.has(`table ip ${table}`))
   }
 
   private async unmake(calls: KernelCalls): Promise<void> {
-    const { device, table } = this.settings
-    const bridges = (await this.hasTable(calls)) ? await this.bridgesInTable(calls) : []
-    await calls.run(
-      'nft',
-      ['-f', '-'],
-      'remove our table',
-      `add table ip ${table}\ndelete table ip ${table}\n`,
-    )
+    const { device, tables } = this.settings
+    const table = await this.tableInForce(calls)
+    const bridges = table === undefined ? [] : await this.bridgesIn(table, calls)
+    await calls.run('nft', ['-f', '-'], 'remove our tables', tables.map(deleteText).join(''))
     await removeFromDocker(calls, this.settings)
     for (const bridge of bridges) unsetBridge(bridge)
     if (isInterface(device)) {
@@ -221,12 +256,8 @@ class KernelDataPlane implements DataPlane {
     await removeWireGuard(calls, this.settings)
   }
 
-  private async bridgesInTable(calls: KernelCalls): Promise<readonly string[]> {
-    const listed = await calls.run(
-      'nft',
-      ['list', 'set', 'ip', this.settings.table, 'bridges'],
-      'list our bridges',
-    )
+  private async bridgesIn(table: string, calls: KernelCalls): Promise<readonly string[]> {
+    const listed = await calls.run('nft', ['list', 'set', 'ip', table, 'bridges'], 'list our bridges')
     return [...listed.matchAll(/"([\w.-]+)"/g)].map(([, name = '']) => name)
   }
 }

@@ -10,7 +10,7 @@ export interface KernelOptions {
   readonly tunnelPort?: number
   /** Of the tunnel's end; at most 15 characters. */
   readonly device?: string
-  /** Of our nftables table, in the family `ip`. */
+  /** Of our nftables table, in the family `ip`; with a 2 behind it, of the one that takes turns with it. */
   readonly table?: string
   /** Upper 8 of 32 bits of packets' and connections' marks; the lower 12 stay other programs'. */
   readonly mark?: number
@@ -33,7 +33,8 @@ export interface KernelSettings {
   readonly dnsPort: number
   readonly tunnelPort: number
   readonly device: string
-  readonly table: string
+  /** One is in force. The next one is built beside it (transaction.ts). */
+  readonly tables: readonly [string, string]
   readonly mark: number
   readonly keyFile: (round: number) => string
   readonly lanes: readonly [LaneSettings, LaneSettings]
@@ -48,12 +49,13 @@ export interface LaneSettings {
 
 export function settingsFrom(options: KernelOptions): KernelSettings {
   const wireGuardDevice = options.wireGuard.device ?? 'moot-wg'
+  const table = options.table ?? 'moot'
   return {
     vni: options.vni,
     dnsPort: options.dnsPort,
     tunnelPort: options.tunnelPort ?? defaults.tunnelPort,
     device: options.device ?? 'moot0',
-    table: options.table ?? 'moot',
+    tables: [table, `${table}2`],
     mark: options.mark ?? defaults.tunnelMark,
     keyFile: options.wireGuard.keyFile,
     lanes: [

@@ -2,7 +2,7 @@ import type { NodeId } from '@moot/crdt-state'
 import { expect, test } from 'vitest'
 import type { Plane } from '../../core/network/plane.ts'
 import { settingsFrom } from './settings.ts'
-import { tableText } from './table-text.ts'
+import { rulesText } from './table-text.ts'
 
 const plane: Plane = {
   self: { underlay: '10.99.0.1', mac: '02:00:00:00:00:01' },
@@ -15,7 +15,7 @@ const settings = settingsFrom({ vni: 1, dnsPort: 7_453, wireGuard: { keyFile: (l
 
 /** The rules of one chain, in order. */
 function rulesOf(chain: string): readonly string[] {
-  const text = tableText(plane, settings, 1_450)
+  const text = rulesText(plane, settings, 1_450)
   const [, body = ''] =
     new RegExp(`chain ${chain} \\{\\n([^}]*(?:\\{[^}]*\\}[^}]*)*?)\\n {2}\\}`).exec(text) ?? []
   return body

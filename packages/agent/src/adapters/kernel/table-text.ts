@@ -5,19 +5,16 @@ import { foreignMarkMask, hex, type KernelSettings, ourMarkMask } from './settin
  * The fixed part of our table: what a packet meets, hook by hook. All that changes with the cluster is in the sets and
  * maps, and in a chain for each frontend (`ruleset.ts`).
  */
-export function tableText(plane: Plane, settings: KernelSettings, tunnelMtu: number): string {
-  const { table } = settings
-  return `table ip ${table} {
-${sets}
-${balancing(plane, settings)}
+export function rulesText(plane: Plane, settings: KernelSettings, tunnelMtu: number): string {
+  return `${balancing(plane, settings)}
 ${replies(settings)}
 ${isolation(settings)}
 ${tunnel(plane, settings, tunnelMtu)}
-}
 `
 }
 
-const sets = `
+/** What the rules ask: it is there, and full, before them (`transaction.ts`). */
+export const setsText = `
   set bridges { type ifname; }
   set internal_bridges { type ifname; }
   set own_subnets { type ifname . ipv4_addr; flags interval; }
@@ -33,7 +30,8 @@ const sets = `
   set hairpins { type ipv4_addr . ipv4_addr; }
   set homeward { type ipv4_addr . ipv4_addr; flags interval; }
   map virtual_frontends { type ipv4_addr : verdict; }
-  map published_frontends { type inet_proto . inet_service : verdict; }`
+  map published_frontends { type inet_proto . inet_service : verdict; }
+`
 
 /** Priorities are Docker's less 10, so that a packet that is ours has been translated when Docker's rules see it. */
 function balancing({ self }: Plane, { device, dnsPort }: KernelSettings): string {
@@ -150,8 +148,7 @@ function isolation({ device, mark }: KernelSettings): string {
   chain prerouting_raw {
     type filter hook prerouting priority -300
     # A client may come from one port through two nodes to one container. The way in has a zone for each peer (of its MAC's last
-    # 16 bits), so that the second is no part of the first; all ways back share one, so that it is given a port of its own. No set is
-    # asked: a packet that met one while it is replaced would belong to no connection.
+    # 16 bits), so that the second is no part of the first; all ways back share one, so that it is given a port of its own.
     iifname "${device}" ct original zone set @ll,80,16
     # route_localnet opens this host's loopback to them.
     iifname @bridges ip daddr 127.0.0.0/8 drop

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import type { Frontend, Plane } from '../../core/network/plane.ts'
 import { rulesetOf } from './ruleset.ts'
 import { settingsFrom } from './settings.ts'
-import { buildText, changeText } from './transaction.ts'
+import { rulesText } from './table-text.ts'
+import { buildText, changeText, enforceText } from './transaction.ts'
 
 const settings = settingsFrom({ vni: 1, dnsPort: 53, wireGuard: { keyFile: String } })
 
@@ -66,13 +67,24 @@ describe('a change of what balances', () => {
 })
 
 describe('the first build', () => {
-  it('deletes and makes the table in one transaction, chains before what leads to them', () => {
-    const text = buildText('moot', 'FIXED\n', rulesetWith([frontend(1, ['200', '201'])]))
-    expect(text).toMatch(
-      /^add table ip moot\ndelete table ip moot\ntable ip moot \{\n {2}chain virtual-10\.128\.0\.1/,
-    )
+  it('takes away what may be left of another one, and makes chains before what leads to them', () => {
+    const text = buildText('moot', rulesetWith([frontend(1, ['200', '201'])]))
+    expect(text).toMatch(/^add table ip moot\ndelete table ip moot\ntable ip moot \{\n {2}set bridges/)
     expect(text).toContain('dnat to numgen random mod 2 map { 0 : 10.128.16.200, 1 : 10.128.16.201 }')
-    expect(text.indexOf('FIXED')).toBeLessThan(text.indexOf('add element ip moot virtual_frontends'))
+    const [chain, element] = ['chain virtual-10.128.0.1', 'add element ip moot virtual_frontends']
+    expect(text.indexOf(chain)).toBeLessThan(text.indexOf(element))
+  })
+
+  it('has all sets full before a packet meets a rule: those of intervals would be empty for a moment', () => {
+    const self = { underlay: '10.99.0.1', mac: '02:00:00:00:00:01' }
+    const rules = rulesText({ self, peers: [], networks: [], frontends: [] }, settings, 1_450)
+    const enforced = enforceText('moot', rules)
+    expect(buildText('moot', rulesetWith([frontend(1, ['200'])]))).not.toContain('hook')
+    expect(enforced).toContain('hook')
+    expect(enforced).not.toMatch(/^\s*(set|map|add|delete|flush) /m)
+    const setsWithinRules = enforced.match(/(?<=\S )\{ .* \}/g) ?? []
+    expect(setsWithinRules).toContain('{ tcp, udp }')
+    expect(setsWithinRules.filter((set) => /\d[-/]\d/.test(set))).toEqual([])
   })
 
   it('hands a set of thousands over in parts', () => {
@@ -80,7 +92,7 @@ describe('the first build', () => {
       ...frontend(0, ['200']),
       at: { kind: 'published', protocol: 'tcp', port: index + 1, target: 80 } as const,
     }))
-    const text = buildText('moot', '', rulesetWith(many))
+    const text = buildText('moot', rulesetWith(many))
     expect(text.match(/add element ip moot published_frontends/g)).toHaveLength(2)
   })
 })

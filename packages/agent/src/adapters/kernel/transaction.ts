@@ -1,23 +1,35 @@
 import { type Elements, type Ruleset, setNames } from './ruleset.ts'
+import { setsText } from './table-text.ts'
 
 /** What one message to the kernel may hold, with room to spare: a set's elements are handed over so many at a time. */
 const elementsPerCommand = 500
 
 /**
- * The whole table anew, in one transaction: until it is committed the old one is in force, then the new one. What is
- * established goes on, since translation of a connection is remembered with the connection.
+ * What the rules look up, and nothing that a packet meets. In one transaction with the rules it would come too late: the kernel
+ * publishes a set of intervals (nft_set_pipapo; in newer kernels nft_set_rbtree too) after the rules, which find it empty until then.
  */
-export function buildText(table: string, fixedText: string, ruleset: Ruleset): string {
+export function buildText(table: string, ruleset: Ruleset): string {
   const chains = [...ruleset.chains].map(
     ([name, rules]) => `  chain ${name} {\n${rules.map((rule) => `    ${rule}\n`).join('')}  }\n`,
   )
   return [
-    // Deleting what is not there is an error, so it is added first.
-    `add table ip ${table}\ndelete table ip ${table}\n`,
-    `table ip ${table} {\n${chains.join('')}}\n`,
-    fixedText,
+    deleteText(table),
+    `table ip ${table} {${setsText}${chains.join('')}}\n`,
     ...setNames.map((name) => elementsText('add', table, name, ruleset.sets[name])),
   ].join('')
+}
+
+/**
+ * Puts in force what was built. What is established goes on, since translation of a connection is remembered with the
+ * connection.
+ */
+export function enforceText(table: string, rulesText: string): string {
+  return `table ip ${table} {\n${rulesText}}\n`
+}
+
+export function deleteText(table: string): string {
+  // Deleting what is not there is an error, so it is added first.
+  return `add table ip ${table}\ndelete table ip ${table}\n`
 }
 
 /** Only what differs, in one transaction; empty where nothing does. */
