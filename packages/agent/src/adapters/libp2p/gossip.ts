@@ -57,10 +57,34 @@ function introductions(components: Components): { introduce(connection: Connecti
       const peerId = connection.remotePeer
       await components.peerStore.merge(peerId, { protocols: [protocol] })
       for (const topology of components.registrar.getTopologies(protocol)) {
-        await topology.onConnect?.(peerId, connection)
+        await topology.onConnect?.(peerId, withLiveStreams(connection))
       }
     },
   } as { introduce(connection: Connection): Promise<void> }
+}
+
+/**
+ * Gossipsub forgets a stream when that closes. One that has closed while it was being opened it would keep for ever, and open no
+ * other one to this peer, on whatever connection it comes back.
+ */
+export function withLiveStreams(connection: Connection): Connection {
+  const newStream: Connection['newStream'] = async (protocols, options) => {
+    const stream = await connection.newStream(protocols, options)
+    if (stream.status !== 'open') throw new Error('it closed while it was being opened')
+    return stream
+  }
+  return bound(connection, { newStream })
+}
+
+/** As it is, but for these. (Its own methods need the object itself.) */
+function bound<T extends object>(object: T, but: Partial<T>): T {
+  return new Proxy(object, {
+    get(target, key) {
+      if (key in but) return but[key as keyof T]
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
 }
 
 function topicName(clusterTag: string, topic: Topic): string {
@@ -80,18 +104,12 @@ function guarded(
     const handle: Registrar['handle'] = (name, handler, opts) => {
       const forMembers: typeof handler = (stream, connection) => {
         const node = nodeOf(connection.remotePeer)
-        if (node !== undefined && allowed(node)) return handler(stream, connection)
+        if (node !== undefined && allowed(node)) return handler(stream, withLiveStreams(connection))
         stream.abort(new Error('gossip is for members'))
       }
       return registrar.handle(name, forMembers, opts)
     }
-    const doorkeeper = new Proxy(registrar, {
-      get(target, key) {
-        if (key === 'handle') return handle
-        const value: unknown = Reflect.get(target, key, target)
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value
-      },
-    })
+    const doorkeeper = bound(registrar, { handle })
     return create({ registrar: doorkeeper, peerId, privateKey, peerStore, connectionManager, logger })
   }
 }
