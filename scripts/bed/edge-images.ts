@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { copyFile, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { writeImageArchive, type Image } from './archive.ts'
-import { cached, type ImageArchive } from './images.ts'
+import type { Image } from './archive.ts'
+import { cachedTrees, type ImageArchive } from './images.ts'
 import { cacheDirectory, repository } from './place.ts'
 import { CommandFailed, run } from './shell.ts'
 import { plantBusybox, plantProgram } from './trees.ts'
@@ -61,14 +61,7 @@ export async function ensureEdgeImages(): Promise<ImageArchive> {
   const inputs = createHash('sha256')
   const files = [...configuration.map((name) => join(example, name)), authority, trusted, ...makers]
   for (const file of [...Object.values(programs), ...files]) inputs.update(readFileSync(file))
-  return cached('edge', inputs.digest('hex'), async (archive) => {
-    const trees = `${archive}.${process.pid}.trees`
-    try {
-      return await writeImageArchive(archive, await plant(trees, programs))
-    } finally {
-      await rm(trees, { recursive: true, force: true })
-    }
-  })
+  return cachedTrees('edge', inputs.digest('hex'), (trees) => plant(trees, programs))
 }
 
 async function plant(

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { copyFile, mkdir, rm } from 'node:fs/promises'
+import { copyFile, mkdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { writeImageArchive, type Image } from './archive.ts'
-import { cached, type ImageArchive } from './images.ts'
+import type { Image } from './archive.ts'
+import { cachedTrees, type ImageArchive } from './images.ts'
 import { repository } from './place.ts'
 import { attempt, run } from './shell.ts'
 import { plantBusybox, plantProgram } from './trees.ts'
@@ -62,14 +62,7 @@ export async function ensureGuestbookImages(): Promise<ImageArchive> {
   }
   const inputs = createHash('sha256').update(process.version)
   for (const file of [...Object.values(programs), ...web, echo, ...makers]) inputs.update(readFileSync(file))
-  return cached('guestbook', inputs.digest('hex'), async (archive) => {
-    const trees = `${archive}.${process.pid}.trees`
-    try {
-      return await writeImageArchive(archive, await plant(trees, programs))
-    } finally {
-      await rm(trees, { recursive: true, force: true })
-    }
-  })
+  return cachedTrees('guestbook', inputs.digest('hex'), (trees) => plant(trees, programs))
 }
 
 async function plant(

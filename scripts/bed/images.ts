@@ -73,19 +73,27 @@ export async function ensureTestImages(): Promise<ImageArchive> {
     .update(readFileSync(new URL('./trees.ts', import.meta.url)))
     .update(readFileSync(new URL(import.meta.url)))
     .digest('hex')
-  return cached('moot-test', inputs, async (archive) => {
-    const tree = `${archive}.${process.pid}.tree`
+  return cachedTrees('moot-test', inputs, async (tree) => {
+    await plantBusybox(tree, busybox)
+    await mkdir(join(tree, 'www'))
+    await chmod(join(tree, 'www'), 0o777)
+    await writeFile(join(tree, 'serve'), serve, { mode: 0o755 })
+    return testImages.map((image) => ({ ...image, trees: [tree] }))
+  })
+}
+
+/** Of images whose files are planted in a directory that is there for as long as it takes. */
+export function cachedTrees(
+  name: string,
+  inputs: string,
+  plant: (directory: string) => Promise<readonly Image[]>,
+): Promise<ImageArchive> {
+  return cached(name, inputs, async (archive) => {
+    const directory = `${archive}.${process.pid}.trees`
     try {
-      await plantBusybox(tree, busybox)
-      await mkdir(join(tree, 'www'))
-      await chmod(join(tree, 'www'), 0o777)
-      await writeFile(join(tree, 'serve'), serve, { mode: 0o755 })
-      return await writeImageArchive(
-        archive,
-        testImages.map((image) => ({ ...image, trees: [tree] })),
-      )
+      return await writeImageArchive(archive, await plant(directory))
     } finally {
-      await rm(tree, { recursive: true, force: true })
+      await rm(directory, { recursive: true, force: true })
     }
   })
 }

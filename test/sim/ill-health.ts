@@ -15,6 +15,11 @@ import type { World } from './world.ts'
 /** A probe that failed this recently is a cause to stop a task, ms: its turn may have come late. */
 const recentMs = 5_000
 
+interface Down {
+  readonly setup: TaskSetup
+  readonly node: NodeId
+}
+
 /**
  * Which replicas are well, by what their own servers answer; and that of those that were, no more are down for ill health
  * than an update of their service might take down.
@@ -25,7 +30,7 @@ export class IllHealth {
   readonly #isStrict: boolean
   readonly #liveFailedMs = new Map<TaskId, number>()
   /** Slots whose well task was stopped for ill health and that have not been well since. */
-  readonly #down = new Map<SlotId, { readonly setup: TaskSetup; readonly node: NodeId }>()
+  readonly #down = new Map<SlotId, Down>()
 
   constructor(world: World, isStrict: boolean, tell: (line: string) => void) {
     this.#world = world
@@ -89,7 +94,7 @@ export class IllHealth {
   }
 
   /** Who has stopped it is to start it again: an update may have ended that, too, and what it made instead cannot be had. */
-  #isHeld({ setup: { task }, node }: { readonly setup: TaskSetup; readonly node: NodeId }): boolean {
+  #isHeld({ setup: { task }, node }: Down): boolean {
     const host = this.#world.hosts.find((each) => each.node === node)
     if (host?.agent?.state().kind !== 'active') return true
     const tasks = [...(host.agent.view().records.get(node)?.tasks.values() ?? [])]
@@ -97,7 +102,7 @@ export class IllHealth {
   }
 
   /** The slot's other task, which it moves to or which a partition made, is not down, ill as it may be. */
-  #runsElsewhere({ setup: { task }, node }: { readonly setup: TaskSetup; readonly node: NodeId }): boolean {
+  #runsElsewhere({ setup: { task }, node }: Down): boolean {
     return this.#world.hosts
       .filter((host) => host.node !== node)
       .flatMap(({ engine }) => engine.containers())
