@@ -93,6 +93,21 @@ test('a container that this host cannot reach has failed, and says why', async (
   })
 })
 
+test('what the record says of a container is told anew once the container says the same', async () => {
+  const { probes: live } = readHealthLabels({
+    'moot.health.live.http': '80/live',
+    'moot.health.interval': '1s',
+  })
+  const stage = stageOf(() => ({ kind: 'answers', status: 503 }))
+  const why = 'liveness: GET :80/live → 503'
+  stage.subjects = [{ ...subject, probes: live, isUp: true, failed: { liveness: why } }]
+  stage.watch.look()
+  expect(stage.watch.standings().get(container)).toEqual({ kind: 'ill', why, by: 'record' })
+  await stage.clock.advance(6_000)
+  expect(stage.watch.standings().get(container)).toEqual({ kind: 'ill', why })
+  expect(stage.changes).toBe(2)
+})
+
 test('an answer to what is no longer asked counts for nothing', async () => {
   const stage = stageOf(() => ({ kind: 'answers', status: 200, afterMs: 900 }))
   stage.watch.look()

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { ContainerId } from '@moot/crdt-state'
 import type { HealthProbe, ProbeAnswer } from './core/health/probe.ts'
 import { type HealthStanding, standingOf } from './core/health/standing.ts'
@@ -61,7 +62,7 @@ export function createHealthWatch(options: {
       [...watched].map(([container, one]) => {
         const known = before.get(container)
         const now = standingOf(one)
-        if (known !== undefined && isSame(known, now)) return [container, known]
+        if (known !== undefined && isDeepStrictEqual(known, now)) return [container, known]
         isNew = true
         return [container, now]
       }),
@@ -122,7 +123,7 @@ export function createHealthWatch(options: {
     askThoseDue()
     const known = standings.get(container)
     const standing = standingOf(now)
-    if (known !== undefined && isSame(known, standing)) return
+    if (known !== undefined && isDeepStrictEqual(known, standing)) return
     standings = new Map(standings).set(container, standing)
     changed()
   }
@@ -144,7 +145,3 @@ export function createHealthWatch(options: {
 }
 
 const isOver = new Error('the task is not probed any more')
-
-function isSame(a: HealthStanding, b: HealthStanding): boolean {
-  return a.kind === b.kind && ('why' in a ? a.why : undefined) === ('why' in b ? b.why : undefined)
-}

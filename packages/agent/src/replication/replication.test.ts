@@ -152,7 +152,7 @@ describe('telling everybody', () => {
       .node(0)
       .replication.tellAll(never)
       .then(() => (isTold = true))
-    return cluster.until(() => isTold, 5_000, 10)
+    return cluster.until(() => isTold, 2 * defaults.drainAckMaxMs, 10)
   }
   let written = 0
   async function write(): Promise<void> {

@@ -29,7 +29,7 @@ export function createTellAll(
   /** This node balances to its own tasks too, and its kernel is told as late as any other. */
   goesBy: (node: NodeId) => RecordVersion | undefined,
 ): TellAll {
-  const { records, clock, settings } = exchange
+  const { records, clock, logger, settings } = exchange
   /** Many tasks stop in one decision: they wait for the same. */
   let last: { readonly version: RecordVersion; readonly told: Promise<void> } | undefined
 
@@ -54,14 +54,25 @@ export function createTellAll(
   }
 
   async function tellEverybody(version: RecordVersion): Promise<void> {
+    const { self } = exchange.mesh
+    const waiting = new Set([self, ...records.all().keys()])
     const bound = new AbortController()
     const end = (): void => bound.abort(new Error('the time for telling others is up'))
-    const cancel = clock.after(settings.drainAckMaxMs, end)
+    const cancel = clock.after(settings.drainAckMaxMs, () => {
+      logger.warn(
+        { nodes: [...waiting] },
+        'these have not said in time that they send tasks that stop here nothing more: the tasks stop now, and what is sent to them may fail',
+      )
+      end()
+    })
     exchange.stopped.addEventListener('abort', end, { once: true })
     try {
-      const nodes = [...records.all().keys()].filter((node) => node !== exchange.mesh.self)
-      const others = nodes.map((node) => tell(node, version, bound.signal))
-      await Promise.all([tellSelf(version, bound.signal), ...others])
+      await Promise.all(
+        [...waiting].map(async (node) => {
+          await (node === self ? tellSelf(version, bound.signal) : tell(node, version, bound.signal))
+          waiting.delete(node)
+        }),
+      )
     } finally {
       cancel()
       exchange.stopped.removeEventListener('abort', end)

@@ -194,6 +194,19 @@ describe('a service that may not run here any more', () => {
     ])
   })
 
+  test('makes nothing here when it is tried again with a newer spec, and what runs stays', () => {
+    const template = { ...away.spec.TaskTemplate, ForceUpdate: 1 }
+    const going = changed(small, template, { FailureAction: 'continue' })
+    const stuck = rest({ ...rest(crowded(going, 1e9)), nowMs: 1_006_000 })
+    expect(factIn(stuck, 1)).toMatchObject({ state: 'failed' })
+    const again = rest({ ...stuck, nowMs: 1_040_000 })
+    expect(factIn(again, 1)).toMatchObject({ state: 'begun' })
+    expect(again.tasks).toMatchObject([
+      { slot: 1, attempt: 1, desired: 'running', leaves: { update: updateKey(going.spec) } },
+      { slot: 2, attempt: 1, desired: 'running' },
+    ])
+  })
+
   test('leaves at once where it is the node that changed, as with Swarm', () => {
     const scene = crowded(away)
     const tasks = scene.tasks.map((task) => ({

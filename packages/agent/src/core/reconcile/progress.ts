@@ -32,6 +32,8 @@ export interface Position {
   readonly state: 'waiting' | 'begun' | 'ok' | 'failed'
   /** Some task of it is as the update wants it. */
   readonly isMade: boolean
+  /** Some node says that its step failed, whether or not it has the slot now. */
+  readonly hasFailed: boolean
   /** When its fact was latched, on its holder's clock. Display only. */
   readonly atMs: number | undefined
 }
@@ -92,11 +94,12 @@ export function progressOf(
       slot: parseSlotId(slotId).slot,
       state,
       isMade: seen.updated,
+      hasFailed: seen.hasFailed,
       atMs: seen.atMs,
     })
   }
   positions.sort((a, b) => compareSlots(a.slot, b.slot))
-  const failed = positions.filter((position) => slots.get(position.id)?.fact === 'failed').length
+  const failed = positions.filter(({ hasFailed }) => hasFailed).length
   const settledWell = positions.filter((position) => position.state === 'ok').length
   const config = updateConfigOf(service)
   return {
@@ -159,6 +162,7 @@ interface Seen {
   fact: 'begun' | 'ok' | 'failed' | undefined
   /** Is the fact the word of a node that has a task of the slot? */
   holds: boolean
+  hasFailed: boolean
   atMs: number | undefined
 }
 
@@ -173,7 +177,14 @@ function collect(
   const seenAt = (id: SlotId): Seen => {
     const known = slots.get(id)
     if (known !== undefined) return known
-    const fresh: Seen = { old: false, updated: false, fact: undefined, holds: false, atMs: undefined }
+    const fresh: Seen = {
+      old: false,
+      updated: false,
+      fact: undefined,
+      holds: false,
+      hasFailed: false,
+      atMs: undefined,
+    }
     slots.set(id, fresh)
     return fresh
   }
@@ -195,9 +206,11 @@ function collect(
     const state = isOther && isComingBack(fact, live, digestOfUpdate(facts.update)) ? 'begun' : fact.state
     if (isOther && state !== 'begun') continue
     const seen = seenAt(id as SlotId)
-    if (seen.fact === undefined || weight[state] > weight[seen.fact]) {
+    const holds = held.has(id as SlotId)
+    if (state === 'failed') seen.hasFailed = true
+    if (seen.fact === undefined || weightOf(state, holds) > weightOf(seen.fact, seen.holds)) {
       seen.fact = state
-      seen.holds = held.has(id as SlotId)
+      seen.holds = holds
       seen.atMs = fact.atMs
     }
   }
@@ -217,16 +230,20 @@ export function isServing(task: TaskEntry): boolean {
   return task.state === 'running' && task.desired === 'running'
 }
 
-/** Where two nodes speak of one slot, the more careful word counts. */
-const weight = { ok: 0, begun: 1, failed: 2 } as const
+/** Where two nodes speak of one slot, the more careful word counts; but that a step failed where the slot was before, last. */
+function weightOf(state: UpdateFact['state'], holds: boolean): number {
+  return state === 'failed' && !holds ? 0 : weight[state]
+}
+
+const weight = { ok: 1, begun: 2, failed: 3 } as const
 
 function stateOf(seen: Seen): Position['state'] | undefined {
-  if (seen.fact === 'begun') return 'begun'
   // A failure stands for as long as its node has the slot; where the slot went back to, it is still to be updated.
-  if (seen.fact === 'failed' && (seen.holds || !seen.old || seen.updated)) return 'failed'
+  const word = seen.fact === 'failed' && !seen.holds && seen.old ? undefined : seen.fact
+  if (word === 'begun' || word === 'failed') return word
   // Also where its next task is made, and nobody says any more that its turn has come (another seemed to have the slot for a moment).
-  if (seen.old && (!seen.updated || seen.fact === undefined)) return 'waiting'
-  return seen.fact
+  if (seen.old && (!seen.updated || word === undefined)) return 'waiting'
+  return word
 }
 
 function isPaused(config: UpdateConfig | undefined, failed: number, total: number): boolean {
@@ -402,7 +419,7 @@ function whyHomeless(view: View, { id, name, spec }: Resource<ServiceSpec>): str
 /** A task whose failure counts. */
 export function culpritOf(view: View, service: Resource<ServiceSpec>, progress: Progress): string {
   const failedSlots = new Set(
-    progress.positions.filter((position) => position.state === 'failed').map((position) => position.id),
+    progress.positions.filter(({ hasFailed }) => hasFailed).map((position) => position.id),
   )
   const made = tasksMade(view, service, progress).filter(([slot]) => failedSlots.has(slot))
   const ended = made.find(

@@ -307,6 +307,19 @@ test('a slot whose next task is made although nobody says that its turn has come
   expect(changed?.desired).toBe('shutdown')
 })
 
+test('a step that failed where the slot was before hides no step that is under way where it is now', () => {
+  const config = { FailureAction: 'continue' }
+  const others = [recordOf(other, { facts: [factsOf(to(config), { 1: 'failed' })] })]
+  let now = { ...scene(config, [1, 2]), others }
+  for (let calls = 0; calls < 4; calls += 1) now = { ...after(now, run(now)), others }
+  expect(now.facts).toMatchObject([{ slots: { [slot(1)]: { state: 'begun' } } }])
+  expect(Object.keys(now.facts?.[0]?.slots ?? {})).toEqual([slot(1)])
+  // Where two nodes have the slot for a while, and neither says that its turn has come, it is still to come.
+  const newer = runningTask(to(config), { slot: 1, attempt: 5, id: 'there' as TaskEntry['id'] })
+  const both = [...others, recordOf('third' as NodeRecord['node'], { tasks: [newer] })]
+  expect(begunIn(run({ ...scene(config, [1, 2]), others: both }))).toEqual([slot(1)])
+})
+
 describe('two tasks of a slot that were left running', () => {
   const between = withImage(old, 'web:between')
   const first = runningTask(old, { attempt: 1 })

@@ -295,7 +295,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
     const goesOn =
       fact.state === 'begun'
         ? mayGoOn(ownProgress(draft, service), slot)
-        : beginsAgain(draft, service, slot, fact)
+        : beginsAgain(draft, service, slot, fact) && !leaves(draft, service, live)
     if (goesOn) makeNext(draft, service, olds, startFirst)
     return
   }
