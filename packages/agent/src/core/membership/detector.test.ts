@@ -122,6 +122,44 @@ describe('detector', () => {
     expect(one.written.slice(1)).toEqual(['b silent 1.5'])
   })
 
+  describe('where another observer has waited in full', () => {
+    const soonerMs = untilSilentMs - defaults.probeIntervalMs
+    const says = (name: string, seq: number): NodeRecord => recordOf(name, [about('b', 'silent', seq)])
+
+    it('calls silent what it has not heard for an interval less', () => {
+      const one = detector('a', abc())
+      one.pass(100)
+      one.pass(soonerMs - 2 * defaults.probeTimeoutMinMs, { b: 'silent' })
+      one.publish(says('c', 5))
+      expect(one.written).toEqual(['b suspected 1.5'])
+      one.pass(2 * defaults.probeTimeoutMinMs, { b: 'silent' })
+      expect(one.written.slice(1)).toEqual(['b silent 1.5', 'b judged 1.5'])
+    })
+
+    it('does so at once, without a probe', () => {
+      const one = detector('a', abc())
+      one.pass(100)
+      one.pass(soonerMs, { b: 'silent' })
+      expect(one.written).toEqual(['b suspected 1.5'])
+      one.publish(says('c', 5))
+      expect(one.written.slice(1)).toEqual(['b silent 1.5', 'b judged 1.5'])
+    })
+
+    it('and not for the word of who is in doubt itself, or for one about an older record', () => {
+      const one = detector('a', abc())
+      one.pass(100)
+      one.pass(soonerMs, { b: 'silent', c: 'silent' })
+      one.publish(says('c', 5))
+      expect(one.written).not.toContain('b silent 1.5')
+
+      const other = detector('a', abc())
+      other.pass(100)
+      other.pass(soonerMs, { b: 'silent' })
+      other.publish(says('c', 4))
+      expect(other.written).toEqual(['b suspected 1.5'])
+    })
+  })
+
   it('one answer in between, and it counts anew', () => {
     const one = detector('a', abc())
     one.pass(100)

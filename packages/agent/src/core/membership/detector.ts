@@ -172,7 +172,10 @@ function evidenceOf(draft: Draft, state: DetectorState, target: NodeId): Alert['
   return missed.silentCount < missed.count ? 'refused' : 'suspected'
 }
 
-/** Nothing was heard of it for long enough: for much longer where that proves little, as the link loses much or comes and goes. */
+/**
+ * Nothing was heard of it for long enough: for much longer where that proves little, as the link loses much or comes and goes. Where
+ * another observer has waited in full, this one need not (Lifeguard's confirmations): it may have begun to ask an interval later.
+ */
 function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
   const { settings, at } = draft
   const { missed, mark, returns, isFlapping, loss } = draft.watch(target)
@@ -185,7 +188,37 @@ function isSilent(draft: Draft, state: DetectorState, target: NodeId): boolean {
     mark?.probation === true && isFlapping
       ? Math.min(probationMs(returns.count, settings) / 2, settings.flapPauseMaxMs)
       : 0
-  return at.nowMs - missed.silentSinceMs >= Math.max(settings.silentAfterMs * patience, flapMs)
+  const needsMs = Math.max(settings.silentAfterMs * patience, flapMs)
+  const silentMs = at.nowMs - missed.silentSinceMs
+  if (silentMs >= needsMs) return true
+  const isPatient = needsMs > settings.silentAfterMs
+  const isNearly = silentMs >= needsMs - settings.probeIntervalMs
+  return !isPatient && isNearly && isConfirmed(draft, state.view, target)
+}
+
+/** Another observer, which this node does not doubt, has heard nothing of the target for long enough, nor has anybody since. */
+function isConfirmed({ alerts }: Draft, view: MembershipView, target: NodeId): boolean {
+  return someOtherSays(
+    view,
+    target,
+    ({ evidence }, node) => (evidence === 'silent' || evidence === 'judged') && !isInForce(alerts.get(node)),
+  )
+}
+
+/** Whether another member says such a thing of the target's newest record. */
+function someOtherSays(
+  { self, nodes, records }: MembershipView,
+  target: NodeId,
+  is: (alert: Alert, by: NodeId) => boolean,
+): boolean {
+  const record = records.get(target)
+  if (record === undefined) return false
+  for (const node of nodes.keys()) {
+    if (node === self || node === target) continue
+    const theirs = records.get(node)?.alerts.get(target)
+    if (theirs !== undefined && !isNewer(record, theirs) && is(theirs, node)) return true
+  }
+  return false
 }
 
 /** Of whoever is back for the nth time. */
@@ -308,6 +341,8 @@ function onView(
   for (const target of targets) {
     if (!draft.watches.has(target)) draft.watches.set(target, newWatch(settings))
     countAnew(draft, view, target)
+    // The others need not wait for this node's next probe.
+    if (draft.alerts.get(target)?.evidence === 'suspected') accuse(draft, { ...state, view, targets }, target)
     judge(draft, view, target, liveness.get(target)?.kind === 'down')
     withdrawIfReturned(draft, view, target)
   }
@@ -353,12 +388,7 @@ function judge(draft: Draft, view: MembershipView, target: NodeId, down: boolean
   const { heard, reachable } = draft.watch(target)
   // A new observer (just started, or new on the rings) takes the others' verdict over until it has heard for itself.
   const adopts =
-    alert === undefined &&
-    !heard &&
-    [...view.nodes.keys()].some((node) => {
-      const theirs = view.records.get(node)?.alerts.get(target)
-      return theirs?.evidence === 'judged' && !isNewer(record, theirs)
-    })
+    alert === undefined && !heard && someOtherSays(view, target, ({ evidence }) => evidence === 'judged')
   if (adopts || (alert?.evidence === 'silent' && !reachable)) draft.say(view, target, 'judged')
 }
 

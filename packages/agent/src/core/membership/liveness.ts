@@ -43,6 +43,11 @@ export function isFallen(kind: Liveness['kind']): boolean {
   return kind === 'down' || kind === 'agent-down'
 }
 
+/** It answers, or there is doubt of it: not given up, and what it does counts. */
+export function isUp(liveness: Liveness | undefined): boolean {
+  return liveness?.kind === 'alive' || liveness?.kind === 'suspect'
+}
+
 export type LivenessMap = ReadonlyMap<NodeId, Liveness>
 /** The part of a view that says who is alive. */
 export interface MembershipView {
