@@ -197,6 +197,15 @@ export function dataPlaneSuite(name: string, bedOf: () => Promise<DataPlaneBed>)
       expect(await bed.ask('neighbour1', vip, servedPort)).toMatchObject({ by: 'web1' })
     })
 
+    it('a check leaves what is as it should be', async () => {
+      await apply([virtualFrontend('web', 5, [web2])])
+      await bed.dataPlane(1).check(signal)
+      expect(await bed.ask('neighbour1', vip, servedPort)).toMatchObject({ by: 'web2' })
+      const aborted = bed.dataPlane(1).check(AbortSignal.abort(new Error('stopped')))
+      await expect(aborted).rejects.toThrow('stopped')
+      expect(await bed.ask('neighbour1', vip, servedPort)).toMatchObject({ by: 'web2' })
+    })
+
     it('of several applied at once the last one holds', async () => {
       const planes = [[web1], [web2], [neighbour1]].map((backends) =>
         planeOf(1, [virtualFrontend('web', 5, backends)]),

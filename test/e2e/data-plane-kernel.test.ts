@@ -246,17 +246,16 @@ describe("the Linux kernel's data plane", () => {
     expect((await rules()).split(rule)).toHaveLength(2)
     await bed.within(`host${hostWithDocker}`, 'iptables', '-D', 'DOCKER-USER', ...rule.split(' '))
     expect(await bed.ask('web1', web2.address, servedPort)).toEqual({ kind: 'unreachable' })
-    await bed.replaceAgent(hostWithDocker, { checkIntervalMs: 0 })
+    await bed.replaceAgent(hostWithDocker)
     await applyAt(hostWithDocker, [])
     expect(await bed.ask('web1', web2.address, servedPort)).toMatchObject({ by: 'web2' })
     await bed.within(`host${hostWithDocker}`, 'iptables', '-D', 'DOCKER-USER', ...rule.split(' '))
-    await applyAt(hostWithDocker, [])
+    await bed.dataPlane(hostWithDocker).check(signal)
     expect((await rules()).split(rule)).toHaveLength(2)
   })
 
-  it('whatever somebody took away is back with the next plane', async () => {
+  it('whatever somebody took away is put back by a check', async () => {
     const frontends = [virtualFrontend('web', 5, [web2])]
-    await bed.replaceAgent(1, { checkIntervalMs: 0 })
     await applyAt(1, frontends)
     const damages = [
       ['nft', 'delete', 'table', 'ip', await ourTable(bed, 1)],
@@ -269,7 +268,7 @@ describe("the Linux kernel's data plane", () => {
     for (const [program = '', ...args] of damages) {
       await applyAt(1, frontends)
       await bed.within('host1', program, ...args)
-      await applyAt(1, frontends)
+      await bed.dataPlane(1).check(signal)
       expect({ without: args, ...(await bed.ask('neighbour1', vip, servedPort)) }).toMatchObject({
         without: args,
         by: 'web2',

@@ -4,8 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Address, Plane, Protocol } from '../../packages/agent/src/core/network/plane.ts'
-import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
+import type { Address, Protocol } from '../../packages/agent/src/core/network/plane.ts'
 import { directoryWireGuardKeys, type WireGuardKeys } from '../../packages/agent/src/wire-guard-keys.ts'
 import type { DataPlane } from '../../packages/agent/src/ports/data-plane.ts'
 import { attempt, run } from '../../scripts/bed/shell.ts'
@@ -33,7 +32,7 @@ export interface NamespaceBed extends DataPlaneBed {
   order(to: string, order: Order): Promise<unknown>
   load(from: Asker, options: LoadOptions): Promise<{ end(): Promise<LoadReport> }>
   /** The host's agent is killed, as by SIGKILL, and another one comes. */
-  replaceAgent(host: number, limits?: Partial<KernelLimits>): Promise<void>
+  replaceAgent(host: number): Promise<void>
   /** What the host's agent has on its disk. */
   wireGuardKeys(host: number): WireGuardKeys
   /** The interface of a lane. */
@@ -58,8 +57,8 @@ export async function namespaceBed(): Promise<NamespaceBed> {
   const keyDirectory = (name: string): string => join(disk, name)
   // Of one machine: the processes behind such interfaces share a directory of sockets, by interfaces' names.
   const wireGuardPrefix = (name: string): string => `w${prefix.slice('moot-dp'.length)}${name.slice(-1)}-`
-  const moveIn = (name: string, limits: Partial<KernelLimits> = {}): void => {
-    const given = { limits, keyDirectory: keyDirectory(name), device: wireGuardPrefix(name) }
+  const moveIn = (name: string): void => {
+    const given = { keyDirectory: keyDirectory(name), device: wireGuardPrefix(name) }
     inhabitants.set(name, new Inhabitant(name, namespace(name), given))
   }
 
@@ -75,9 +74,9 @@ export async function namespaceBed(): Promise<NamespaceBed> {
       await inhabitant(from).obey({ do: 'begin', name: 'load', ...options })
       return { end: async () => (await inhabitant(from).obey({ do: 'end', name: 'load' })) as LoadReport }
     },
-    async replaceAgent(host, limits) {
+    async replaceAgent(host) {
       await inhabitant(`host${host}`).kill()
-      moveIn(`host${host}`, limits)
+      moveIn(`host${host}`)
     },
     wireGuardKeys: (host) => directoryWireGuardKeys(keyDirectory(`host${host}`)),
     wireGuardDevice: (host, lane) => `${wireGuardPrefix(`host${host}`)}${lane}`,
@@ -225,6 +224,10 @@ function answerOf(told: string): Answer {
 }
 
 /** The process in a namespace, and its data plane as if it were here. */
+function abortOf(signal: AbortSignal): { readonly aborted?: string } {
+  return signal.aborted ? { aborted: (signal.reason as Error).message } : {}
+}
+
 class Inhabitant {
   readonly dataPlane: DataPlane
   private readonly child: ChildProcess
@@ -251,9 +254,11 @@ class Inhabitant {
     })
     this.dataPlane = {
       ability: () => this.obey({ do: 'ability' }) as ReturnType<DataPlane['ability']>,
-      apply: async (plane: Plane, signal: AbortSignal) => {
-        const aborted = signal.aborted ? { aborted: (signal.reason as Error).message } : {}
-        await this.obey({ do: 'apply', plane, ...aborted })
+      apply: async (plane, signal) => {
+        await this.obey({ do: 'apply', plane, ...abortOf(signal) })
+      },
+      check: async (signal) => {
+        await this.obey({ do: 'check', ...abortOf(signal) })
       },
       isIntact: () => true,
       tunnel: () => this.obey({ do: 'tunnel' }) as ReturnType<DataPlane['tunnel']>,

@@ -15,7 +15,6 @@ const dataPlane = createKernelDataPlane({
   vni: 77,
   dnsPort: 7_453,
   wireGuard: { keyFile: (round) => wireGuardKeyFile(given.keyDirectory, round), device: given.device },
-  limits: given.limits,
 })
 const flows = new Map<string, Flow>()
 
@@ -40,9 +39,11 @@ async function obey(order: Order): Promise<unknown> {
       return dataPlane.ability(signal)
     case 'apply': {
       const startMs = performance.now()
-      await dataPlane.apply(order.plane, order.aborted === undefined ? signal : abortedBy(order.aborted))
+      await dataPlane.apply(order.plane, signalOf(order, signal))
       return performance.now() - startMs
     }
+    case 'check':
+      return dataPlane.check(signalOf(order, signal))
     case 'tunnel':
       return dataPlane.tunnel(signal)
     case 'clear':
@@ -50,8 +51,8 @@ async function obey(order: Order): Promise<unknown> {
   }
 }
 
-function abortedBy(why: string): AbortSignal {
-  return AbortSignal.abort(new Error(why))
+function signalOf({ aborted }: { readonly aborted?: string }, otherwise: AbortSignal): AbortSignal {
+  return aborted === undefined ? otherwise : AbortSignal.abort(new Error(aborted))
 }
 
 const goodbye = 'goodbye'

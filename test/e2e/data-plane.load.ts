@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { LoadOptions, LoadReport } from './data-plane.orders.ts'
 
 export interface Flow {
@@ -15,6 +16,9 @@ interface Tally {
 const silenceMs = 5_000
 const silence = `silent for ${silenceMs} ms`
 
+/** Between a connection's questions: so many that none would go unnoticed, and time is left for what is tried meanwhile. */
+const pauseMs = 2
+
 /** Constant load: kept connections that ask again and again, and short ones. Whatever fails is told. */
 export function putLoad({ to, port, kept, short }: LoadOptions): Flow {
   const tallies = { kept: tally(), short: tally() }
@@ -27,6 +31,7 @@ export function putLoad({ to, port, kept, short }: LoadOptions): Flow {
       while (!isOver()) {
         const name = await askOnce(to, port, tallies.short)
         if (name !== undefined) by.add(name)
+        await delay(pauseMs)
       }
     }),
   ]
@@ -43,22 +48,24 @@ function tally(): Tally {
   return { answers: 0, failures: [], longestMs: 0 }
 }
 
-function count(tally: Tally, sinceMs: number): number {
-  const nowMs = performance.now()
+function count(tally: Tally, sinceMs: number): void {
   tally.answers += 1
-  tally.longestMs = Math.max(tally.longestMs, nowMs - sinceMs)
-  return nowMs
+  tally.longestMs = Math.max(tally.longestMs, performance.now() - sinceMs)
 }
 
 function keepAsking(to: string, port: number, tally: Tally, isOver: () => boolean): Promise<void> {
   return new Promise((resolve) => {
     const socket = connect({ host: to, port })
     let askedMs = performance.now()
+    const ask = (): void => {
+      if (isOver()) return void socket.destroy()
+      askedMs = performance.now()
+      socket.write('1\n')
+    }
     socket.setTimeout(silenceMs, () => socket.destroy(new Error(silence)))
     socket.on('data', () => {
-      askedMs = count(tally, askedMs)
-      if (isOver()) socket.destroy()
-      else socket.write('1\n')
+      count(tally, askedMs)
+      setTimeout(ask, pauseMs)
     })
     socket.on('error', (error) => tally.failures.push(error.message))
     socket.on('close', () => {

@@ -1,9 +1,7 @@
-import type { KernelLimits } from '../../packages/agent/src/adapters/kernel/settings.ts'
 import type { Address, Plane } from '../../packages/agent/src/core/network/plane.ts'
 
 /** What `data-plane.inhabitant.ts` is begun with. */
 export interface HostGiven {
-  readonly limits: Partial<KernelLimits>
   /** Where its keys of WireGuard are, and what its interfaces are called. */
   readonly keyDirectory: string
   readonly device: string
@@ -36,6 +34,7 @@ export type Order =
   | ({ readonly do: 'begin'; readonly name: string } & LoadOptions)
   | { readonly do: 'end'; readonly name: string }
   | { readonly do: 'apply'; readonly plane: Plane; readonly aborted?: string }
+  | { readonly do: 'check'; readonly aborted?: string }
   | { readonly do: 'ability' | 'tunnel' | 'clear' }
 
 export interface LoadOptions {

@@ -26,8 +26,10 @@ export const defaults = {
   replyTableFirst: 7_422_000,
   /** One call of nft, ip or conntrack: the first build for 1,000 services takes 0.3 s, the list of 262,144 connections 1 s. */
   kernelCallTimeoutMs: 10_000,
-  /** What was made in the kernel is compared with what is there this often, when a plane comes: somebody may have flushed it. */
+  /** What was made in the kernel is compared with what is there this often: somebody may have flushed it … */
   kernelCheckIntervalMs: 30_000,
+  /** … but, for another interval at most, not so soon after a change: it takes 0.3 s, on a busy host seconds, in which the next one waits. */
+  kernelCheckQuietMs: 5_000,
   /** What can end by itself (wireguard-go) is looked after this often: a system call or two. */
   kernelGlanceMs: 1_000,
   /** After the kernel refused what it was asked for; each next time twice as long, whatever changes meanwhile: all is read and built anew each time … */
@@ -94,8 +96,11 @@ export const defaults = {
   inboundRequestsMax: 64,
   /** Comparisons with peers under way at once: after a partition heals all peers return together. */
   syncConcurrency: 4,
-  /** A task that stops waits for so long at most until all others know not to send it traffic any more. */
-  drainAckMaxMs: 2_000,
+  /**
+   * A task that stops waits for so long at most until all others know not to send it traffic any more. Those given up are not
+   * waited for, so it is one that lives and cannot tell its kernel; on a starved machine telling it takes seconds.
+   */
+  drainAckMaxMs: 10_000,
   /** Whoever has not heard of it yet, as gossip takes a moment, is asked again after so long. */
   drainAskAgainMs: 50,
   /** One step of a comparison, at most `maxMessageBytes` both ways. */

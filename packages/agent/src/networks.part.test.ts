@@ -59,6 +59,12 @@ function part(dataPlane = memoryDataPlane(), host = 'a') {
       view = { ...view }
       networks.trigger()
     },
+    /** One of the others has another address from now on. */
+    moved: (address: string) => {
+      const [own, ...others] = scene.hosts
+      view = viewOf({ ...scene, hosts: [own, { ...others[0]!, address }, ...others.slice(1)] })
+      networks.trigger()
+    },
   }
 }
 
@@ -124,6 +130,33 @@ describe('one node’s part in networks', () => {
     const before = asked
     await clock.advance(5_000)
     expect(asked).toBe(before)
+  })
+
+  test('what somebody took out of the kernel is put back after a while, in a quiet moment if there is one', async () => {
+    const { networks, dataPlane, clock, moved } = part()
+    await networks.start(never)
+    await clock.advance(50)
+    dataPlane.flush()
+    await clock.advance(defaults.kernelCheckIntervalMs - 100)
+    expect(dataPlane.plane).toBeUndefined()
+    await clock.advance(100)
+    expect(dataPlane.plane).toBeDefined()
+
+    let checks = 0
+    dataPlane.check = async () => void (checks += 1)
+    /** A change each second. */
+    async function busy(ms: number): Promise<void> {
+      for (let passedMs = 0; passedMs < ms; passedMs += 1_000) {
+        moved(`10.99.1.${1 + ((passedMs / 1_000) % 200)}`)
+        await clock.advance(1_000)
+      }
+    }
+    await busy(defaults.kernelCheckIntervalMs + 1_000)
+    expect(checks).toBe(0)
+    await clock.advance(defaults.kernelCheckQuietMs)
+    expect(checks).toBe(1)
+    await busy(2 * defaults.kernelCheckIntervalMs + defaults.kernelCheckQuietMs)
+    expect(checks).toBe(2)
   })
 
   test('connections are marked as by the agent before: two whose marks would be the same keep theirs', async () => {

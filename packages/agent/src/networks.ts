@@ -117,7 +117,7 @@ export function createNetworks(options: {
   readonly logger: Logger
   readonly settings: Pick<
     Defaults,
-    'kernelCheckIntervalMs' | 'kernelGlanceMs' | 'kernelRetryMs' | 'kernelRetryMaxMs'
+    'kernelCheckIntervalMs' | 'kernelCheckQuietMs' | 'kernelGlanceMs' | 'kernelRetryMs' | 'kernelRetryMaxMs'
   >
 }): Networks {
   const { self, dataPlane, forwarder, wireGuard, clock, logger, settings } = options
@@ -148,6 +148,10 @@ export function createNetworks(options: {
   let isStarted = false
   let isDirty = false
   let isForced = false
+  let isCheckDue = false
+  /** By the agent's clock. */
+  let changedAtMs = 0
+  let checkedAtMs = 0
   /** Times in a row. After the first, which may be by chance, each change asks anew; after more only time does. */
   let failures = 0
   let running: Promise<void> | undefined
@@ -248,7 +252,9 @@ export function createNetworks(options: {
     makeIngress(next, decision)
     if (ability.kind === 'none' || (failures > 1 && !isDue)) return
     if (isDue || next.forwards !== applied?.forwards) await forwarder.apply(next.forwards, stopping.signal)
-    if (next.plane !== undefined && (isDue || next.plane !== applied?.plane)) {
+    const isChanged = next.plane !== applied?.plane
+    if (next.plane !== undefined && (isDue || isChanged)) {
+      if (isChanged) changedAtMs = clock.monotonicMs()
       await dataPlane.apply(next.plane, stopping.signal)
     }
     // Where there are no networks over hosts, the engine's own name server knows who is on this one.
@@ -259,6 +265,10 @@ export function createNetworks(options: {
     if (ability.kind !== 'kernel' || next.plane === undefined) return
     wireGuard.applied(end)
     warnOfUnsealed(next.plane, decision.view)
+    if (!isCheckDue) return
+    isCheckDue = false
+    checkedAtMs = clock.monotonicMs()
+    await dataPlane.check(stopping.signal)
   }
 
   async function loop(): Promise<void> {
@@ -276,7 +286,7 @@ export function createNetworks(options: {
         applied = undefined
         named = undefined
         // The exponent's bound keeps the power finite.
-        checkAfter(Math.min(settings.kernelRetryMs * 2 ** Math.min(failures, 30), settings.kernelRetryMaxMs))
+        retryAfter(Math.min(settings.kernelRetryMs * 2 ** Math.min(failures, 30), settings.kernelRetryMaxMs))
         failures += 1
       }
     }
@@ -306,14 +316,29 @@ export function createNetworks(options: {
     )
   }
 
-  /** What others did to the kernel is found out when a plane comes. */
+  /** What others did to the kernel is found out in a quiet moment: others may wait for the next plane to be in force (draining). */
   function checkAfter(ms: number): void {
+    const { kernelCheckIntervalMs: intervalMs, kernelCheckQuietMs } = settings
     cancelCheck()
     cancelCheck = clock.after(ms, () => {
-      checkAfter(settings.kernelCheckIntervalMs)
-      isForced = true
-      trigger()
+      const nowMs = clock.monotonicMs()
+      const quietInMs = changedAtMs + kernelCheckQuietMs - nowMs
+      if (quietInMs > 0 && nowMs - checkedAtMs < 2 * intervalMs) return checkAfter(quietInMs)
+      isCheckDue = true
+      again()
     })
+  }
+
+  /** After a failure the kernel is read and built anew. */
+  function retryAfter(ms: number): void {
+    cancelCheck()
+    cancelCheck = clock.after(ms, again)
+  }
+
+  function again(): void {
+    checkAfter(settings.kernelCheckIntervalMs)
+    isForced = true
+    trigger()
   }
 
   function glance(): void {
@@ -366,6 +391,7 @@ export function createNetworks(options: {
         peersBefore = (await dataPlane.tunnel(signal).catch(withoutPeers))?.peers ?? []
       ability = abilityOf(able, forwarder)
       isStarted = true
+      checkedAtMs = clock.monotonicMs()
       checkAfter(settings.kernelCheckIntervalMs)
       if (ability.kind === 'userland')
         logger.warn(

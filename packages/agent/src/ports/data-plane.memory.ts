@@ -27,7 +27,9 @@ export interface MemoryDataPlane extends DataPlane {
   readonly plane: Plane | undefined
   /** Something that it made has ended. */
   lose(): void
-  /** While set, `apply` rejects. */
+  /** Somebody took away what it made. */
+  flush(): void
+  /** While set, `apply` and `check` reject. */
   broken: boolean
   /** Asked once for each new connection: backends take turns. */
   fateOf(origin: Origin, protocol: Protocol, to: Address, port: number): Fate
@@ -42,6 +44,8 @@ export function memoryDataPlane(
   },
 ): MemoryDataPlane {
   let applied: Plane | undefined
+  /** Whatever somebody did to it. */
+  let wanted: Plane | undefined
   let turn = 0
   let isIntact = true
   const tunnelOf = ({ self, peers }: Plane): Tunnel => ({
@@ -62,16 +66,24 @@ export function memoryDataPlane(
       await Promise.resolve()
       signal.throwIfAborted()
       if (twin.broken) throw new BrokenMemoryKernelError('the kernel in memory is set to refuse')
+      wanted = plane
       applied = plane
       isIntact = true
+    },
+    async check(signal) {
+      if (wanted !== undefined) await twin.apply(wanted, signal)
     },
     isIntact: () => isIntact,
     lose() {
       applied = undefined
       isIntact = false
     },
+    flush() {
+      applied = undefined
+    },
     tunnel: () => Promise.resolve(applied && tunnelOf(applied)),
     clear() {
+      wanted = undefined
       applied = undefined
       return Promise.resolve()
     },

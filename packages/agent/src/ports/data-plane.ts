@@ -41,7 +41,12 @@ export interface DataPlane {
    * reason: what balances is then as it was or as asked for, never between.
    */
   apply(plane: Plane, signal: AbortSignal): Promise<void>
-  /** Is all still there that can end by itself? A glance, which costs nothing; the whole is compared by `apply`, now and then. */
+  /**
+   * Compares the whole of what it applied last with what is there, and puts back what somebody took away: some twenty calls of
+   * programs. In turn with `apply`, and rejects as it does. Nothing to do where nothing is applied, or the last `apply` failed.
+   */
+  check(signal: AbortSignal): Promise<void>
+  /** Is all still there that can end by itself? A glance, which costs nothing. */
   isIntact(): boolean
   /** The kernel as it is. Undefined: it has no tunnel. */
   tunnel(signal: AbortSignal): Promise<Tunnel | undefined>

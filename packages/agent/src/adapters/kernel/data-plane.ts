@@ -34,6 +34,7 @@ import {
 
 /** What the kernel holds, as far as this process knows: it put it there. */
 interface Known {
+  readonly wanted: Plane
   readonly self: Plane['self']
   readonly tunnelMtu: number
   readonly wireGuard: string
@@ -44,8 +45,6 @@ interface Known {
   readonly fixedText: string
   readonly ruleset: Ruleset
   readonly frontends: readonly Frontend[]
-  /** When it was last compared with what is really there. */
-  readonly checkedMs: number
 }
 
 /** The Linux kernel as a data plane: of this process' own network namespace. */
@@ -68,11 +67,19 @@ class KernelDataPlane implements DataPlane {
   }
 
   apply(plane: Plane, signal: AbortSignal): Promise<void> {
+    return this.inTurn(() => this.remake(plane, { isCheck: false }, signal))
+  }
+
+  check(signal: AbortSignal): Promise<void> {
     return this.inTurn(async () => {
-      const { known } = this
-      this.known = undefined
-      this.known = await this.make(plane, known, this.calls(signal))
+      if (this.known !== undefined) await this.remake(this.known.wanted, { isCheck: true }, signal)
     })
+  }
+
+  private async remake(plane: Plane, how: { readonly isCheck: boolean }, signal: AbortSignal): Promise<void> {
+    const { known } = this
+    this.known = undefined
+    this.known = await this.make(plane, known, this.calls(signal), how)
   }
 
   isIntact(): boolean {
@@ -92,7 +99,7 @@ class KernelDataPlane implements DataPlane {
   }
 
   private calls(signal: AbortSignal): KernelCalls {
-    return new KernelCalls(signal, this.settings.limits.callTimeoutMs)
+    return new KernelCalls(signal, this.settings.callTimeoutMs)
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -105,29 +112,33 @@ class KernelDataPlane implements DataPlane {
    * In an order in which a packet always finds its way: first what leads to peers, then in one transaction what balances,
    * then what nothing leads to any more.
    */
-  private async make(wanted: Plane, known: Known | undefined, calls: KernelCalls): Promise<Known> {
+  private async make(
+    wanted: Plane,
+    known: Known | undefined,
+    calls: KernelCalls,
+    { isCheck }: { readonly isCheck: boolean },
+  ): Promise<Known> {
     calls.throwIfAborted()
     assertFit(wanted)
-    const nowMs = performance.now()
-    const isDue = known === undefined || nowMs - known.checkedMs >= this.settings.limits.checkIntervalMs
-    const addresses = await bridgeAddresses(calls, wanted, isDue ? undefined : known.bridges)
+    const isAnew = known === undefined || isCheck
+    const addresses = await bridgeAddresses(calls, wanted, isAnew ? undefined : known.bridges)
     const plane = usablePlane(wanted, (bridge) => addresses.get(bridge) ?? [])
     const hasMoved = known !== undefined && !isSameSelf(known.self, plane.self)
 
     forwardPackets()
     const wireGuard = wireGuardText(plane)
     let sealed: WireGuardMade | undefined
-    if (isDue || known.wireGuard !== wireGuard || isLaneMissing(plane.self, this.settings)) {
+    if (isAnew || known.wireGuard !== wireGuard || isLaneMissing(plane.self, this.settings)) {
       sealed = await ensureWireGuard(calls, plane, this.settings)
     }
     let tunnel = known && { isNew: false, mtu: known.tunnelMtu }
-    if (tunnel === undefined || isDue || hasMoved) {
+    if (tunnel === undefined || isAnew || hasMoved) {
       tunnel = await ensureTunnelDevice(calls, plane.self, this.settings)
       setTunnelDevice(this.settings.device)
     }
     const bridges = await this.ensureBridges(calls, plane)
     // With a bridge that was removed meanwhile the kernel removed each route whose source was the bridge's address.
-    const isToRead = isDue || tunnel.isNew || sealed?.isNew === true || bridges.haveChanged
+    const isToRead = isAnew || tunnel.isNew || sealed?.isNew === true || bridges.haveChanged
     const routing = isToRead ? await readRouting(calls, this.settings.device) : known.routing
     const wantedRouting = routingOf(plane, this.settings)
     const changes = routingChanges(routing, wantedRouting, this.settings.device)
@@ -136,12 +147,12 @@ class KernelDataPlane implements DataPlane {
 
     const ruleset = rulesetOf(plane, this.settings)
     const { hairpins } = ruleset.sets
-    if (hairpins.size > 0 && (isDue || !isSameSet(known.ruleset.sets.hairpins, hairpins))) {
+    if (hairpins.size > 0 && (isAnew || !isSameSet(known.ruleset.sets.hairpins, hairpins))) {
       await allowHairpins(calls, bridges.all)
     }
-    if (isDue || bridges.haveChanged) await ensureDockerAccepts(calls, this.settings)
+    if (isAnew || bridges.haveChanged) await ensureDockerAccepts(calls, this.settings)
     const fixedText = rulesText(plane, this.settings, tunnel.mtu)
-    const table = await this.balance(calls, { fixedText, ruleset, known, isDue })
+    const table = await this.balance(calls, { fixedText, ruleset, known, isAnew })
 
     await calls.batch('ip', changes.ipAfterwards, 'remove what led to peers')
     await calls.batch('bridge', changes.bridgeAfterwards, 'remove what led to peers')
@@ -150,6 +161,7 @@ class KernelDataPlane implements DataPlane {
       await forgetStaleConnections(calls, plane, known?.frontends ?? [])
     }
     return {
+      wanted,
       self: plane.self,
       tunnelMtu: tunnel.mtu,
       wireGuard,
@@ -159,7 +171,6 @@ class KernelDataPlane implements DataPlane {
       fixedText,
       ruleset,
       frontends: plane.frontends,
-      checkedMs: isDue ? nowMs : known.checkedMs,
     }
   }
 
@@ -181,11 +192,14 @@ class KernelDataPlane implements DataPlane {
       readonly fixedText: string
       readonly ruleset: Ruleset
       readonly known: Known | undefined
-      readonly isDue: boolean
+      readonly isAnew: boolean
     },
   ): Promise<string> {
-    const { fixedText, ruleset, known, isDue } = to
-    if (known?.fixedText === fixedText && (!isDue || (await this.tablesThere(calls)).includes(known.table))) {
+    const { fixedText, ruleset, known, isAnew } = to
+    if (
+      known?.fixedText === fixedText &&
+      (!isAnew || (await this.tablesThere(calls)).includes(known.table))
+    ) {
       const text = changeText(known.table, known.ruleset, ruleset)
       if (text === '') return known.table
       try {

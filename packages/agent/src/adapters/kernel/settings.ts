@@ -20,12 +20,6 @@ export interface KernelOptions {
     /** What the names of its two interfaces begin with; at most 14 characters. */
     readonly device?: string
   }
-  readonly limits?: Partial<KernelLimits>
-}
-
-export interface KernelLimits {
-  readonly callTimeoutMs: number
-  readonly checkIntervalMs: number
 }
 
 export interface KernelSettings {
@@ -38,7 +32,7 @@ export interface KernelSettings {
   readonly mark: number
   readonly keyFile: (round: number) => string
   readonly lanes: readonly [LaneSettings, LaneSettings]
-  readonly limits: KernelLimits
+  readonly callTimeoutMs: number
 }
 
 export interface LaneSettings {
@@ -62,10 +56,7 @@ export function settingsFrom(options: KernelOptions): KernelSettings {
       { device: `${wireGuardDevice}0`, port: defaults.wireGuardPort },
       { device: `${wireGuardDevice}1`, port: defaults.wireGuardPort + 1 },
     ],
-    limits: {
-      callTimeoutMs: options.limits?.callTimeoutMs ?? defaults.kernelCallTimeoutMs,
-      checkIntervalMs: options.limits?.checkIntervalMs ?? defaults.kernelCheckIntervalMs,
-    },
+    callTimeoutMs: defaults.kernelCallTimeoutMs,
   }
 }
 
