@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { NodeId, NodeSpec, NodeStatus, Resource } from '@moot/crdt-state'
 import type { View } from './core/view.ts'
 
@@ -12,6 +13,7 @@ interface Source {
  */
 export function createMemberAddresses(): (view: View) => ReadonlyMap<NodeId, readonly string[]> | undefined {
   let from: ReadonlyMap<NodeId, Source> = new Map()
+  let addresses: ReadonlyMap<NodeId, readonly string[]> | undefined
 
   function changed(view: View): boolean {
     if (from.size !== view.nodes.size) return true
@@ -25,7 +27,7 @@ export function createMemberAddresses(): (view: View) => ReadonlyMap<NodeId, rea
   return (view) => {
     if (!changed(view)) return undefined
     from = new Map([...view.nodes].map(([id, node]) => [id, { node, status: view.records.get(id)?.status }]))
-    return new Map(
+    const now = new Map(
       [...from]
         .filter(([id]) => id !== view.self)
         .map(([id, { node, status }]) => [
@@ -33,5 +35,9 @@ export function createMemberAddresses(): (view: View) => ReadonlyMap<NodeId, rea
           [...new Set([...(status?.meshAddresses ?? []), ...node.spec.Addresses])],
         ]),
     )
+    // A status changes whenever a host's engine or disk does.
+    if (isDeepStrictEqual(now, addresses)) return undefined
+    addresses = now
+    return now
   }
 }

@@ -17,12 +17,13 @@ import {
 } from '@moot/crdt-state'
 import type { Logger } from 'pino'
 import type { ClusterEvent, ClusterFindings } from './cluster.ts'
-import type { LivenessMap } from './core/membership/liveness.ts'
+import { isUp, type LivenessMap } from './core/membership/liveness.ts'
 import type { Placement } from './core/placement/placement.ts'
 import { commonRules, type Rules } from './core/rules.ts'
 import { nodeDisplayName, type View } from './core/view.ts'
 import { createDecisions } from './decisions.ts'
 import { createAutoBalance } from './auto-balance.ts'
+import { createBootGate } from './boot-gate.ts'
 import { createConcluder } from './update-conclusions.ts'
 import type { Defaults } from './defaults.ts'
 import { type NodeLeases, openLeases } from './leases/leases.ts'
@@ -200,7 +201,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     random: options.random,
     member: isMember,
     goesBy: (node) => networks.goesBy(node),
-    isServing: (node) => decisions.now().liveness.get(node)?.kind === 'alive',
+    // One in doubt gets no traffic, and sends it on all the same.
+    isServing: (node) => isUp(decisions.now().liveness.get(node)),
     cloned: (version) => {
       if (clonedTold) return
       clonedTold = true
@@ -215,13 +217,9 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   /** Only until the cluster's members are known here: the issuer may itself be removed one day. */
   const isSponsor = (node: NodeId): boolean =>
     node === options.sponsor && specs.byName('node', self) === undefined
-  /** Documents are lost and no peer has filled the holes yet. */
-  const specsHaveHoles = (): boolean => !replication.synced() && specs.damage().some(({ healed }) => !healed)
   /** The lost documents may be the very ones that say who is a member, and only members give documents. */
   const isLostMember = (node: NodeId): boolean =>
-    specsHaveHoles() && options.lastKnown.has(node) && specs.tombstone('node', node) === undefined
-  /** A record with holes must not replace the peers' copies of it, which can fill them. */
-  const recordIsWhole = (): boolean => !records.isOwnDamaged || bootWaitOver
+    gate.specsHaveHoles() && options.lastKnown.has(node) && specs.tombstone('node', node) === undefined
 
   const viewOf = createViewSource(self, specs, records)
   const decisions = createDecisions({
@@ -232,18 +230,27 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     isCutOff: () => driver.isCutOff(),
     changed: () => changed(),
   })
+  const gate = createBootGate({
+    self,
+    specs,
+    records,
+    isCompared: () => replication.synced(),
+    members: () => viewOf().nodes,
+    liveness: () => decisions.now().liveness,
+    clock,
+    settings,
+    waitOver: () => {
+      speak()
+      changed()
+    },
+  })
   const history = createSpecHistory(specs)
   const waiters = new Set<() => void>()
-  let bootWaitOver = false
-  let hearWaitOver = false
-  const heard = new Set<NodeId>()
-  let cancelBootWait: () => void = () => undefined
-  let cancelHearWait: () => void = () => undefined
   const stopping = new AbortController()
 
   const changed = (): void => {
     health.look()
-    if (recordIsWhole()) reconciler.trigger()
+    if (gate.recordIsWhole()) reconciler.trigger()
     networks.trigger()
     for (const waiter of waiters) waiter()
   }
@@ -269,7 +276,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     settings,
     subjects: () => subjectsOf({ view: viewOf(), specAt: history.specAt, containers: watch.containers() }),
     changed: () => {
-      if (recordIsWhole()) reconciler.trigger()
+      if (gate.recordIsWhole()) reconciler.trigger()
     },
   })
   let rulesTold = true
@@ -283,27 +290,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     rulesTold = agree
     return agree
   }
-  const synced = (): boolean => {
-    // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
-    if (!recordIsWhole()) return false
-    const { nodes } = viewOf()
-    // Not removed, but forgotten by a damaged store: acting on what is left of it would stop everything here.
-    if (specsHaveHoles()) return bootWaitOver && nodes.has(self)
-    // Alone, or no member any more: there is nobody to wait for.
-    if (nodes.size <= 1 || !nodes.has(self)) return true
-    return (bootWaitOver || replication.synced()) && (hearWaitOver || everybodyHeard(nodes.keys()))
-  }
-  /**
-   * After all agents died at once nobody has anybody's last words: what a peer claimed just before, only its own record
-   * tells. Until it was heard its slots look vacant, and claiming one would run it twice and stop what ran. Where not
-   * all are connected with all, one peer has to be enough.
-   */
-  function everybodyHeard(members: Iterable<NodeId>): boolean {
-    const all = [...members]
-    if (all.length > settings.meshFullDegree) return true
-    const { liveness } = decisions.now()
-    return all.every((node) => node === self || heard.has(node) || liveness.get(node)?.kind === 'down')
-  }
+  const mayDecide = (): boolean => gate.isOpen() && rulesAgree()
   const reconciler: Reconciler = createReconciler({
     decisions,
     records,
@@ -317,7 +304,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     guests: () => ({ wishes: guests.wishes(), seen: watch.guests() }),
     guestsTold: (verdicts) => guests.told(verdicts),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
-    synced: () => synced() && rulesAgree(),
+    synced: mayDecide,
     specAt: history.specAt,
     conclude: createConcluder({
       self,
@@ -335,7 +322,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     self,
     services: () => [...specs.all('service').values()],
     decide: () => decisions.now(),
-    mayDecide: () => synced() && rulesAgree(),
+    mayDecide,
     write: async (service, facts, author) =>
       replication.commit(await specs.addFacts('service', service, facts, author)),
     clock,
@@ -390,7 +377,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     wireGuard,
     specOf: (task) => history.specAt(task.service, task.digest),
     decide: () => decisions.now(),
-    mayDecide: () => synced() && rulesAgree(),
+    mayDecide,
     records: () => records.all(),
     write: async (kind, id, facts, author) =>
       replication.commit(await specs.addFacts(kind, id, facts, author)),
@@ -442,7 +429,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   const status = createStatusWriter({
     read: () => statusOf(options, watch, mesh, records.own.status, leases.seat(), wireGuard.announced()),
     // Not into a record with holes: peers would take it for all that there is to say.
-    mayWrite: () => !stopping.signal.aborted && recordIsWhole(),
+    mayWrite: () => !stopping.signal.aborted && gate.recordIsWhole(),
     records,
     publish: (delta) => replication.publishRecord(delta),
     logger,
@@ -451,7 +438,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   let speaking = false
   /** Begins to write its status and its alerts, once there is a whole record to write them into. */
   function speak(): void {
-    if (speaking || stopping.signal.aborted || !recordIsWhole()) return
+    if (speaking || stopping.signal.aborted || !gate.recordIsWhole()) return
     speaking = true
     driver.start()
     status.publish()
@@ -598,7 +585,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
       await engine.sweep({ services: new Set(), networks: new Set() }, signal)
       await networks.clear(signal)
     },
-    synced,
+    synced: () => gate.isOpen(),
     damage,
     connect,
     async start() {
@@ -617,7 +604,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         }),
         serveLogs(mesh, localLogs, (error) => logger.debug({ err: error }, 'a log stream failed')),
         replication.onSync((peer) => {
-          heard.add(peer)
+          gate.heard(peer)
           // Members that were only remembered are no longer taken on trust.
           updateMembers()
           changed()
@@ -629,15 +616,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
             .catch((error: unknown) => logger.error({ err: error }, 'farewell'))
         }),
       )
-      cancelBootWait = clock.after(settings.bootSyncTimeoutMs, () => {
-        bootWaitOver = true
-        speak()
-        changed()
-      })
-      cancelHearWait = clock.after(settings.bootHearTimeoutMs, () => {
-        hearWaitOver = true
-        changed()
-      })
+      gate.start()
       options.forwarder.onRemote(openForwards({ mesh, clock, settings }))
       await connect()
       await networks.start(stopping.signal)
@@ -653,8 +632,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     },
     async stop() {
       stopping.abort(new Error('the agent stops'))
-      cancelBootWait()
-      cancelHearWait()
+      gate.stop()
       cancelPeersChanged?.()
       decisions.stop()
       sweeper.stop()

@@ -8,7 +8,7 @@ import {
   type VoterHealth,
   voterHealth,
 } from '../core/lease/voter-set.ts'
-import type { LivenessMap } from '../core/membership/liveness.ts'
+import { isUp, type LivenessMap } from '../core/membership/liveness.ts'
 import type { View } from '../core/view.ts'
 import type { Defaults } from '../defaults.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -62,9 +62,8 @@ export function createVoterKeeper(options: {
     const liveness = options.liveness()
     for (const node of standing.keys()) if (!nodes.has(node)) standing.delete(node)
     for (const node of nodes.keys()) {
-      const kind = liveness.get(node)?.kind
-      const isUp = node === self || kind === 'alive' || kind === 'suspect'
-      if (standing.get(node)?.isUp !== isUp) standing.set(node, { isUp, sinceMs: nowMs })
+      const isUpNow = node === self || isUp(liveness.get(node))
+      if (standing.get(node)?.isUp !== isUpNow) standing.set(node, { isUp: isUpNow, sinceMs: nowMs })
     }
   }
 

@@ -5,15 +5,18 @@ import { type Clock, sleepBy } from './clock.ts'
 export interface MemoryClock extends Clock {
   /**
    * Lets `ms` pass: due timers run in order of their time (then of their setting), each with all that follows from it
-   * in promises before the next one. Resolves when all of it has happened.
+   * in promises, ticks and immediates before the next one. Resolves when all of it has happened.
    */
   advance(ms: number): Promise<void>
   /** Jumps without running what comes due meanwhile: a process that was stopped. The next `advance` runs it late. */
   freeze(ms: number): void
   /** Timers that are set. */
   pending(): number
-  /** How many turns of the event loop follow each timer: where no promise waits for more than other promises, 1. */
-  settleRounds: number
+  /**
+   * How many users have work under way that goes by ticks and immediates, as streams do. With none, what follows from a
+   * timer is taken to be promises, whose end costs a fifth of a turn of the event loop.
+   */
+  streams: number
 }
 
 interface Timer {
@@ -22,11 +25,16 @@ interface Timer {
   callback: (() => void) | undefined
 }
 
+/** So often the process hears of signals and of real timers, however long time passes in one go. */
+const settledPerTurn = 1_000
+
 /** @param wallStartMs what the wall clock says at the start. */
 export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
   let nowMs = 0
   let set = 0
   let pending = 0
+  let settled = 0
+  let turning = 0
   const timers = new TinyQueue<Timer>([], (a, b) => a.atMs - b.atMs || a.order - b.order)
 
   function nextDue(untilMs: number): (() => void) | undefined {
@@ -53,16 +61,19 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
   }
 
   async function settle(): Promise<void> {
-    for (let round = 0; round < clock.settleRounds; round++) {
-      await new Promise<void>((resolve) => {
-        setImmediate(resolve)
-      })
-    }
+    settled += 1
+    await endOfPromises()
+    if (clock.streams === 0 && settled % settledPerTurn !== 0) return
+    do {
+      turning += 1
+      await turn()
+      turning -= 1
+      // What somebody else lets pass meanwhile waits for turns of its own.
+    } while (immediates() > turning)
   }
 
   const clock: MemoryClock = {
-    // Promise chains of any length end before an immediate; a few rounds let those end that go by way of one.
-    settleRounds: 3,
+    streams: 1,
     monotonicMs: () => nowMs,
     bootMs: () => nowMs,
     wallMs: () => wallStartMs + nowMs,
@@ -83,4 +94,23 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     pending: () => pending,
   }
   return clock
+}
+
+/** A tick that is asked for by a promise comes when all chains of promises, of any length, have ended. */
+async function endOfPromises(): Promise<void> {
+  await Promise.resolve()
+  await new Promise<void>((resolve) => {
+    process.nextTick(resolve)
+  })
+}
+
+function immediates(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === 'Immediate').length
+}
+
+/** Chains of promises and ticks, however they alternate, end before an immediate. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 }

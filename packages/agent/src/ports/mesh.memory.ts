@@ -43,6 +43,8 @@ export interface MemoryNetwork {
   vanish(node: NodeId): void
   /** The agent is dead and its host lives: everything is refused. */
   refuse(node: NodeId): void
+  /** The host has left and is `now` from here on: whoever asks for `before` asks at its door. */
+  rename(before: NodeId, now: NodeId): void
   /** Ends `cut`, `refuse` and blocks of this node; without a node ends all faults, drops and delays too. */
   heal(node?: NodeId): void
   /** Each message is lost with this probability, drawn from `random`. */
@@ -62,6 +64,7 @@ class Network implements MemoryNetwork, Wire {
   readonly #blocked = new Set<string>()
   readonly #cut = new Set<NodeId>()
   readonly #refused = new Set<NodeId>()
+  readonly #renamed = new Map<NodeId, NodeId>()
   readonly #stalled = new Map<NodeId, (() => void)[]>()
   #carried = 0
   #lost: (from: NodeId, to: NodeId) => boolean = () => false
@@ -130,6 +133,9 @@ class Network implements MemoryNetwork, Wire {
     this.#refused.add(node)
     this.settle()
   }
+  rename(before: NodeId, now: NodeId): void {
+    this.#renamed.set(before, now)
+  }
   heal(node?: NodeId): void {
     if (node === undefined) {
       this.#cut.clear()
@@ -174,9 +180,15 @@ class Network implements MemoryNetwork, Wire {
   all(): Iterable<MemoryMesh> {
     return this.#meshes.values()
   }
-  #wayOpen(from: NodeId, to: NodeId): boolean {
+  #wayOpen(self: NodeId, other: NodeId): boolean {
+    const from = this.#now(self)
+    const to = this.#now(other)
     if (this.#cut.has(from) || this.#cut.has(to)) return false
     return (this.#group.get(from) ?? 0) === (this.#group.get(to) ?? 0) && !this.#blocked.has(`${from}>${to}`)
+  }
+  #now(node: NodeId): NodeId {
+    const renamed = this.#renamed.get(node)
+    return renamed === undefined ? node : this.#now(renamed)
   }
   hostAnswers(from: NodeId, to: NodeId): boolean {
     return this.#meshes.has(to) && this.#wayOpen(from, to) && this.#wayOpen(to, from)

@@ -1,0 +1,83 @@
+import type { NodeId, SpecStore } from '@moot/crdt-state'
+import type { LivenessMap } from './core/membership/liveness.ts'
+import type { Defaults } from './defaults.ts'
+import type { Clock } from './ports/clock.ts'
+
+/** What an agent that has just started knows of what it and the others ran; until then it makes, claims and stops nothing. */
+export interface BootGate {
+  start(): void
+  stop(): void
+  /** A comparison with this peer has ended. */
+  heard(peer: NodeId): void
+  /** A record with holes must not replace the peers' copies of it, which can fill them. */
+  recordIsWhole(): boolean
+  /** Documents are lost and no peer has filled the holes yet. */
+  specsHaveHoles(): boolean
+  /** It may decide. */
+  isOpen(): boolean
+}
+
+export function createBootGate(options: {
+  readonly self: NodeId
+  readonly specs: Pick<SpecStore, 'damage'>
+  readonly records: { readonly isOwnDamaged: boolean }
+  /** A peer was compared with. */
+  readonly isCompared: () => boolean
+  readonly members: () => ReadonlyMap<NodeId, unknown>
+  readonly liveness: () => LivenessMap
+  readonly clock: Pick<Clock, 'after'>
+  readonly settings: Pick<Defaults, 'bootSyncTimeoutMs' | 'bootHearTimeoutMs' | 'meshFullDegree'>
+  /** A wait is over: it may be open now. */
+  readonly waitOver: () => void
+}): BootGate {
+  const { self, specs, records, isCompared, clock, settings } = options
+  const peers = new Set<NodeId>()
+  let syncWaitOver = false
+  let hearWaitOver = false
+  let cancel: (() => void)[] = []
+
+  const recordIsWhole = (): boolean => !records.isOwnDamaged || syncWaitOver
+  const specsHaveHoles = (): boolean => !isCompared() && specs.damage().some(({ healed }) => !healed)
+
+  /**
+   * After all agents died at once nobody has anybody's last words: what a peer claimed just before, only its own record
+   * tells. Until it was heard its slots look vacant, and claiming one would run it twice and stop what ran. Where not
+   * all are connected with all, one peer has to be enough.
+   */
+  function everybodyHeard(members: readonly NodeId[]): boolean {
+    if (members.length > settings.meshFullDegree) return true
+    const liveness = options.liveness()
+    return members.every((node) => node === self || peers.has(node) || liveness.get(node)?.kind === 'down')
+  }
+
+  return {
+    start() {
+      cancel = [
+        clock.after(settings.bootSyncTimeoutMs, () => {
+          syncWaitOver = true
+          options.waitOver()
+        }),
+        clock.after(settings.bootHearTimeoutMs, () => {
+          hearWaitOver = true
+          options.waitOver()
+        }),
+      ]
+    },
+    stop() {
+      for (const each of cancel) each()
+    },
+    heard: (peer) => void peers.add(peer),
+    recordIsWhole,
+    specsHaveHoles,
+    isOpen() {
+      // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
+      if (!recordIsWhole()) return false
+      const members = options.members()
+      // Not removed, but forgotten by a damaged store: acting on what is left of it would stop everything here.
+      if (specsHaveHoles()) return syncWaitOver && members.has(self)
+      // Alone, or no member any more: there is nobody to wait for.
+      if (members.size <= 1 || !members.has(self)) return true
+      return (syncWaitOver || isCompared()) && (hearWaitOver || everybodyHeard([...members.keys()]))
+    },
+  }
+}
