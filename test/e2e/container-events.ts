@@ -8,9 +8,12 @@ export interface ContainerEvent {
   readonly service: string
   readonly slot: string
   readonly container: string
+  /** By this machine's clock, which all engines share. */
+  readonly atMs: number
 }
 
 interface EngineEvent {
+  readonly timeNano: number
   readonly Action: ContainerEvent['action']
   readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> }
 }
@@ -32,10 +35,19 @@ export async function containerEventsOf(host: TestHost, sinceMs: number): Promis
   const { text } = await ask(host.engineSocket, 'GET', `/events?${query.toString()}`)
   return text.split('\n').flatMap((line) => {
     if (line === '') return []
-    const { Action, Actor } = JSON.parse(line) as EngineEvent
+    const { Action, Actor, timeNano } = JSON.parse(line) as EngineEvent
     const service = Actor.Attributes['com.docker.swarm.service.name']
     if (service === undefined) return []
     const slot = Actor.Attributes['moot.slot'] ?? ''
-    return [{ host: host.index, action: Action, service, slot, container: Actor.ID }]
+    return [
+      {
+        host: host.index,
+        action: Action,
+        service,
+        slot,
+        container: Actor.ID,
+        atMs: Math.round(timeNano / 1e6),
+      },
+    ]
   })
 }

@@ -125,6 +125,8 @@ export interface PowerOff {
   readonly failures: readonly Failure[]
   /** From the power-off until the last of these was begun, ms; 0: none failed. */
   readonly lastedMs: number
+  /** From the power-off until the others ran all of the web tier, ms. */
+  readonly healedMs: number
 }
 
 /** A host with a part of the web tier dies while requests come in through the others. */
@@ -136,6 +138,7 @@ export async function powerOffUnderLoad(hosts: Hosts, pressure: Pressure): Promi
   const offAtMs = performance.timeOrigin + performance.now()
   await hosts.kill(victim.index)
   await untilRuns(hosts, web, replicas)
+  const healedMs = performance.timeOrigin + performance.now() - offAtMs
   const reports = await Promise.all(loads.map((load) => load.stop()))
   const failures = reports.flatMap((report) => report.failures)
   const outage = outageOf(failures)
@@ -143,6 +146,7 @@ export async function powerOffUnderLoad(hosts: Hosts, pressure: Pressure): Promi
     victim,
     reports,
     failures,
+    healedMs,
     lastedMs: outage === undefined ? 0 : outage.fromMs + outage.lastedMs - offAtMs,
   }
 }

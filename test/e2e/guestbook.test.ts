@@ -3,8 +3,8 @@ import { book, deployGuestbook, powerOffUnderLoad, updateAndDrain, web } from '.
 import { Hosts } from './hosts.ts'
 import { allReady, containersOf } from './questions.ts'
 
-/** As in test/soak/guestbook.ts, with fewer requests. */
-const pressure = { kept: 150, single: 100, atLeast: 5_000 }
+/** As in test/soak/guestbook.ts, and less: two cores carry five hosts, their tunnels and the clients. */
+const pressure = { kept: 60, single: 40, atLeast: 2_000 }
 
 describe('the guestbook on five hosts', () => {
   let hosts: Hosts
@@ -36,9 +36,9 @@ describe('the guestbook on five hosts', () => {
   })
 
   it('loses only what a host that dies was answering, and what went to it until the others knew', async () => {
-    const { failures, lastedMs } = await powerOffUnderLoad(hosts, { ...pressure, atLeast: 1_000 })
+    const { failures, lastedMs, healedMs } = await powerOffUnderLoad(hosts, { ...pressure, atLeast: 1_000 })
     // How soon is what `make soak` measures, where nothing else runs.
     expect(failures.filter(({ cause }) => cause.startsWith('status'))).toEqual([])
-    expect(lastedMs).toBeLessThan(5_000)
+    expect(lastedMs).toBeLessThan(healedMs)
   })
 })

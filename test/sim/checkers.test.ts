@@ -1,5 +1,6 @@
 import type { Storage } from '@moot/crdt-state'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Act, Plan } from './acts.ts'
@@ -56,6 +57,7 @@ afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/reconcile/tidy.ts')
   vi.doUnmock('../../packages/agent/src/core/placement/last-fold.ts')
   vi.doUnmock('../../packages/agent/src/core/membership/island.ts')
+  vi.doUnmock('../../packages/agent/src/core/membership/liveness.ts')
   vi.doUnmock('../../packages/agent/src/core/lease/partition-label.ts')
 })
 
@@ -161,6 +163,17 @@ describe('who watches over', () => {
       planWith([update], { wholeNetwork: true }),
     )
     expect(wrong).toContainEqual('the update of web has 2 slots down at once, of 1 allowed')
+  })
+
+  test('draining tells of an agent that does not wait for one of whom there is doubt', async () => {
+    const networked = { ...deploy, shape: { ...shape, networked: true } }
+    const pause = { kind: 'pause agent', atMs: 10_000, forMs: 2_500, host: 3 } as const
+    const scale = { kind: 'scale', atMs: 11_500, via: 0, service: 'web', replicas: 1 } as const
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [networked, pause, scale] }
+    expect(await runs(plan)).toEqual([])
+    const isUp = (liveness?: Liveness): boolean => liveness?.kind === 'alive'
+    const wrong = await runWithRule('../../packages/agent/src/core/membership/liveness.ts', { isUp }, plan)
+    expect(wrong).toContainEqual(expect.stringMatching(/^host\d stops web\.\d while host4 sends it traffic$/))
   })
 
   test('ill health tells of an agent that stops all that is ill at once', async () => {

@@ -268,9 +268,8 @@ export class Host {
     const gone = Promise.withResolvers<undefined>()
     running.life.onKill(() => gone.resolve(undefined))
     await running.life.awake()
-    // The HTTP stand-in goes by way of streams, which take several turns of the event loop.
     const { clock } = this.#options
-    clock.settleRounds += 5
+    clock.streams += 1
     const answered = inject((req, res) => void running.api.handle(req, res), {
       method,
       url: path,
@@ -287,7 +286,7 @@ export class Host {
     try {
       return await Promise.race([gone.promise, answered])
     } finally {
-      clock.settleRounds -= 5
+      clock.streams -= 1
     }
   }
 

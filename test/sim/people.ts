@@ -197,7 +197,8 @@ export class People {
 
   /** `docker run --network`, so many at once: what the engine is told is told to it here. */
   async #attachAll(host: Host, count: number, forMs: number): Promise<Answer | undefined> {
-    const network = [...(host.agent?.view().networks.values() ?? [])].find(({ name }) => name === networkName)
+    const networks = host.isMember ? host.agent?.view().networks.values() : undefined
+    const network = networks?.find(({ name }) => name === networkName)
     if (network === undefined) return undefined
     const all = Array.from({ length: count }, () => this.#attach(host, network.id, forMs))
     return (await Promise.all(all)).find(Boolean)

@@ -214,6 +214,7 @@ export function processDataPlane(kernel: DataPlane, life: Life): DataPlane {
   return {
     ability: (signal) => life.effect(() => kernel.ability(signal)),
     apply: (plane, signal) => life.effect(() => kernel.apply(plane, signal)),
+    check: (signal) => life.effect(() => kernel.check(signal)),
     isIntact: () => kernel.isIntact(),
     tunnel: (signal) => life.effect(() => kernel.tunnel(signal)),
     clear: (signal) => life.effect(() => kernel.clear(signal)),

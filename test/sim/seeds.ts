@@ -59,7 +59,8 @@ async function ask(child: ChildProcess, seed: number): Promise<Verdict> {
   const late = AbortSignal.timeout(stuckAfterMs)
   try {
     const told = once(child, 'message', { signal: AbortSignal.any([ended.signal, late]) })
-    child.send(seed)
+    // To a process that has just ended nothing can be said.
+    child.send(seed, (error) => error && ended.abort())
     const [verdict] = (await told) as [Verdict]
     return verdict
   } catch {

@@ -42,7 +42,7 @@ const carriedOutWithinMs = 2_000
 const stopsWithinMs = 500
 
 /** Until all are told that a task is sent nothing any more, or the time for that is up, ms. */
-const drainedWithinMs = 2_000
+const drainedWithinMs = 10_000
 
 /** What has ended on another host is known by then: it is given up, or says so itself, ms. */
 const knownWithinMs = 2_500

@@ -87,7 +87,7 @@ export class World {
     this.seed = options.seed
     this.#options = options
     this.#clockChance = randomFrom(options.seed ^ 0xc10c)
-    this.clock.settleRounds = 1
+    this.clock.streams = 0
     this.settings = { ...defaults, ...options.settings }
     // Not the plan's stream: what is left out of a plan must not change what happens to hosts.
     this.random = randomFrom(options.seed ^ 0x3a1e)
@@ -179,6 +179,7 @@ export class World {
 
   /** Its cables are the same as before. */
   #rewire(host: Host, before: NodeId): void {
+    this.network.rename(before, host.node)
     for (const [from, blocked] of this.#blocks) {
       for (const to of blocked) {
         if (to !== gateway && (from === host || to === host)) this.network.block(from.node, to.node)

@@ -23,7 +23,7 @@ const ownReplicas = 2
 /** For longer than any verdict takes, so that whatever the host would wrongly start has begun. */
 const cutForMs = 20_000
 /** From plugging in until exactly the wanted set runs; then it must stay so. */
-export const boundMs = 5_000
+const boundMs = 5_000
 const restMs = 5_000
 const giveUpMs = 60_000
 

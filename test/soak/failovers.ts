@@ -1,9 +1,13 @@
 import { Hosts } from '../e2e/hosts.ts'
-import { allReady, containersOf, createService, runsExactly, timed, untilRuns } from '../e2e/questions.ts'
+import { allReady, containersOf, createService, runsExactly } from '../e2e/questions.ts'
+import { containerEvents } from '../e2e/container-events.ts'
 import type { Row } from './row.ts'
 import { inTurn, spreadAnew } from './turns.ts'
 
 const replicas = 10
+const giveUpMs = 60_000
+/** How often it is asked whether all run. To ask costs the engines what they need for starting. */
+const lookIntervalMs = 500
 
 /** Each host is powered off `rounds` times in turn, and comes back, while ten replicas must run. */
 export async function failovers(rounds: number, say: (line: string) => void): Promise<Row> {
@@ -43,11 +47,16 @@ async function failover(
   await spreadAnew(hosts, victim, 'web', replicas)
   const had = (await containersOf(hosts, 'web')).filter(({ host }) => host === victim).length
   if (had === 0) wrong.push('it had nothing, so that nothing was tried')
-  // From the moment at which its cable goes dead, not from when the last of its processes has gone.
-  const ms = await timed(async () => {
-    await hosts.kill(victim)
-    await untilRuns(hosts, 'web', replicas, 60_000)
+  // From before its cable goes dead until, by the engines' own word, the last replica has started elsewhere.
+  const offAtMs = Date.now()
+  await hosts.kill(victim)
+  await hosts.waitFor('ten run elsewhere', () => runsExactly(hosts, 'web', replicas), {
+    timeoutMs: giveUpMs,
+    intervalMs: lookIntervalMs,
   })
+  const started = (await containerEvents(hosts, offAtMs)).filter(({ action }) => action === 'start')
+  const ms = Math.max(offAtMs, ...started.map(({ atMs }) => atMs)) - offAtMs
+  if (started.length !== had) wrong.push(`it had ${had}, and ${started.length} were started elsewhere`)
   const ids = async (): Promise<string> =>
     (await containersOf(hosts, 'web'))
       .map(({ Id }) => Id)
