@@ -222,7 +222,8 @@ describe('the guestbook’s web server', () => {
     const { redisPort } = await startRedis()
     for (const keepAlive of [true, false]) {
       const web = await startWeb(redisPort)
-      const loading = load({ targets: [`${web.url}/api`], connections: 20, keepAlive, forMs: 1_800 })
+      const connections = 20
+      const loading = load({ targets: [`${web.url}/api`], connections, keepAlive, forMs: 1_800 })
       await delay(500)
       web.child.kill('SIGTERM')
       const { failures, requests, failed } = await loading
@@ -230,7 +231,8 @@ describe('the guestbook’s web server', () => {
       const comesLate = ({ cause, keptConnection }: Failure): boolean =>
         cause === 'refused' || (cause === 'reset' && !keptConnection)
       expect(failures.filter((failure) => !comesLate(failure))).toEqual([])
-      expect(failures.filter(({ cause }) => cause === 'reset').length).toBeLessThan(5)
+      // All of them may be in the kernel's queue in that moment, and each only once: from then on they are refused.
+      expect(failures.filter(({ cause }) => cause === 'reset').length).toBeLessThanOrEqual(connections)
       expect(requests - failed).toBeGreaterThan(200)
       expect(await web.exited).toEqual([0, null])
     }
