@@ -29,10 +29,10 @@ describe('the guestbook on five hosts', () => {
   })
 
   it('loses no request in a rolling update, nor when a host is drained', async () => {
-    for (const { requests, failures } of await updateAndDrain(hosts, pressure)) {
-      expect(failures).toEqual([])
-      expect(requests).toBeGreaterThan(1_000)
-    }
+    const reports = await updateAndDrain(hosts, pressure)
+    expect(reports.flatMap(({ failures }) => failures)).toEqual([])
+    const requests = reports.reduce((sum, report) => sum + report.requests, 0)
+    expect(requests).toBeGreaterThanOrEqual(pressure.atLeast)
   })
 
   it('loses only what a host that dies was answering, and what went to it until the others knew', async () => {
