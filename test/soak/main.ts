@@ -28,7 +28,7 @@ const say = (line: string): void => console.log(line)
 
 const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Row[]>>> = {
   failovers: () => failovers(rounds || 4, say),
-  cable: (hosts) => cable(hosts, rounds || 2, random, say),
+  cable: () => cable(rounds || 2, random, say),
   busy: (hosts) => busy(hosts, rounds || 1, say),
   engines: (hosts) => engines(hosts, rounds || 2, random, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
