@@ -162,7 +162,9 @@ async function badUpdates(hosts: Hosts, orchestrator: Orchestrator): Promise<Fig
           '--format',
           '{{.Image}} {{.CurrentState}}',
         )
-        return states.split('\n').some((line) => line.startsWith(`${image} Failed`))
+        // Swarm calls an ill task that ends well when it is told to `Complete`.
+        const ended = [`${image} Failed`, `${image} Complete`]
+        return states.split('\n').some((line) => ended.some((start) => line.startsWith(start)))
       },
       { timeoutMs: 60_000, intervalMs: 20 },
     )
