@@ -198,11 +198,14 @@ interface Trusted {
 /**
  * Whose vouching counts: this node itself, whomever it watches and reaches, whomever these watch and reach, and so on.
  * The dead and the other side of a partition are not among them: that their records hold no alert means nothing.
+ *
+ * @param orInDoubt those too who would be among them if whoever has not been found gone yet were there.
  */
 function trustedBy(
   { view, rings, accusers }: Look,
   standing: Standing,
   ownTargets: readonly NodeId[],
+  { orInDoubt = false }: { readonly orInDoubt?: boolean } = {},
 ): Trusted {
   const { nodes, placeOf, targetPlaces } = rings
   const isTrusted = new Uint8Array(nodes.length)
@@ -213,7 +216,10 @@ function trustedBy(
   const reach = (observer: NodeId, place: number): void => {
     const target = nodes[place]
     if (target === undefined || isTrusted[place] === 1 || standing.isGone[place] === 1) return
-    if (isAccused[place] === 1 && sayOf(view, observer, target).kind !== 'vouches') return
+    if (isAccused[place] === 1) {
+      const say = sayOf(view, observer, target)
+      if (orInDoubt ? accuses(say) : say.kind !== 'vouches') return
+    }
     isTrusted[place] = 1
     queue[queued++] = place
   }
@@ -226,7 +232,7 @@ function trustedBy(
   for (const target of ownTargets) {
     const place = placeOf.get(target) ?? nodes.length
     const hasSpoken = view.records.get(view.self)?.alerts.get(target)?.evidence === 'returned'
-    if (hasSpoken || isAccused[place] !== 1) reach(view.self, place)
+    if (orInDoubt || hasSpoken || isAccused[place] !== 1) reach(view.self, place)
   }
   for (let next = 0; next < queued; next++) {
     const observer = queue[next] ?? 0
@@ -364,8 +370,11 @@ function verdictsOf(look: Look, round: Round): ReadonlyMap<NodeId, Liveness> {
   const verdicts = new Map([...says].map(([target, about]) => [target, verdict(about, doubtersMin)]))
   if ([...verdicts.values()].some(({ kind }) => isFallen(kind))) return verdicts
   const alone = new Map<NodeId, Liveness>()
+  if (says.size === 0) return verdicts
+  const ownTargets = round.rings.targets.get(self) ?? []
+  const askable = trustedBy(look, round.standing, ownTargets, { orInDoubt: true })
   for (const [target, about] of says) {
-    const asked = askedOf(look, target, round)
+    const asked = askedOf(look, target, round.rings, askable)
     if (asked >= doubtersMin) continue
     const found = verdict(about, asked)
     if (isFallen(found.kind)) alone.set(target, found)
@@ -376,11 +385,14 @@ function verdictsOf(look: Look, round: Round): ReadonlyMap<NodeId, Liveness> {
   return verdicts
 }
 
-/** How many watch this target, on the rings of all or of those that stand, whose word would count. */
-function askedOf(look: Look, target: NodeId, { rings, trusted }: Round): number {
+/**
+ * How many watch this target, on the rings of all or of those that stand, whose word may yet count: whoever doubts all whom it
+ * watches has a bad link itself, for all it knows, and judges nobody alone.
+ */
+function askedOf(look: Look, target: NodeId, rings: Rings, askable: Trusted): number {
   const asked = new Set([...(look.rings.observers.get(target) ?? []), ...(rings.observers.get(target) ?? [])])
   if (look.abstains.has(target)) asked.delete(look.view.self)
-  return [...asked].filter((node) => trusted.has(node)).length
+  return [...asked].filter((node) => askable.has(node)).length
 }
 
 /**
