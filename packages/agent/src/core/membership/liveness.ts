@@ -369,10 +369,10 @@ function verdictsOf(look: Look, round: Round): ReadonlyMap<NodeId, Liveness> {
   }
   const verdicts = new Map([...says].map(([target, about]) => [target, verdict(about, doubtersMin)]))
   if ([...verdicts.values()].some(({ kind }) => isFallen(kind))) return verdicts
-  const alone = new Map<NodeId, Liveness>()
   if (says.size === 0) return verdicts
   const ownTargets = round.rings.targets.get(self) ?? []
   const askable = trustedBy(look, round.standing, ownTargets, { orInDoubt: true })
+  const alone = new Map<NodeId, Liveness>()
   for (const [target, about] of says) {
     const asked = askedOf(look, target, round.rings, askable)
     if (asked >= doubtersMin) continue
