@@ -223,11 +223,11 @@ function answerOf(told: string): Answer {
   return { kind: 'answered', by, sees }
 }
 
-/** The process in a namespace, and its data plane as if it were here. */
 function abortOf(signal: AbortSignal): { readonly aborted?: string } {
   return signal.aborted ? { aborted: (signal.reason as Error).message } : {}
 }
 
+/** The process in a namespace, and its data plane as if it were here. */
 class Inhabitant {
   readonly dataPlane: DataPlane
   private readonly child: ChildProcess

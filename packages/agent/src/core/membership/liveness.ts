@@ -369,11 +369,13 @@ function verdictsOf(look: Look, round: Round): ReadonlyMap<NodeId, Liveness> {
   }
   const verdicts = new Map([...says].map(([target, about]) => [target, verdict(about, doubtersMin)]))
   if ([...verdicts.values()].some(({ kind }) => isFallen(kind))) return verdicts
-  if (says.size === 0) return verdicts
+  // Whoever is trusted is askable too: for most, nothing more has to be worked out.
+  const few = [...says].filter(([target]) => askedOf(look, target, round.rings, round.trusted) < doubtersMin)
+  if (few.length === 0) return verdicts
   const ownTargets = round.rings.targets.get(self) ?? []
   const askable = trustedBy(look, round.standing, ownTargets, { orInDoubt: true })
   const alone = new Map<NodeId, Liveness>()
-  for (const [target, about] of says) {
+  for (const [target, about] of few) {
     const asked = askedOf(look, target, round.rings, askable)
     if (asked >= doubtersMin) continue
     const found = verdict(about, asked)
