@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { containerEventsOf } from '../e2e/container-events.ts'
-import { Hosts } from '../e2e/hosts.ts'
+import type { Hosts } from '../e2e/hosts.ts'
 import { allReady, containersOf, createService, runsExactly, timed, untilRuns } from '../e2e/questions.ts'
 import type { Random } from '../sim/random.ts'
 import type { Row } from './row.ts'
-import { inTurn, spreadAnew } from './turns.ts'
+import { freshHosts, inTurn, spreadAnew } from './turns.ts'
 import { notExactly, untilWell, wrongNow } from './wanted.ts'
 
 const stack = `
@@ -36,13 +36,22 @@ export interface Turn {
 }
 
 /** Each host's cable is pulled `rounds` times in turn, for 20 s, while ten replicas must run. */
-export async function cable(rounds: number, random: Random, say: (line: string) => void): Promise<Row> {
-  let hosts = await freshShop()
+export async function cable(
+  first: Hosts,
+  rounds: number,
+  random: Random,
+  say: (line: string) => void,
+): Promise<Row> {
+  let hosts = first
+  await deployShop(hosts)
   const turns: (Turn & { readonly victim: number })[] = []
   const wrong: string[] = []
   for (let round = 1; round <= rounds; round += 1) {
     // The third silence within ten minutes is believed after a minute (design/mesh.md, probation).
-    if (round > 1 && round % 2 === 1) hosts = await freshShop()
+    if (round > 1 && round % 2 === 1) {
+      hosts = await freshHosts()
+      await deployShop(hosts)
+    }
     for (const { index: victim } of inTurn(hosts, round)) {
       const deployAfterMs = random.between(500, cutForMs - 8_000)
       const turn = await pull(hosts, victim, { cutForMs, deployAfterMs })
@@ -68,13 +77,6 @@ export async function cable(rounds: number, random: Random, say: (line: string) 
     boundMs,
     wrong,
   }
-}
-
-async function freshShop(): Promise<Hosts> {
-  const hosts = await Hosts.up(5, { fresh: true })
-  await allReady(hosts)
-  await deployShop(hosts)
-  return hosts
 }
 
 /** The stack whose ten replicas a cable is pulled from; they begin with the first turn. */

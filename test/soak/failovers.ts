@@ -1,8 +1,8 @@
-import { Hosts } from '../e2e/hosts.ts'
+import type { Hosts } from '../e2e/hosts.ts'
 import { allReady, containersOf, createService, runsExactly } from '../e2e/questions.ts'
 import { containerEvents } from '../e2e/container-events.ts'
 import type { Row } from './row.ts'
-import { inTurn, spreadAnew } from './turns.ts'
+import { freshHosts, inTurn, spreadAnew } from './turns.ts'
 
 const replicas = 10
 const giveUpMs = 60_000
@@ -16,8 +16,7 @@ export async function failovers(rounds: number, say: (line: string) => void): Pr
   const wrong: string[] = []
   for (let round = 1; round <= rounds; round += 1) {
     // Nobody has been away before: whoever comes back often is given work last, and the hosts would not be alike.
-    const hosts = await Hosts.up(5, { fresh: true })
-    await allReady(hosts)
+    const hosts = await freshHosts()
     await createService(hosts.host(1), 'web', '--replicas', '0')
     for (const { index: victim } of inTurn(hosts, round)) {
       const { had, ms, wrong: here } = await failover(hosts, victim)

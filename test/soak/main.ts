@@ -3,8 +3,7 @@
  *     node test/soak/main.ts [failovers] [cable] [busy] [engines] [partitions] [agent-kills] [bad-updates] [updates] [exclusive] [guestbook] [edge] [rapid] [simulator]
  * SEED=… repeats the random choices (not the timing), ROUNDS=… and SEEDS=… say how often.
  */
-import { Hosts } from '../e2e/hosts.ts'
-import { allReady } from '../e2e/questions.ts'
+import type { Hosts } from '../e2e/hosts.ts'
 import { randomFrom } from '../sim/random.ts'
 import { agentKills } from './agent-kills.ts'
 import { busy } from './busy.ts'
@@ -17,6 +16,7 @@ import { partitions } from './partitions.ts'
 import { guestbook } from './guestbook.ts'
 import { isWell, type Row, table } from './row.ts'
 import { rapid } from './rapid.ts'
+import { freshHosts } from './turns.ts'
 import { simulator } from './simulator.ts'
 import { badUpdatesOf, interruptedUpdates } from './updates.ts'
 
@@ -28,7 +28,7 @@ const say = (line: string): void => console.log(line)
 
 const parts: Readonly<Record<string, (hosts: Hosts) => Promise<Row | readonly Row[]>>> = {
   failovers: () => failovers(rounds || 4, say),
-  cable: () => cable(rounds || 2, random, say),
+  cable: (hosts) => cable(hosts, rounds || 2, random, say),
   busy: (hosts) => busy(hosts, rounds || 1, say),
   engines: (hosts) => engines(hosts, rounds || 2, random, say),
   partitions: (hosts) => partitions(hosts, rounds || 10, random, say),
@@ -50,11 +50,8 @@ say(`SEED=${seed}`)
 const rows: Row[] = []
 for (const [name, part] of Object.entries(parts)) {
   if (asked.length > 0 && !asked.includes(name)) continue
-  // Nobody has been away before: whoever comes back often is given up more slowly, and gets less.
   try {
-    const hosts = await Hosts.up(5, { fresh: true })
-    await allReady(hosts)
-    rows.push(...[await part(hosts)].flat())
+    rows.push(...[await part(await freshHosts())].flat())
   } catch (error) {
     console.error(error)
     const wrong = [(error instanceof Error ? error.message : String(error)).split('\n', 1).join('')]

@@ -1,5 +1,12 @@
-import type { Hosts, TestHost } from '../e2e/hosts.ts'
-import { untilRuns } from '../e2e/questions.ts'
+import { Hosts, type TestHost } from '../e2e/hosts.ts'
+import { allReady, untilRuns } from '../e2e/questions.ts'
+
+/** Of which nobody has been away before: whoever comes back often is given up more slowly, and gets less. */
+export async function freshHosts(): Promise<Hosts> {
+  const hosts = await Hosts.up(5, { fresh: true })
+  await allReady(hosts)
+  return hosts
+}
 
 /** All hosts, each round beginning with another one: which turn a host has must not make it special. */
 export function inTurn(hosts: Hosts, round: number): TestHost[] {
