@@ -264,6 +264,22 @@ describe('detector', () => {
     expect(one.written.slice(3)).toContain('b silent 1.1')
   })
 
+  it('is no deafer for those of whom another that it hears has heard nothing for long enough', () => {
+    const all = ['a', 'b', 'c', 'd', 'e'].map((name) => recordOf(name))
+    const gone = { b: 'silent', c: 'silent', d: 'silent' } as const
+    const written = (by: string): readonly string[] => {
+      const one = detector('a', all)
+      one.pass(100)
+      one.pass(untilSilentMs / 2, gone)
+      one.publish(recordOf(by, [about('b', 'silent'), about('c', 'silent')]))
+      one.pass(untilSilentMs / 2 + 500, gone)
+      return one.written
+    }
+    expect(written('e')).toEqual(expect.arrayContaining(['b silent 1.1', 'c silent 1.1', 'd silent 1.1']))
+    // Its word is worth nothing where this node does not hear it either.
+    expect(written('d').filter((word) => word.includes(' silent'))).toEqual([])
+  })
+
   it('is no deafer for those that have been dead for long, nor for those whose hosts refuse', () => {
     const all = ['a', 'b', 'c', 'd'].map((name) => recordOf(name))
     const one = detector('a', all)

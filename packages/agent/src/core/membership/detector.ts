@@ -226,12 +226,18 @@ function probationMs(returns: number, { returnedKeepMs, probationMaxMs }: Detect
   return Math.min(returnedKeepMs * 2 ** Math.max(0, returns - 1), probationMaxMs)
 }
 
-/** Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. */
-function isDeaf(draft: Draft, { targets }: DetectorState): boolean {
-  // Who has been dead for long says nothing about this node's ears.
-  const asked = targets.filter((target) => draft.alerts.get(target)?.evidence !== 'judged')
-  const unheard = asked.filter((target) => (draft.watch(target).missed?.silentCount ?? 0) > 0).length
-  return asked.length > 2 && unheard * 2 > asked.length
+/**
+ * Lifeguard's local health (Dadgar et al. 2018): who hears nothing of most others may be the one that is ill. Of whom another
+ * hears nothing either, or who has been dead for long, says nothing about this node's ears.
+ */
+function isDeaf(draft: Draft, { targets, view }: DetectorState): boolean {
+  const isUnheard = (target: NodeId): boolean => (draft.watch(target).missed?.silentCount ?? 0) > 0
+  const telling = targets.filter(
+    (target) =>
+      draft.alerts.get(target)?.evidence !== 'judged' &&
+      !(isUnheard(target) && isConfirmed(draft, view, target)),
+  )
+  return telling.length > 2 && telling.filter(isUnheard).length * 2 > telling.length
 }
 
 /** Consecutive probes failed: says so, or says so again about the newer record that came meanwhile. */
