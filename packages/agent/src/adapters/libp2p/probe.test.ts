@@ -89,7 +89,7 @@ describe('a probe by datagram', () => {
       port2.on('message', () => resolve({ roundTripMs: 2, ageMs: 0 }))
     })
     const { result, pings } = probe(question(answer), () => silence, 300)
-    await vi.waitFor(() => expect(pings()).toBe(1), { interval: 5 })
+    await vi.waitFor(() => expect(pings()).toBe(1), { interval: 5, timeout: 20_000 })
     // While some other input is worked on: what is due by then is done before more input is looked at.
     const input = createSocket('udp4')
     cleanups.push(() => input.close())
@@ -140,7 +140,9 @@ describe('an agent that does nothing else', () => {
     await setTimeout(1_500)
     expect(await a.probe(busy, 500)).toEqual({ kind: 'refused' })
     await standing
-    await vi.waitFor(async () => expect(await a.probe(busy, 500)).toMatchObject({ kind: 'answered' }))
+    await vi.waitFor(async () => expect(await a.probe(busy, 500)).toMatchObject({ kind: 'answered' }), {
+      timeout: 20_000,
+    })
   })
 })
 

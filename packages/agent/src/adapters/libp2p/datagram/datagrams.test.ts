@@ -126,7 +126,9 @@ test('a member that was removed has no answer any more', async () => {
   await answered(a, b)
   b.datagrams.setMembers([])
   // The thread is told; until then it answers.
-  await vi.waitFor(async () => expect(await a.datagrams.ask(b.node, 300)!.answer).toBeUndefined())
+  await vi.waitFor(async () => expect(await a.datagrams.ask(b.node, 300)!.answer).toBeUndefined(), {
+    timeout: 20_000,
+  })
   const { answered: answers } = b.datagrams.counts()
   expect(await a.datagrams.ask(b.node, 1_000)!.answer).toBeUndefined()
   expect(b.datagrams.counts()).toMatchObject({ answered: answers })
