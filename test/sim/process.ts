@@ -60,18 +60,18 @@ export class Life {
   }
 
   async effect<T>(work: () => Promise<T>): Promise<T> {
-    await this.#step()
+    if (this.#mustWait()) await this.awake()
     try {
       return await work()
     } finally {
-      await this.#step()
+      if (this.#mustWait()) await this.awake()
     }
   }
 
-  async #step(): Promise<void> {
+  #mustWait(): boolean {
     this.effects += 1
     if (this.effects === this.#dieAt) this.kill()
-    if (!this.#alive || this.#held !== undefined) await this.awake()
+    return !this.#alive || this.#held !== undefined
   }
 
   awake(): Promise<void> {

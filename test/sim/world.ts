@@ -68,7 +68,8 @@ export class World {
   readonly #options: WorldOptions
   /** Not the hosts' stream: so that what else a seed brings stays what it was. */
   readonly #clockChance: Random
-  readonly #weather = new Map<string, Weather>()
+  /** By who sends, then by who hears: asked three times for each message. */
+  readonly #weather = new Map<NodeId, Map<NodeId, Weather>>()
   /** What does not get from a host to others; as often as it is blocked. */
   readonly #blocks = new Map<Host, readonly (Host | Gateway)[]>()
   readonly #broken = new Map<string, number>()
@@ -151,11 +152,15 @@ export class World {
 
   /** What happens to messages from one host to another. */
   weather(from: NodeId, to: NodeId): Weather {
-    const name = `${from}>${to}`
-    let weather = this.#weather.get(name)
+    let ofSender = this.#weather.get(from)
+    if (ofSender === undefined) {
+      ofSender = new Map()
+      this.#weather.set(from, ofSender)
+    }
+    let weather = ofSender.get(to)
     if (weather === undefined) {
       weather = { loss: 0, repeat: 0, slowMs: 0 }
-      this.#weather.set(name, weather)
+      ofSender.set(to, weather)
     }
     return weather
   }
@@ -185,7 +190,12 @@ export class World {
         if (to !== gateway && (from === host || to === host)) this.network.block(from.node, to.node)
       }
     }
-    for (const [name, weather] of this.#weather) this.#weather.set(name.replace(before, host.node), weather)
+    const ofSender = this.#weather.get(before)
+    if (ofSender !== undefined) this.#weather.set(host.node, ofSender)
+    for (const of of this.#weather.values()) {
+      const weather = of.get(before)
+      if (weather !== undefined) of.set(host.node, weather)
+    }
   }
 
   /** Nothing stands between these two hosts, in either direction, and both are on. */

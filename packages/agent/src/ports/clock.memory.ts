@@ -60,10 +60,12 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     }
   }
 
-  async function settle(): Promise<void> {
+  function needsTurns(): boolean {
     settled += 1
-    await endOfPromises()
-    if (clock.streams === 0 && settled % settledPerTurn !== 0) return
+    return clock.streams > 0 || settled % settledPerTurn === 0
+  }
+
+  async function takeTurns(): Promise<void> {
     do {
       turning += 1
       await turn()
@@ -81,10 +83,11 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
     sleep: sleepBy(after),
     async advance(ms) {
       const untilMs = nowMs + ms
-      await settle()
-      for (let due = nextDue(untilMs); due !== undefined; due = nextDue(untilMs)) {
+      await Promise.resolve()
+      for (let due: (() => void) | undefined = () => undefined; due !== undefined; due = nextDue(untilMs)) {
         due()
-        await settle()
+        await endOfPromises()
+        if (needsTurns()) await takeTurns()
       }
       nowMs = Math.max(nowMs, untilMs)
     },
@@ -96,10 +99,9 @@ export function memoryClock(wallStartMs = 1_000_000_000_000): MemoryClock {
   return clock
 }
 
-/** A tick that is asked for by a promise comes when all chains of promises, of any length, have ended. */
-async function endOfPromises(): Promise<void> {
-  await Promise.resolve()
-  await new Promise<void>((resolve) => {
+/** A tick that is asked for by what a promise calls comes when all chains of promises, of any length, have ended. */
+function endOfPromises(): Promise<void> {
+  return new Promise((resolve) => {
     process.nextTick(resolve)
   })
 }

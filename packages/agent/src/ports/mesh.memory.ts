@@ -184,7 +184,8 @@ class Network implements MemoryNetwork, Wire {
     const from = this.#now(self)
     const to = this.#now(other)
     if (this.#cut.has(from) || this.#cut.has(to)) return false
-    return (this.#group.get(from) ?? 0) === (this.#group.get(to) ?? 0) && !this.#blocked.has(`${from}>${to}`)
+    if ((this.#group.get(from) ?? 0) !== (this.#group.get(to) ?? 0)) return false
+    return this.#blocked.size === 0 || !this.#blocked.has(`${from}>${to}`)
   }
   #now(node: NodeId): NodeId {
     const renamed = this.#renamed.get(node)
