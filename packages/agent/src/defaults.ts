@@ -180,6 +180,8 @@ export const defaults = {
   /** First restart at once, then doubling from here (no delay given by the user). */
   restartBackoffFirstMs: 500,
   restartBackoffMaxMs: 60_000,
+  /** What an update brought and failed is not started again meanwhile: that all go back stands in the document after 0.1 to 0.3 s. */
+  rollbackAwaitedMs: 3_000,
   /** A task that ran this long is no longer crash-looping. */
   restartBackoffResetMs: 60_000,
   /** A node that refused a spec (no such image, no room) offers itself again after this. */

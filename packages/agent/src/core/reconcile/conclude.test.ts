@@ -8,8 +8,10 @@ import {
   type TaskEntry,
   type UpdateConfig,
 } from '@moot/crdt-state'
+import { defaults } from '../../defaults.ts'
 import { reconcile, updateStatus } from './reconcile.ts'
 import {
+  changedTasks,
   containerFor,
   factsOf,
   inputOf,
@@ -64,6 +66,33 @@ describe('what became of an update', () => {
     expect(concluded(failedAt(service))).toEqual([
       { service: id, digest: specDigest(service.spec), outcome: { kind: 'failed', task: 'web.1.2' } },
     ])
+  })
+
+  test('what has failed it is not started once more before all go back; after all, where nobody writes that down', () => {
+    const restarted = (service: Resource<ServiceSpec>) => {
+      const kept = runningTask(old, { slot: 2 })
+      const next = runningTask(service, { attempt: 2, stateAtMs: 999_000 })
+      const scene: Scene = {
+        services: [service],
+        history: [old],
+        tasks: [next, kept],
+        facts: [factsOf(service, { 1: 'begun' })],
+        containers: [containerFor(next, 'exited', { exitCode: 1 }), containerFor(kept, 'running')],
+        nowMs: 1_000_000,
+      }
+      return changedTasks(reconcile(inputOf(scene)).changes).find((task) => task?.attempt === 3)
+    }
+    const later = 1_000_000 + defaults.rollbackAwaitedMs
+    expect(restarted(to())).toMatchObject({ desired: 'ready', restart: { notBeforeMs: later } })
+    const facts = new Map([[updateFact.completed(specDigest(to().spec)), { atMs: 1 }]])
+    for (const service of [
+      to({ FailureAction: 'pause' }),
+      to({ FailureAction: 'continue' }),
+      to({ MaxFailureRatio: 0.5 }),
+      { ...to(), facts },
+      { ...to(), previous: undefined },
+    ])
+      expect(restarted(service)).toMatchObject({ desired: 'running', restart: { notBeforeMs: 1_000_000 } })
   })
 
   test('is no failure where that pauses, continues, or is within the ratio', () => {

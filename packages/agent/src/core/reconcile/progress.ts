@@ -351,15 +351,23 @@ export function updateStateOf(
   // Where nothing had been changed yet there is nothing to change back.
   if (positions.length === 0) return service.failure === undefined ? undefined : 'rollback_completed'
   const { rolledBack } = service
-  // In a moment all go back: clients that wait must not take it for the end.
-  const isAboutToGoBack =
-    config?.FailureAction === 'rollback' &&
-    !rolledBack &&
-    service.previous !== undefined &&
-    !service.facts.has(updateFact.completed(specDigest(service.spec)))
-  if (paused && !isAboutToGoBack) return rolledBack ? 'rollback_paused' : 'paused'
+  // Clients that wait must not take it for the end.
+  if (paused && !(config?.FailureAction === 'rollback' && mayGoBack(service)))
+    return rolledBack ? 'rollback_paused' : 'paused'
   if (isOver({ positions })) return rolledBack ? 'rollback_completed' : 'completed'
   return rolledBack ? 'rollback_started' : 'updating'
+}
+
+/** The update has failed, and in a moment it will stand in the document that all go back. */
+export function isAboutToGoBack(draft: Draft, service: Resource<ServiceSpec>): boolean {
+  // What costs nothing first: to read every record for the service is dear.
+  if (service.spec.UpdateConfig?.FailureAction !== 'rollback' || !mayGoBack(service)) return false
+  return ownProgress(draft, service).paused
+}
+
+/** There is something to go back to, and it has not been said yet that all do, nor that the update ended well. */
+function mayGoBack({ rolledBack, previous, facts, spec }: Resource<ServiceSpec>): boolean {
+  return !rolledBack && previous !== undefined && !facts.has(updateFact.completed(specDigest(spec)))
 }
 
 /** Every slot that it changes has settled. */

@@ -1,9 +1,17 @@
-import { isClaim, isTerminal, specDigest, type ServiceSpec, type TaskEntry } from '@moot/crdt-state'
+import {
+  isClaim,
+  isTerminal,
+  specDigest,
+  type Resource,
+  type ServiceSpec,
+  type TaskEntry,
+} from '@moot/crdt-state'
 import { lostAddresses } from '../network/endpoints.ts'
 import { renumberedNetworks } from './attach.ts'
 import { leasedServices } from '../lease/partition-label.ts'
 import { isUnleased } from './lease.ts'
 import { changeTask, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
+import { isAboutToGoBack } from './progress.ts'
 import { newTaskId, specOfTask, toMs } from './spec.ts'
 
 type Restart = NonNullable<TaskEntry['restart']>
@@ -128,7 +136,24 @@ function decide(draft: Draft, task: TaskEntry): void {
     return
   }
   changeTask(draft, task, { desired: 'shutdown' })
-  if (whose === 'ours') restart(draft, task, spec, verdict)
+  if (whose === 'ours') restart(draft, task, spec, unlessGoneBack(draft, task, service, verdict))
+}
+
+/**
+ * What an update brought and what has failed it makes way in a moment for what was there before: to start it once more would
+ * only hold that up. Where nobody writes down that all go back, it is started after all.
+ */
+function unlessGoneBack(
+  draft: Draft,
+  task: TaskEntry,
+  service: Resource<ServiceSpec>,
+  verdict: Again,
+): Again {
+  if (task.digest !== specDigest(service.spec) || !isAboutToGoBack(draft, service)) return verdict
+  const { nowMs, settings } = draft.input
+  const delayMs = Math.max(verdict.delayMs, settings.rollbackAwaitedMs)
+  const restart = verdict.restart ?? { count: 0, windowStartMs: nowMs }
+  return { kind: 'restart', delayMs, restart: { ...restart, notBeforeMs: nowMs + delayMs } }
 }
 
 /** Step 2a: what runs from before its service was exclusive makes way, as for an update, for a task that waits for a lease. */
