@@ -115,9 +115,10 @@ export class IllHealth {
   }
 
   /** Not what was scaled away, nor a global service's slot on a node that is drained, as this host knows. */
-  #isWanted({ agent }: Host, spec: ServiceSpec, { task }: TaskSetup): boolean {
+  #isWanted({ agent, isMember }: Host, spec: ServiceSpec, { task }: TaskSetup): boolean {
     const isDrained =
       spec.Mode.Global !== undefined &&
+      isMember &&
       agent?.view().nodes.get(task.slot as NodeId)?.spec.Availability === 'drain'
     return !isDrained && wantedSlots(this.#world, spec).has(String(task.slot))
   }

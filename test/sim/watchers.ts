@@ -204,12 +204,12 @@ export class Watchers {
     return this.#world.nowMs - last.atMs < stopsWithinMs
   }
 
-  /** The other one ran until a moment ago: nobody can know yet that it does not. */
+  /** The other one ran until a moment ago, or when it was decided, before all were told: nobody could know that it does not. */
   #hasJustEndedElsewhere(self: Host, setup: TaskSetup): boolean {
     const { hosts, nowMs } = this.#world
+    const sinceMs = nowMs - knownWithinMs - (isBalanced(setup.spec) ? drainedWithinMs : 0)
     return hosts.some(
-      (host) =>
-        host !== self && nowMs - (this.#endedAtMs.get(placeOf(host, setup)) ?? -Infinity) < knownWithinMs,
+      (host) => host !== self && (this.#endedAtMs.get(placeOf(host, setup)) ?? -Infinity) > sinceMs,
     )
   }
 
@@ -294,7 +294,7 @@ export class Watchers {
     this.#trying.set(slot, digest)
     const parallelism = parallelismOf(spec)
     if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
-    const now = host.agent?.view().services.get(task.service)?.spec ?? spec
+    const now = (host.isMember ? host.agent?.view().services.get(task.service)?.spec : undefined) ?? spec
     const others = [...this.#trying].filter(
       ([other, its]) =>
         its === digest &&

@@ -124,6 +124,14 @@ describe('liveness', () => {
     expect(kindOf('suspected', 'suspected', 'silent', 'silent')).not.toHaveProperty('isHeard')
   })
 
+  it('whom nobody trusted hears vouches for nobody, though it says who came and went', () => {
+    const doubts = letters('bcde').map((name) => about(name, 'suspected', 2))
+    const marked = cluster('abcde', { a: doubts, b: [probation], c: [probation] }, 2)
+    const found = livenessOf(viewOf('a', marked)).get(node('e'))
+    expect(found).toMatchObject({ kind: 'suspect', observers: ['a'] })
+    expect(found).not.toHaveProperty('isHeard')
+  })
+
   it('when four of five die at once, the missing alerts of the dead block nothing', () => {
     const alerts = { a: letters('bcde').map((name) => about(name, 'silent')) }
     expect(kinds('a', cluster('abcde', alerts))).toEqual({

@@ -268,8 +268,10 @@ function saysAbout(
       (by) => trusted.has(by) && accuses(sayOf(view, by, accuser)),
     )
     const counts = trusted.has(accuser) || (standing.has(accuser) && !isAccused)
-    const mayVouch = observers.includes(accuser)
-    if (counts) says.set(accuser, { ...sayOf(view, accuser, target), mayVouch })
+    const say = sayOf(view, accuser, target)
+    // Only that the target came and went is known of one that nobody trusted hears: it does not vouch for it now.
+    const mayVouch = observers.includes(accuser) && say.kind !== 'vouches'
+    if (counts) says.set(accuser, { ...say, mayVouch })
   }
   if (abstains.has(target)) says.delete(self)
   return says
