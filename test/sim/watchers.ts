@@ -47,6 +47,11 @@ const drainedWithinMs = 10_000
 /** What has ended on another host is known by then: it is given up, or says so itself, ms. */
 const knownWithinMs = 2_500
 
+/** What is sent traffic is told to stop so much later than that was decided. */
+function toldWithinMs(spec: ServiceSpec): number {
+  return isBalanced(spec) ? drainedWithinMs : 0
+}
+
 /** What must hold at every moment, whatever is broken: watched at the engines, as things happen. */
 export class Watchers {
   readonly violations: string[] = []
@@ -201,13 +206,13 @@ export class Watchers {
   #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {
     const last = this.#lastMade.get(slotId(task.service, task.slot))
     if (last?.host !== host || (last.digest === specDigest(spec) && !last.goesBack)) return false
-    return this.#world.nowMs - last.atMs < stopsWithinMs
+    return this.#world.nowMs - last.atMs < stopsWithinMs + toldWithinMs(spec)
   }
 
   /** The other one ran until a moment ago, or when it was decided, before all were told: nobody could know that it does not. */
   #hasJustEndedElsewhere(self: Host, setup: TaskSetup): boolean {
     const { hosts, nowMs } = this.#world
-    const sinceMs = nowMs - knownWithinMs - (isBalanced(setup.spec) ? drainedWithinMs : 0)
+    const sinceMs = nowMs - knownWithinMs - toldWithinMs(setup.spec)
     return hosts.some(
       (host) => host !== self && (this.#endedAtMs.get(placeOf(host, setup)) ?? -Infinity) > sinceMs,
     )

@@ -14,7 +14,8 @@ import { type Rings, ringsOf } from './rings.ts'
  *   verdict and the alerts are withdrawn. `isStale`: it has published since, as far as enough of them know.
  * - `unknown`: a member that has never published a record here.
  *
- * `isHeard`: somebody who watches it has nothing to say against it.
+ * `isHeard`: of those who watch it at least as many have nothing to say against it as have. One alone may be slow to say so, where it
+ * comes and goes.
  * `isOnProbation`: it is back after it was away for long or often. Its claims count after those of others that run, and it
  * is given half as many new tasks.
  */
@@ -30,7 +31,7 @@ export type Liveness =
   | { readonly kind: 'down'; readonly observers: readonly NodeId[]; readonly isStale?: true }
   | { readonly kind: 'unknown' }
 
-/** In doubt, and nobody who watches it hears it: it may be gone, or whoever asks is cut off from it. */
+/** In doubt, and hardly anybody who watches it hears it: it may be gone, or whoever asks is cut off from it. */
 export function isUnheard(liveness: Liveness | undefined): boolean {
   return liveness?.kind === 'suspect' && liveness.isHeard !== true
 }
@@ -148,7 +149,8 @@ function verdict(says: ReadonlyMap<NodeId, Word>, needed: number): Liveness {
   const probation = saysProbation(says) ? ({ isOnProbation: true } as const) : {}
   if (isEnough && counted.length > vouches) return { kind: 'agent-down', observers, ...probation }
   if (observers.length === 0) return { kind: 'alive', ...probation }
-  const isHeard = all.some((say) => say.mayVouch && say.kind === 'vouches')
+  const hearing = all.filter((say) => say.mayVouch && say.kind === 'vouches').length
+  const isHeard = hearing >= observers.length
   return { kind: 'suspect', observers, ...(isHeard && { isHeard }), ...probation }
 }
 

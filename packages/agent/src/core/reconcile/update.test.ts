@@ -174,6 +174,12 @@ describe('start-first stops the old task', () => {
     expect(retired(output)).toEqual([before.id])
   })
 
+  test('also where the step began as stop-first: the next one waits for it no longer', () => {
+    const waits = { state: 'ready', desired: 'ready' } as const
+    const next = changedTasks(at(waits).changes).find((task) => task?.attempt === 2)
+    expect(next?.desired).toBe('running')
+  })
+
   test('never for one that is not ready; that one goes when its step has failed', () => {
     const unready = { stateAtMs: 900_000, unready: { sinceMs: 1_000_000, why } }
     expect(at(unready)).toMatchObject({ actions: [], wakeAtMs: 1_005_000 })

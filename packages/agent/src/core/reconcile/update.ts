@@ -16,7 +16,17 @@ import {
 import type { Claim } from '../placement/placement.ts'
 import { concludeUpdate } from './conclude.ts'
 import { isLeaving, leaves, stay, whyHomeless } from './leave.ts'
-import { isDue, isMade, putFacts, putTask, slotOf, tasksOfSlot, wasStarted, type Draft } from './draft.ts'
+import {
+  changeTask,
+  isDue,
+  isMade,
+  putFacts,
+  putTask,
+  slotOf,
+  tasksOfSlot,
+  wasStarted,
+  type Draft,
+} from './draft.ts'
 import { want } from './desire.ts'
 import {
   beginStep,
@@ -287,9 +297,10 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   const live = tasksOfSlot(draft, slot).filter((task) => isClaim(task))
   if (fact.state !== 'begun') stay(draft, live)
   else if (leaves(draft, service, live)) return
-  const next = live.find((task) => task.digest === digest)
+  const made = live.find((task) => task.digest === digest)
   const olds = live.filter((task) => task.digest !== digest)
   const startFirst = isStartFirst(draft, service, slot)
+  const next = made && (startFirst && olds.length > 0 ? startsBefore(draft, made) : made)
   if (next === undefined) {
     if (olds.length === 0 || !isOurs(draft, slot)) return
     const goesOn =
@@ -315,6 +326,11 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
   }
   if (startFirst && fact.state === 'failed' && next.unready !== undefined && olds.some(isServing))
     want(draft, next, 'shutdown')
+}
+
+/** Made while the older one was to end first, by another order or as an exclusive slot's: each would wait for the other. */
+function startsBefore(draft: Draft, next: TaskEntry): TaskEntry {
+  return next.desired === 'ready' ? changeTask(draft, next, { desired: 'running' }) : next
 }
 
 /** Only what has stood its test takes the place of what serves: one that ends in the first moments costs no replica. */
