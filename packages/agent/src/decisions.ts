@@ -27,7 +27,7 @@ export interface Decisions {
    * placement itself, so that a later question is answered quickly: let go of it when there is nothing more to ask.
    */
   whatIf(): WhatIf
-  /** Whether this node is cut off has changed. */
+  /** Whether this node is cut off, or whom it misses, has changed. */
   lookAgain(): void
   stop(): void
 }
@@ -40,6 +40,7 @@ export function createDecisions(options: {
   readonly clock: Clock
   readonly settings: CutSettings
   readonly isCutOff?: () => boolean
+  readonly missed?: () => Iterable<NodeId>
   /** Something else follows from the same view now. */
   readonly changed: () => void
 }): Decisions {
@@ -59,7 +60,8 @@ export function createDecisions(options: {
     cancelLook()
     const nowMs = clock.monotonicMs()
     const isCutOff = options.isCutOff?.() ?? false
-    cut = nextCut(cut, { assessed, records: view.records, isCutOff, nowMs }, settings)
+    const missed = options.missed?.() ?? []
+    cut = nextCut(cut, { assessed, records: view.records, missed, isCutOff, nowMs }, settings)
     if (cut.lookAtMs !== undefined) cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), lookAgain)
     return {
       view,

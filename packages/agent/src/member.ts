@@ -228,6 +228,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     clock,
     settings,
     isCutOff: () => driver.isCutOff(),
+    missed: () => driver.missed(),
     changed: () => changed(),
   })
   const gate = createBootGate({
@@ -353,7 +354,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     logger: logger.child({ part: 'membership' }),
     settings,
     publish: (delta) => replication.publishRecord(delta),
-    cutOffChanged: () => decisions.lookAgain(),
+    doubtChanged: () => decisions.lookAgain(),
   })
 
   const wireGuard = createWireGuardRounds({

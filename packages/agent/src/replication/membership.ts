@@ -1,7 +1,7 @@
-import type { RecordMessage, RecordStore } from '@moot/crdt-state'
+import type { NodeId, RecordMessage, RecordStore } from '@moot/crdt-state'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
-import { alertEntries, stepDetector } from '../core/membership/detector.ts'
+import { alertEntries, missedUnsaid, stepDetector } from '../core/membership/detector.ts'
 import { isCutOffNow } from '../core/membership/own-solitude.ts'
 import {
   type AlertChanges,
@@ -23,6 +23,8 @@ export interface MembershipDriver {
   stop(): Promise<void>
   /** This node may be cut off from all others, and replaces nothing of theirs. */
   isCutOff(): boolean
+  /** Whom it does not hear, though its record says nothing of it yet. */
+  missed(): readonly NodeId[]
   /** It takes itself for cut off: all whom it asked have had the time to answer. */
   isIsland(): boolean
 }
@@ -37,7 +39,8 @@ export function createMembershipDriver(options: {
   readonly logger: Logger
   readonly settings: Defaults
   readonly publish: (delta: RecordMessage) => void
-  readonly cutOffChanged?: () => void
+  /** Whether this node is cut off has changed, or whom it misses without a word in its record. */
+  readonly doubtChanged?: () => void
 }): MembershipDriver {
   const { mesh, witness, records, clock, logger, settings } = options
   const limit = pLimit(settings.probeConcurrency)
@@ -50,6 +53,7 @@ export function createMembershipDriver(options: {
   /** The last write failed: the next one waits for a tick, and until one succeeds the log is not told again. */
   let failed = false
   let wasCutOff = false
+  let wasMissed = ''
   let wasIsland = false
   let cancelTick: () => void = () => undefined
   let cancelLook: (() => void) | undefined
@@ -70,7 +74,7 @@ export function createMembershipDriver(options: {
     say(step.changes)
     for (const probe of step.probe) send(probe)
     if (step.askWitness) askWitness()
-    tellIfCutOff()
+    tellDoubt()
   }
 
   function say(changes: AlertChanges): void {
@@ -137,11 +141,15 @@ export function createMembershipDriver(options: {
   /** Not while others and the witness are still being asked. */
   const isIsland = (): boolean => isCutOff() && state !== undefined && isDecided(state.solitude)
 
-  function tellIfCutOff(): void {
+  const missed = (): readonly NodeId[] => (state === undefined ? [] : missedUnsaid(state, settings))
+
+  function tellDoubt(): void {
     const isNow = isCutOff()
-    if (isNow !== wasCutOff) {
+    const missedNow = missed().join()
+    if (isNow !== wasCutOff || missedNow !== wasMissed) {
       wasCutOff = isNow
-      options.cutOffChanged?.()
+      wasMissed = missedNow
+      options.doubtChanged?.()
     }
     if (isIsland() === wasIsland) return
     wasIsland = !wasIsland
@@ -170,6 +178,7 @@ export function createMembershipDriver(options: {
 
   return {
     isCutOff,
+    missed,
     isIsland,
     start() {
       const view = options.view()

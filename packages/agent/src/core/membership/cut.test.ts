@@ -154,6 +154,17 @@ describe('a cut', () => {
     ])
   })
 
+  it('leaves unsettled whom this node itself misses, whatever the records say', () => {
+    const seenAt = (missed: readonly ReturnType<typeof node>[]) =>
+      nextCut(
+        firstCut,
+        { assessed: seen(''), records: recordsAt(1), missed, isCutOff: false, nowMs: 0 },
+        settings,
+      )
+    expect([...seenAt([node('c')]).unsettled]).toEqual(['c'])
+    expect([...seenAt([]).unsettled]).toEqual([])
+  })
+
   it('does not wait for one that has been in doubt for long', () => {
     const cuts = cutsOf([
       [0, 'e suspect'],

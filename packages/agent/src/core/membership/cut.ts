@@ -55,6 +55,7 @@ export const firstCut: Cut = {
  *
  * @param seen.assessed by the records alone.
  * @param seen.records as they were assessed.
+ * @param seen.missed whom this node does not hear, though its record says nothing of it.
  * @param seen.isCutOff whoever has not been given up before is not given up now, since it is this node that is away.
  */
 export function nextCut(
@@ -62,12 +63,13 @@ export function nextCut(
   seen: {
     readonly assessed: LivenessMap
     readonly records: ReadonlyMap<NodeId, Version>
+    readonly missed?: Iterable<NodeId>
     readonly isCutOff: boolean
     readonly nowMs: number
   },
   settings: CutSettings,
 ): Cut {
-  const { records, isCutOff, nowMs } = seen
+  const { records, missed = [], isCutOff, nowMs } = seen
   const assessed = withGone(before.gone, seen)
   const waiting = new Map<NodeId, number>()
   const unstable = new Map<NodeId, number>()
@@ -84,7 +86,7 @@ export function nextCut(
   const oldAtMs = young.map(([, sinceMs]) => sinceMs + settings.youngDoubtMs)
   // A link that is broken for ever is somebody's own trouble; but where nobody hears it, it may be gone all along.
   const unheard = [...unstable.keys()].filter((node) => isUnheard(assessed.get(node)))
-  const unsettled = new Set([...young.map(([node]) => node), ...unheard])
+  const unsettled = new Set([...young.map(([node]) => node), ...unheard, ...missed])
   const acted = {
     liveness: assessed,
     gone: goneOf(assessed, before.gone, records),

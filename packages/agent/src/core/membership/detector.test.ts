@@ -2,7 +2,7 @@ import type { Alert, NodeId, NodeRecord } from '@moot/crdt-state'
 import { describe, expect, it } from 'vitest'
 import { defaults } from '../../defaults.ts'
 import { type DetectorInput, type DetectorState, type ProbeOutcome, startDetector } from './detector-state.ts'
-import { stepDetector } from './detector.ts'
+import { missedUnsaid, stepDetector } from './detector.ts'
 import { isDecided, type WitnessWord } from './island.ts'
 import { about, node, recordOf, viewOf } from './testing.ts'
 
@@ -53,6 +53,7 @@ function detector(self: string, start: readonly NodeRecord[], word: WitnessWord 
   return {
     written,
     solitude: () => state.solitude,
+    missedUnsaid: () => missedUnsaid(state, defaults),
     nowMs: () => nowMs,
     records: () => [...records.values()],
     remove(name: string): void {
@@ -111,6 +112,25 @@ describe('detector', () => {
     expect(one.written).toEqual(['b suspected 1.5'])
     one.pass(500)
     expect(one.written.slice(1)).toEqual(['-b'])
+  })
+
+  it('knows whom it misses before it says so: what comes and goes is believed ever more slowly', () => {
+    const one = detector('a', abc())
+    one.pass(100)
+    for (let turn = 0; turn < 4; turn++) {
+      one.pass(untilSuspectedMs, { b: 'silent' })
+      one.pass(500)
+    }
+    const before = one.written.length
+    one.pass(untilSuspectedMs, { b: 'silent' })
+    expect(one.written.length).toBe(before)
+    expect(one.missedUnsaid()).toEqual(['b'])
+    one.pass(500)
+    expect(one.missedUnsaid()).toEqual([])
+    const other = detector('a', abc())
+    other.pass(100)
+    other.pass(untilSuspectedMs, { b: 'silent' })
+    expect([other.written, other.missedUnsaid()]).toEqual([['b suspected 1.5'], []])
   })
 
   it('calls silent what it has not heard for long enough, and not before', () => {

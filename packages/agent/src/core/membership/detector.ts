@@ -43,6 +43,20 @@ export function stepDetector(
   }
 }
 
+/**
+ * Whom this node misses and does not say so: what comes and goes is believed ever more slowly, so that it does not become gossip for
+ * ever. This node's own word for them in its record is void meanwhile.
+ */
+export function missedUnsaid(
+  { targets, watches, alerts }: DetectorState,
+  { suspectAfterProbes }: DetectorSettings,
+): readonly NodeId[] {
+  return targets.filter(
+    (target) =>
+      (watches.get(target)?.missed?.count ?? 0) >= suspectAfterProbes && !isInForce(alerts.get(target)),
+  )
+}
+
 function onTick(
   state: DetectorState,
   input: Instant & { readonly kind: 'tick' },
