@@ -102,7 +102,7 @@ describe('published ports where the kernel cannot be used', () => {
       keepAlive: false,
       ratePerSecond: 40,
       forMs: 120_000,
-      atLeastRequests: 100,
+      atLeastRequests: 150,
     })
     await hosts.agentKill(1)
     await hosts.agentStart(1)
@@ -116,7 +116,7 @@ describe('published ports where the kernel cannot be used', () => {
     const { requests, failed, failures } = await load.stop()
     expect(failures).toEqual([])
     expect(failed).toBe(0)
-    expect(requests).toBeGreaterThanOrEqual(100)
+    expect(requests).toBeGreaterThan(100)
   })
 
   it('a port that another program has is said, and the other hosts answer', async () => {
