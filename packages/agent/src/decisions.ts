@@ -40,7 +40,7 @@ export function createDecisions(options: {
   readonly clock: Clock
   readonly settings: CutSettings
   readonly isCutOff?: () => boolean
-  readonly missed?: () => Iterable<NodeId>
+  readonly missed?: () => readonly NodeId[]
   /** Something else follows from the same view now. */
   readonly changed: () => void
 }): Decisions {
@@ -61,7 +61,11 @@ export function createDecisions(options: {
     const nowMs = clock.monotonicMs()
     const isCutOff = options.isCutOff?.() ?? false
     const missed = options.missed?.() ?? []
-    cut = nextCut(cut, { assessed, records: view.records, missed, isCutOff, nowMs }, settings)
+    cut = nextCut(
+      cut,
+      { self: view.self, assessed, records: view.records, missed, isCutOff, nowMs },
+      settings,
+    )
     if (cut.lookAtMs !== undefined) cancelLook = clock.after(Math.max(1, cut.lookAtMs - nowMs), lookAgain)
     return {
       view,

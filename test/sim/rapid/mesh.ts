@@ -205,7 +205,7 @@ export class DetectorMesh {
     const cutOff = isCutOff(detector.solitude, this.#nodes.size, nowMs, defaults)
     agent.cut = nextCut(
       agent.cut,
-      { assessed: livenessOf(view), records: view.records, isCutOff: cutOff, nowMs },
+      { self: view.self, assessed: livenessOf(view), records: view.records, isCutOff: cutOff, nowMs },
       defaults,
     )
     for (const [of, is] of agent.cut.liveness) {

@@ -5,6 +5,7 @@ import type { Liveness, LivenessMap, Version } from './liveness.ts'
 import { node } from './testing.ts'
 
 const names = ['a', 'b', 'c', 'd', 'e'] as const
+const self = node('e')
 const settings = { cutWaitMs: 800, unstableMaxMs: 3_000, youngDoubtMs: 8_000 }
 
 /** `a down, b suspect, c unheard`, which is a suspect whom nobody hears, `d stale`, which is down and has published since; all others of a to e are alive. */
@@ -38,7 +39,7 @@ function cutsOf(looks: readonly (readonly [number, string, ('cut off' | 'nothing
     const records = recordsAt(published)
     return (cut = nextCut(
       cut,
-      { assessed: seen(words), records, isCutOff: what === 'cut off', nowMs },
+      { self, assessed: seen(words), records, isCutOff: what === 'cut off', nowMs },
       settings,
     ))
   })
@@ -63,10 +64,14 @@ describe('a cut', () => {
   it('leaves on probation who waits for it and was so before', () => {
     const probation = { isOnProbation: true } as const
     const assessed = new Map(seen('b suspect')).set(node('a'), { kind: 'alive', ...probation })
-    const before = nextCut(firstCut, { assessed, records: recordsAt(0), isCutOff: false, nowMs: 0 }, settings)
+    const before = nextCut(
+      firstCut,
+      { self, assessed, records: recordsAt(0), isCutOff: false, nowMs: 0 },
+      settings,
+    )
     const after = nextCut(
       before,
-      { assessed: seen('a down, b suspect'), records: recordsAt(1), isCutOff: false, nowMs: 100 },
+      { self, assessed: seen('a down, b suspect'), records: recordsAt(1), isCutOff: false, nowMs: 100 },
       settings,
     )
     expect(after.liveness.get(node('a'))).toEqual({ kind: 'suspect', observers: [], ...probation })
@@ -90,7 +95,13 @@ describe('a cut', () => {
       [100, 'a down'],
     ])
     const after = (cut: Cut): string =>
-      down(nextCut(cut, { assessed: seen(''), records: recordsAt(2), isCutOff: false, nowMs: 200 }, settings))
+      down(
+        nextCut(
+          cut,
+          { self, assessed: seen(''), records: recordsAt(2), isCutOff: false, nowMs: 200 },
+          settings,
+        ),
+      )
     expect(after(again!)).toBe('a')
     const [, older] = cutsOf([
       [0, 'a down'],
@@ -154,15 +165,64 @@ describe('a cut', () => {
     ])
   })
 
-  it('leaves unsettled whom this node itself misses, whatever the records say', () => {
-    const seenAt = (missed: readonly ReturnType<typeof node>[]) =>
-      nextCut(
-        firstCut,
-        { assessed: seen(''), records: recordsAt(1), missed, isCutOff: false, nowMs: 0 },
-        settings,
-      )
-    expect([...seenAt([node('c')]).unsettled]).toEqual(['c'])
-    expect([...seenAt([]).unsettled]).toEqual([])
+  const unsettledAfter = (
+    looks: readonly (readonly [nowMs: number, look: number, words: string, missed?: string])[],
+  ): readonly (readonly [string, number | undefined])[] => {
+    let cut = firstCut
+    return looks.map(([nowMs, look, words, missed]) => {
+      const records = recordsAt(look)
+      const isMissed = missed === undefined ? [] : [node(missed)]
+      const assessed = seen(words)
+      cut = nextCut(cut, { self, assessed, records, missed: isMissed, isCutOff: false, nowMs }, settings)
+      return [[...cut.unsettled].map((name) => name[0]).join(''), cut.lookAtMs]
+    })
+  }
+
+  it('leaves unsettled whom this node itself misses, and whom it hears again until news of it is here', () => {
+    expect(
+      unsettledAfter([
+        [0, 1, '', 'c'],
+        [60_000, 2, '', 'c'],
+        [60_100, 2, ''],
+        [60_500, 3, ''],
+      ]),
+    ).toEqual([
+      ['c', undefined],
+      ['c', undefined],
+      ['c', 68_100],
+      ['', undefined],
+    ])
+  })
+
+  it('leaves unsettled for a while who was in doubt and has no news', () => {
+    expect(
+      unsettledAfter([
+        [0, 1, 'b suspect'],
+        [7_000, 1, ''],
+        [14_999, 1, ''],
+        [15_000, 1, ''],
+        [16_000, 1, 'b suspect'],
+        [17_000, 2, ''],
+      ]),
+    ).toEqual([
+      ['b', 8_000],
+      ['b', 15_000],
+      ['b', 15_000],
+      ['', undefined],
+      ['b', 24_000],
+      ['', undefined],
+    ])
+  })
+
+  it('settles itself as soon as nobody doubts it: of itself it knows the newest', () => {
+    const told = unsettledAfter([
+      [0, 1, 'e suspect'],
+      [1_000, 1, ''],
+    ])
+    expect(told).toEqual([
+      ['e', 8_000],
+      ['', undefined],
+    ])
   })
 
   it('does not wait for one that has been in doubt for long', () => {
@@ -213,7 +273,7 @@ describe('a cut', () => {
         for (const [look, [afterMs, each]] of looks.entries()) {
           nowMs += afterMs
           const records = recordsAt(look)
-          cut = nextCut(cut, { assessed: seen(each), records, isCutOff: false, nowMs }, settings)
+          cut = nextCut(cut, { self, assessed: seen(each), records, isCutOff: false, nowMs }, settings)
           const waitedMs = [...cut.waiting.values()].map((sinceMs) => nowMs - sinceMs)
           expect(waitedMs.filter((ms) => ms >= settings.cutWaitMs)).toEqual([])
           // Either it says when it looks again, or it hides nothing.

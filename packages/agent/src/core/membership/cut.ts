@@ -4,6 +4,7 @@ import {
   isNewer,
   isOnProbation,
   isUnheard,
+  isUp,
   type Liveness,
   type LivenessMap,
   type Version,
@@ -25,10 +26,19 @@ export interface Cut {
   readonly waiting: ReadonlyMap<NodeId, number>
   /** Accused by some, and by too few for a verdict: since when. */
   readonly unstable: ReadonlyMap<NodeId, number>
+  /** In doubt, or heard again lately and known only as they were before. */
+  readonly doubts: ReadonlyMap<NodeId, Doubt>
   /** Of whom it may be clear in a moment whether they are there: nobody yields to them meanwhile, nor do they. */
   readonly unsettled: ReadonlySet<NodeId>
   /** When it has to be looked at again, although nothing new was seen. */
   readonly lookAtMs: number | undefined
+}
+
+interface Doubt {
+  /** What was known of it while it was last in doubt. */
+  readonly version: Version | undefined
+  /** It is over then, if nothing else becomes of it. Infinity: not while it is as it is. */
+  readonly untilMs: number
 }
 
 interface Gone {
@@ -41,8 +51,18 @@ export const firstCut: Cut = {
   gone: new Map(),
   waiting: new Map(),
   unstable: new Map(),
+  doubts: new Map(),
   unsettled: new Set(),
   lookAtMs: undefined,
+}
+
+interface Seen {
+  readonly self: NodeId
+  readonly assessed: LivenessMap
+  readonly records: ReadonlyMap<NodeId, Version>
+  readonly missed?: readonly NodeId[]
+  readonly isCutOff: boolean
+  readonly nowMs: number
 }
 
 /**
@@ -53,23 +73,14 @@ export const firstCut: Cut = {
  * Whoever was given up stays so until a newer record of it comes, whatever becomes of those whose word it was: what it ran
  * runs elsewhere by now.
  *
+ * @param seen.self this node.
  * @param seen.assessed by the records alone.
  * @param seen.records as they were assessed.
  * @param seen.missed whom this node does not hear, though its record says nothing of it.
  * @param seen.isCutOff whoever has not been given up before is not given up now, since it is this node that is away.
  */
-export function nextCut(
-  before: Cut,
-  seen: {
-    readonly assessed: LivenessMap
-    readonly records: ReadonlyMap<NodeId, Version>
-    readonly missed?: Iterable<NodeId>
-    readonly isCutOff: boolean
-    readonly nowMs: number
-  },
-  settings: CutSettings,
-): Cut {
-  const { records, missed = [], isCutOff, nowMs } = seen
+export function nextCut(before: Cut, seen: Seen, settings: CutSettings): Cut {
+  const { records, isCutOff, nowMs } = seen
   const assessed = withGone(before.gone, seen)
   const waiting = new Map<NodeId, number>()
   const unstable = new Map<NodeId, number>()
@@ -78,22 +89,20 @@ export function nextCut(
     else if (isFallen(kind) && before.liveness.get(node)?.kind !== kind)
       waiting.set(node, before.waiting.get(node) ?? nowMs)
   }
-  const youngerThan = (ageMs: number) => [...unstable].filter(([, sinceMs]) => nowMs - sinceMs < ageMs)
-  const settleAtMs = youngerThan(settings.unstableMaxMs).map(
-    ([, sinceMs]) => sinceMs + settings.unstableMaxMs,
-  )
-  const young = youngerThan(settings.youngDoubtMs)
-  const oldAtMs = young.map(([, sinceMs]) => sinceMs + settings.youngDoubtMs)
-  // A link that is broken for ever is somebody's own trouble; but where nobody hears it, it may be gone all along.
-  const unheard = [...unstable.keys()].filter((node) => isUnheard(assessed.get(node)))
-  const unsettled = new Set([...young.map(([node]) => node), ...unheard, ...missed])
+  const settleAtMs = [...unstable.values()]
+    .map((sinceMs) => sinceMs + settings.unstableMaxMs)
+    .filter((atMs) => atMs > nowMs)
+  const doubts = doubtsOf(before, { ...seen, assessed, unstable }, settings)
+  const unsettled = new Set(doubts.keys())
+  const overAtMs = [...doubts.values()].map(({ untilMs }) => untilMs).filter((atMs) => atMs < Infinity)
   const acted = {
     liveness: assessed,
     gone: goneOf(assessed, before.gone, records),
     waiting: new Map(),
     unstable,
+    doubts,
     unsettled,
-    lookAtMs: earliest(oldAtMs),
+    lookAtMs: earliest(overAtMs),
   }
   if (waiting.size === 0) return acted
   // All doubt is old by then, if nothing else becomes of it.
@@ -106,9 +115,41 @@ export function nextCut(
     gone: goneOf(liveness, before.gone, records),
     waiting,
     unstable,
+    doubts,
     unsettled: unsettled.union(waiting),
-    lookAtMs: earliest(isCutOff ? oldAtMs : [...oldAtMs, decideAtMs]),
+    lookAtMs: earliest(isCutOff ? overAtMs : [...overAtMs, decideAtMs]),
   }
+}
+
+/**
+ * A link that is broken for ever is somebody's own trouble: that doubt ends with time. But whom nobody hears, or this node itself does
+ * not, may be gone all along. And what is known of one that is heard again comes from before it was in doubt.
+ */
+function doubtsOf(
+  before: Cut,
+  seen: Seen & { readonly unstable: Cut['unstable'] },
+  { youngDoubtMs }: CutSettings,
+): Cut['doubts'] {
+  const { self, assessed, records, unstable, missed = [], nowMs } = seen
+  const doubts = new Map<NodeId, Doubt>()
+  for (const node of new Set([...unstable.keys(), ...missed, ...before.doubts.keys()])) {
+    const version = records.get(node)
+    const liveness = assessed.get(node)
+    const known = before.doubts.get(node)
+    const sinceMs = unstable.get(node)
+    const isYoung = sinceMs !== undefined && nowMs - sinceMs < youngDoubtMs
+    const isCleared = known?.untilMs === Infinity || (sinceMs === undefined && before.unstable.has(node))
+    const untilMs = isCleared ? nowMs + youngDoubtMs : (known?.untilMs ?? 0)
+    if (missed.includes(node) || isUnheard(liveness)) {
+      doubts.set(node, { version, untilMs: Infinity })
+    } else if (isYoung) {
+      doubts.set(node, { version, untilMs: Math.max(sinceMs + youngDoubtMs, untilMs) })
+    } else if (known !== undefined && node !== self && isUp(liveness) && nowMs < untilMs) {
+      const isNews = version !== undefined && known.version !== undefined && isNewer(version, known.version)
+      if (!isNews) doubts.set(node, { version: known.version, untilMs })
+    }
+  }
+  return doubts
 }
 
 function withGone(
