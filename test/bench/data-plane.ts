@@ -5,6 +5,7 @@
 import type { Plane } from '../../packages/agent/src/core/network/plane.ts'
 import { namespaceBed } from '../e2e/data-plane.bed.ts'
 import { changed, largePlane, swapped } from '../e2e/data-plane.large.ts'
+import { percentile } from '../percentile.ts'
 
 const bed = await namespaceBed()
 try {
@@ -41,7 +42,6 @@ async function report(
 ): Promise<void> {
   const figures: number[] = []
   for (let round = 0; round < times; round += 1) figures.push(await work(round))
-  const sorted = figures.toSorted((a, b) => a - b)
-  const [medianMs = 0, maxMs = 0] = [sorted[times >> 1], sorted.at(-1)].map((ms) => Math.round(ms ?? 0))
+  const [medianMs, maxMs] = [0.5, 1].map((share) => Math.round(percentile(figures, share) ?? 0))
   console.log(JSON.stringify({ measure, times, medianMs, maxMs }))
 }

@@ -15,6 +15,7 @@ import {
 import { createPlacer, place } from '../../packages/agent/src/core/placement/place.ts'
 import type { PlacementInput, PlacementNode } from '../../packages/agent/src/core/placement/placement.ts'
 import type { Resource, ServiceId, ServiceSpec, TaskEntry } from '@moot/crdt-state'
+import { percentile } from '../percentile.ts'
 
 const [nodeCount = 1_000, taskCount = 100_000] = process.argv.slice(2).map(Number)
 const replicasPerService = 100
@@ -134,10 +135,10 @@ function measured(act: () => unknown): Took {
 }
 
 function print(measure: string, took: readonly Took[]): void {
-  const wall = took.map(({ wallMs }) => wallMs).sort((a, b) => a - b)
   const cpu = took.reduce((sum, { cpuMs }) => sum + cpuMs, 0) / took.length
   const rounded = (ms: number): number => Number(ms.toFixed(2))
-  const medianMs = rounded(wall[Math.floor(wall.length / 2)] ?? 0)
+  const wallMs = took.map((one) => one.wallMs)
+  const medianMs = rounded(percentile(wallMs, 0.5) ?? 0)
   console.log(
     JSON.stringify({
       measure,

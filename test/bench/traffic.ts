@@ -15,6 +15,7 @@ import { ensureGuestbookImages } from '../../scripts/bed/guestbook-images.ts'
 import { run } from '../../scripts/bed/shell.ts'
 import { Hosts, type TestHost } from '../e2e/hosts.ts'
 import { allReady, containersOf, createService, service, untilRuns } from '../e2e/questions.ts'
+import { percentile } from '../percentile.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -217,8 +218,7 @@ function print(found: readonly Measured[]): void {
       ways.flatMap((way) => {
         const each = found.filter((one) => one.path === path && one.kind === kind && one.way === way)
         if (each.length === 0) return []
-        const median = (of: (one: Measured) => number): number =>
-          each.map(of).toSorted((a, b) => a - b)[each.length >> 1] ?? 0
+        const median = (of: (one: Measured) => number): number => percentile(each.map(of), 0.5) ?? 0
         const requestsPerSecond = Math.round(median((one) => one.requestsPerSecond))
         return [{ path, kind, way, requestsPerSecond, p99Ms: median((one) => one.p99Ms) }]
       }),

@@ -5,6 +5,7 @@
  *     FROM=5000 RUNS=2000 …             these seeds: to go on with a long run that was cut
  */
 import { availableParallelism } from 'node:os'
+import { percentile } from '../percentile.ts'
 import { describeAct } from './acts.ts'
 import { type Outcome, run } from './run.ts'
 import { runSeeds, type Verdict } from './seeds.ts'
@@ -75,10 +76,6 @@ async function many(): Promise<boolean> {
 function tell({ seed: which, wrong }: Verdict): void {
   console.log(`\nseed ${which} failed (make sim SEED=${which}):`)
   for (const line of wrong) console.log(`  ${line}`)
-}
-
-function percentile(values: readonly number[], share: number): number | undefined {
-  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)]
 }
 
 async function tellSmaller(failed: Outcome): Promise<void> {

@@ -1,3 +1,5 @@
+import { percentile } from '../percentile.ts'
+
 /** One line of the table that `make soak` ends with. */
 export interface Row {
   readonly what: string
@@ -58,11 +60,6 @@ function medians({ hosts, tookMs }: Row): string | undefined {
     ),
   )
   return `hosts ${of.join(' ')}: ${each.join(' ')}`
-}
-
-function percentile(values: readonly number[], share: number): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)]
 }
 
 function seconds(ms: number | undefined): string {

@@ -1,4 +1,5 @@
 import { packetBytes } from '../../../packages/agent/src/adapters/libp2p/datagram/packet.ts'
+import { percentile } from '../../percentile.ts'
 
 /** A question or its answer by datagram, with the headers of UDP and IPv4. */
 export const datagramBytes = packetBytes + 28
@@ -23,9 +24,8 @@ export class Costs {
 
   /** The CPU's own clock is too coarse for a single decision: it is told as a mean, the distribution by the wall clock. */
   take(): { medianMs: number; p99Ms: number; meanCpuMs: number; runs: number } {
-    const sorted = this.#wallMs.sort((a, b) => a - b)
-    const runs = sorted.length
-    const at = (share: number): number => rounded(sorted[Math.min(runs - 1, Math.floor(runs * share))] ?? 0)
+    const runs = this.#wallMs.length
+    const at = (share: number): number => rounded(percentile(this.#wallMs, share) ?? 0)
     const taken = {
       medianMs: at(0.5),
       p99Ms: at(0.99),
