@@ -133,9 +133,14 @@ export interface Plan {
 const serviceNames = ['api', 'db', 'web'] as const
 const engineCalls = ['prepare', 'create', 'start', 'stop', 'remove', 'list'] as const
 
-/** Three to nine hosts and so much time with all kinds of faults and people at once. */
-export function planOf(random: Random, faultsForMs: number): Plan {
-  const hosts = random.between(3, 9)
+/**
+ * Three to nine hosts and so much time with all kinds of faults and people at once.
+ *
+ * @param isStorm few hosts, and many faults, most of which make hosts take each other for dead: what hides best among the promises is broken ten
+ *   times as often.
+ */
+export function planOf(random: Random, faultsForMs: number, isStorm = false): Plan {
+  const hosts = random.between(3, isStorm ? 6 : 9)
   const acts: Act[] = []
   for (const service of serviceNames) {
     if (random.chance(0.8))
@@ -148,7 +153,7 @@ export function planOf(random: Random, faultsForMs: number): Plan {
       })
   }
   const rottenHost = random.between(0, hosts - 1)
-  const wholeNetwork = random.chance(0.2)
+  const wholeNetwork = random.chance(isStorm ? 0 : 0.2)
   // A write that two disks have is lost if one of them leaves and the other rots: people were told of neither.
   const leaves = random.chance(0.3)
   const founders = random.chance(0.3) ? random.between(2, hosts - 1) : hosts
@@ -158,14 +163,17 @@ export function planOf(random: Random, faultsForMs: number): Plan {
   const deeds = random.between(5, 30)
   for (let count = 0; count < deeds; count += 1)
     acts.push(deedOf(random, hosts, random.between(5_000, faultsForMs), leaves))
-  const faults = random.between(5, 40)
+  const faults = isStorm ? random.between(20, 50) : random.between(5, 40)
   for (let count = 0; count < faults; count += 1) {
     const atMs = random.between(1_000, faultsForMs - 1_000)
     const forMs = Math.min(
       random.chance(0.5) ? random.between(50, 3_000) : random.between(1_000, 40_000),
       faultsForMs - atMs,
     )
-    const fault = faultOf(random, hosts, rottenHost)
+    const draw = (): Loose<Fault> => faultOf(random, hosts, rottenHost)
+    const first = draw()
+    const second = isStorm && !isDisturbing(first) ? draw() : first
+    const fault = isStorm && !isDisturbing(second) ? draw() : second
     if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
     if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }

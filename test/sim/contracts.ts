@@ -5,20 +5,21 @@ export class Contracts {
   readonly #exclusive = new Set<string>()
   readonly #available = new Set<string>()
   readonly #tightened = new Set<string>()
+  readonly #loosenedAtMs = new Map<string, number>()
 
-  say(deed: Deed): void {
+  say(deed: Deed, atMs: number): void {
     switch (deed.kind) {
       case 'deploy':
-        return this.#set(deed.service, deed.shape.exclusive === true)
+        return this.#set(deed.service, deed.shape.exclusive === true, atMs)
       case 'contract':
-        return this.#set(deed.service, deed.exclusive)
+        return this.#set(deed.service, deed.exclusive, atMs)
       case 'rollback':
       case 'restore':
         // Whatever it was before.
-        return this.#undo(deed.service)
+        return this.#undo(deed.service, atMs)
       case 'image':
         // One that fails goes back by itself, with all that was written since.
-        if (!/:good/.test(deed.image)) this.#undo(deed.service)
+        if (!/:good/.test(deed.image)) this.#undo(deed.service, atMs)
         return
       default:
     }
@@ -34,14 +35,24 @@ export class Contracts {
     return this.#tightened.has(service)
   }
 
-  #set(service: string, isExclusive: boolean): void {
-    if (isExclusive) {
-      this.#undo(service)
-      this.#exclusive.add(service)
-    } else this.#available.add(service)
+  /** When that may have been last: what was leased then may have run without a lease ever since. */
+  mayHaveLoosenedAtMs(service: string): number {
+    return this.#loosenedAtMs.get(service) ?? -Infinity
   }
 
-  #undo(service: string): void {
-    if (this.#available.has(service)) this.#tightened.add(service)
+  #set(service: string, isExclusive: boolean, atMs: number): void {
+    if (isExclusive) {
+      if (this.#available.has(service)) this.#tightened.add(service)
+      this.#exclusive.add(service)
+    } else {
+      this.#available.add(service)
+      this.#loosenedAtMs.set(service, atMs)
+    }
+  }
+
+  #undo(service: string, atMs: number): void {
+    if (!this.#available.has(service)) return
+    this.#tightened.add(service)
+    this.#loosenedAtMs.set(service, atMs)
   }
 }

@@ -1,3 +1,4 @@
+import type { ContainerId } from '@moot/crdt-state'
 import type {
   ContainerLease,
   ContainerObservation,
@@ -19,24 +20,34 @@ class ExclusiveSlots {
   readonly #tell: (line: string) => void
   /** With which fence a slot ran last, and where. */
   readonly #fences = new Map<string, { readonly fence: number; readonly host: Host }>()
+  /** When each container began to run last. */
+  readonly #startedAtMs = new Map<ContainerId, number>()
 
   constructor(world: World, tell: (line: string) => void) {
     this.#world = world
     this.#tell = tell
   }
 
-  started(host: Host, setup: TaskSetup, { container, lease }: ContainerObservation): void {
+  started(host: Host, setup: TaskSetup, observation: ContainerObservation): void {
+    const { container, lease } = observation
     const slot = slotOf(setup)
+    this.#startedAtMs.set(container, this.#world.nowMs)
     if (lease !== undefined) this.#checkFence(host, lease)
     for (const other of this.#world.hosts) {
-      for (const { setup: its, observation } of other.engine.containers()) {
-        if (observation.state !== 'running' || observation.container === container) continue
+      for (const { setup: its, observation: found } of other.engine.containers()) {
+        if (found.state !== 'running' || found.container === container) continue
         if (slotOf(its) !== slot) continue
-        const areLeased = lease !== undefined && observation.lease !== undefined
+        const areLeased = this.#isLeased(setup, observation) && this.#isLeased(its, found)
         if (!this.#mayBoth([believes(host, setup), believes(other, its)], setup, areLeased))
           this.#tell(`${slot} is exclusive and runs twice: on ${host.name}, and still on ${other.name}`)
       }
     }
+  }
+
+  /** Its label tells of the lease under which it was made, which may have been loosened since. */
+  #isLeased({ service }: TaskSetup, { container, lease }: ContainerObservation): boolean {
+    const loosenedAtMs = this.#world.contracts.mayHaveLoosenedAtMs(service.name)
+    return lease !== undefined && (this.#startedAtMs.get(container) ?? 0) > loosenedAtMs
   }
 
   /** Storage that has seen a higher one refuses it. A container that is made again under the same lease has the same. */

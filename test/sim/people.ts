@@ -37,7 +37,7 @@ export class People {
     const world = this.#world
     const host = answering(world, deed.via)
     if (host === undefined) return undefined
-    world.contracts.say(deed)
+    world.contracts.say(deed, world.nowMs)
     const answer = await this.#say(host, deed)
     if ('service' in deed) world.askedAboutMs.set(deed.service, world.nowMs)
     world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)

@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly seed: number
   /** Default: drawn from the seed. */
   readonly plan?: Plan
+  /** Draws one that hosts hardly weather. */
+  readonly isStorm?: boolean
   readonly sabotage?: Sabotage | undefined
 }
 
@@ -39,7 +41,7 @@ const looksPerQuestion = 17
 /** Five virtual minutes of a cluster, most of them bad. */
 export async function run(options: RunOptions): Promise<Outcome> {
   const { seed, sabotage } = options
-  const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs)
+  const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs, options.isStorm)
   const { hosts, founders, clockRates } = plan
   const world = await World.of({ seed, hosts, founders, clockRates, sabotage, settings })
   if (plan.isSettled === true) await world.pass(settlesWithinMs)

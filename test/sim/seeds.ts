@@ -25,6 +25,9 @@ const stuckAfterMs = 180_000
 /** Views and placements live for milliseconds: with a nursery that holds them, a run takes two thirds of the time. */
 const execArgv = ['--max-semi-space-size=64']
 
+/** As `make sim STORM=1` asks for it, in this process and those that it starts. */
+export const isStorm = (process.env['STORM'] ?? '') !== ''
+
 /** Runs seeds in so many processes, and tells of each as it ends. A seed that gets stuck is a failed one. */
 export async function runSeeds(
   seeds: Iterable<number>,

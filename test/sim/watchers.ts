@@ -11,6 +11,7 @@ import {
   type SpecDigest,
   type TaskId,
 } from '@moot/crdt-state'
+import type { Agent } from '../../packages/agent/src/agent.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import { watchAddresses } from './addresses.ts'
 import { watchExclusivity } from './exclusivity.ts'
@@ -23,6 +24,9 @@ import type { World } from './world.ts'
 
 interface Island {
   readonly sinceMs: number
+  /** Whom the host's agent had given up as it began, also where another agent runs there by now. */
+  readonly down: ReadonlySet<NodeId>
+  /** What it held, and whom it had given up, when it had carried out all that it had decided by then. */
   readonly before: { readonly slots: ReadonlySet<SlotId>; readonly down: ReadonlySet<NodeId> } | undefined
 }
 
@@ -323,7 +327,8 @@ export class Watchers {
       // An agent that stood still meanwhile carries out what it had decided before it was cut off.
       const known = this.#islands.get(host)
       const isKnown = known !== undefined && known.sinceMs >= host.resumedAtMs
-      const island = isKnown ? known : { sinceMs: world.nowMs, before: undefined }
+      const down = known?.down ?? downOf(host.lastAgent)
+      const island = isKnown ? known : { sinceMs: world.nowMs, down, before: undefined }
       const isOver = !world.isImpaired && world.nowMs - island.sinceMs >= carriedOutWithinMs
       this.#islands.set(host, { ...island, before: island.before ?? (isOver ? stateOf(host) : undefined) })
     }
@@ -333,9 +338,10 @@ export class Watchers {
   /** A host that sees nobody, and not even the gateway, takes nothing over that others held. */
   #checkIsland(host: Host, { task, service }: TaskSetup): void {
     const { agent } = host
-    const before = this.#islands.get(host)?.before
-    if (agent === undefined || before === undefined || before.slots.has(slotId(task.service, task.slot)))
-      return
+    const island = this.#islands.get(host)
+    const before = island?.before
+    if (agent === undefined || island === undefined || before === undefined) return
+    if (before.slots.has(slotId(task.service, task.slot))) return
     if (this.#world.nowMs - host.resumedAtMs < carriedOutWithinMs) return
     if (!isIsland(this.#world, host)) return
     const view = agent.view()
@@ -346,6 +352,7 @@ export class Watchers {
       ([node, { tasks }]) =>
         node !== host.node &&
         !before.down.has(node) &&
+        !island.down.has(node) &&
         view.nodes.get(node)?.spec.Availability === 'active' &&
         [...tasks.values()].some(
           (each) => isClaim(each) && each.service === task.service && each.slot === task.slot,
@@ -407,8 +414,13 @@ function stateOf({ agent, node }: Host): Island['before'] {
   const claims = [...(agent.view().records.get(node)?.tasks.values() ?? [])].filter(isClaim)
   return {
     slots: new Set(claims.map(({ service, slot }) => slotId(service, slot))),
-    down: new Set([...agent.liveness()].filter(([, { kind }]) => kind === 'down').map(([id]) => id)),
+    down: downOf(agent),
   }
+}
+
+function downOf(agent: Agent | undefined): ReadonlySet<NodeId> {
+  if (agent?.state().kind !== 'active') return new Set()
+  return new Set([...agent.liveness()].filter(([, { kind }]) => kind === 'down').map(([id]) => id))
 }
 
 /** Some agent still has a task with this spec there: a container that could not be started is nobody's try any more. */

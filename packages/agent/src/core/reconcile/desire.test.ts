@@ -70,6 +70,10 @@ describe('a doubly claimed slot', () => {
     }
   })
 
+  test('is not left for a survivor whose agent is down: nobody knows what has become of it since', () => {
+    expect(run({ ...scene(lost), agentDown: [other] }).actions).toEqual([])
+  })
+
   test('is not left for a survivor that is ill or not ready', () => {
     const told = { sinceMs: 1, why: 'unhealthy container' }
     for (const trouble of [{ unready: told }, { illness: { kind: 'held', ...told } as const }]) {

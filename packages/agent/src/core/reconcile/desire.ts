@@ -1,4 +1,5 @@
-import { isClaim, isTerminal, type TaskEntry } from '@moot/crdt-state'
+import { isClaim, isTerminal, type NodeId, type TaskEntry } from '@moot/crdt-state'
+import { isUp } from '../membership/liveness.ts'
 import type { Claim, SlotPlacement } from '../placement/placement.ts'
 import { changeTask, isMade, slotOf, wasStarted, type Draft } from './draft.ts'
 import { isExclusiveSlot } from './lease-need.ts'
@@ -82,11 +83,12 @@ function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boo
 
 /**
  * A record that comes from before its agent's (or host's) restart still says `running` of what may be gone: only what
- * the node has seen since its last start counts. So may a node be gone that does not answer: seconds later it is known.
+ * the node has seen since its last start counts. So may a node be gone that does not answer: seconds later it is known. And of one
+ * whose agent is down nobody knows what became of its tasks since.
  */
 function isServing(draft: Draft, { node, task }: Claim): boolean {
   if (task.done === true && isTerminal(task.state)) return true
-  if (draft.input.unsettled.has(node)) return false
+  if (!isSettled(draft, node)) return false
   const epoch = draft.input.view.records.get(node)?.epoch
   const isWell = task.illness === undefined && task.unready === undefined
   return task.state === 'running' && task.desired === 'running' && isWell && task.seenEpoch === epoch
@@ -97,8 +99,12 @@ function isServing(draft: Draft, { node, task }: Claim): boolean {
  * there that it needs besides, so that the slot is down for no longer than that takes.
  */
 function isNext(draft: Draft, { node, task }: Claim): boolean {
-  if (!isExclusiveSlot(draft, task.service, task.slot) || draft.input.unsettled.has(node)) return false
+  if (!isExclusiveSlot(draft, task.service, task.slot) || !isSettled(draft, node)) return false
   return isMade(task) && (task.desired === 'running' || task.desired === 'ready')
+}
+
+function isSettled({ input: { liveness, unsettled } }: Draft, node: NodeId): boolean {
+  return isUp(liveness.get(node)) && !unsettled.has(node)
 }
 
 /**

@@ -168,6 +168,8 @@ export interface Scene {
   /** Nodes that are dead. */
   readonly down?: readonly NodeId[]
   readonly suspects?: readonly NodeId[]
+  /** Hosts that live without their agents. */
+  readonly agentDown?: readonly NodeId[]
   readonly unsettled?: readonly NodeId[]
   readonly drained?: readonly NodeId[]
   readonly history?: readonly Resource<ServiceSpec>[]
@@ -254,6 +256,7 @@ export function inputOf(scene: Scene): ReconcileInput {
   const specs = [...scene.services, ...(scene.history ?? [])]
   const livenessOf = (node: NodeId): Liveness => {
     if (scene.down?.includes(node)) return { kind: 'down', observers: [] }
+    if (scene.agentDown?.includes(node) === true) return { kind: 'agent-down', observers: [] }
     return scene.suspects?.includes(node) ? { kind: 'suspect', observers: [] } : { kind: 'alive' }
   }
   const liveness: LivenessMap = new Map([...records.keys()].map((node) => [node, livenessOf(node)]))

@@ -44,6 +44,11 @@ describe('blocks', () => {
     expect(left?.blocks.length).toBeLessThan(both.length)
   })
 
+  test('of a network that is not known (any more) are kept while anybody has an address there', () => {
+    const run1 = run({ ...inUse(1), networks: [], blocks: [claim(net, subnet, 1)] })
+    expect(run1.changes.has(recordKey.block(net.id))).toBe(false)
+  })
+
   test('in which nobody has an address any more are kept for a while, and then given back', () => {
     const scene = { ...inUse(4), blocks: [claim(net, subnet, 1, 4, 5)] }
     const first = run(scene)

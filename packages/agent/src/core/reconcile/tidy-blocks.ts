@@ -8,7 +8,7 @@ import { isDue, isUp, putBlocks, sameJson, type Draft } from './draft.ts'
 export type IdleBlocks = ReadonlyMap<ResourceId, ReadonlyMap<number, number>>
 
 /**
- * Claims of networks that are gone end, of blocks that another node keeps, and of those in which nobody has had an address for a
+ * Claims of networks that are gone end once nobody here has an address there, of blocks that another node keeps, and of those in which nobody has had an address for a
  * while: an update may empty one and fill it again. Which are idle is kept in `draft.idleBlocks` for the next call.
  */
 export function tidyBlocks(draft: Draft): void {
@@ -17,7 +17,8 @@ export function tidyBlocks(draft: Draft): void {
   for (const [id, claim] of draft.blocks) {
     const network = view.networks.get(id)
     if (network === undefined) {
-      putBlocks(draft, id, undefined)
+      // Its document may only be lost here, and what runs has its addresses still.
+      if (addressesInUse(draft, id).inUse.size === 0) putBlocks(draft, id, undefined)
       continue
     }
     const has = ownBlocksOn(draft, network)
