@@ -365,7 +365,7 @@ export class Host {
           },
         }),
       mesh: ({ identity, gate }) => {
-        const mesh = network.mesh(this.node, { gate, publicKey: identity.publicKey })
+        const mesh = network.mesh(this.node, { gate, publicKey: identity.publicKey, clock })
         return processMesh(sabotage?.mesh?.(mesh) ?? mesh, life)
       },
       witness: processWitness(

@@ -306,6 +306,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     guestsTold: (verdicts) => guests.told(verdicts),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
     synced: mayDecide,
+    hasHoles: () => gate.specsHaveHoles(),
     specAt: history.specAt,
     conclude: createConcluder({
       self,

@@ -28,6 +28,8 @@ export interface Wire {
 }
 
 interface NodeOptions {
+  /** Its host's own, by which it waits for answers; default: the network's. */
+  readonly clock?: Clock
   readonly gate: Gate
   readonly publicKey: Uint8Array
   readonly address: string
@@ -289,7 +291,7 @@ export class MemoryMesh implements Mesh {
   }
 
   probe(node: NodeId, timeoutMs: number): Promise<ProbeResult> {
-    const clock = this.#wire.clock
+    const clock = this.options.clock ?? this.#wire.clock
     const startMs = clock?.monotonicMs() ?? 0
     return new Promise((resolve) => {
       const cancel = clock?.after(timeoutMs, () => resolve({ kind: 'silent' }))

@@ -12,6 +12,8 @@ export interface MemoryNetworkOptions {
 
 export interface MemoryMeshOptions {
   readonly gate: Gate
+  /** Its host's own, by which it waits for answers; default: the network's. */
+  readonly clock?: Clock
   /** Raw public key that a join handler is shown; any bytes do. */
   readonly publicKey?: Uint8Array
   /** Default `/memory/<node>`: give another one to restart a node "on another port". */
@@ -88,6 +90,7 @@ class Network implements MemoryNetwork, Wire {
       address: options.address ?? `/memory/${node}`,
       maxMessageBytes: options.maxMessageBytes ?? defaults.maxMessageBytes,
       gossip: options.gossip ?? true,
+      ...(options.clock && { clock: options.clock }),
     })
     this.#meshes.set(node, mesh)
     return mesh

@@ -96,6 +96,25 @@ describe('a doubly claimed slot', () => {
   })
 })
 
+describe('a service that is not known', () => {
+  const unknown = (patch: Partial<Scene>): Scene => ({
+    services: [],
+    tasks: [mine],
+    containers: [containerFor(mine, 'running')],
+    ...patch,
+  })
+
+  test('was removed: what runs of it ends', () => {
+    expect(changedTasks(run(unknown({})).changes)).toMatchObject([{ desired: 'remove' }])
+  })
+
+  test('may only be lost here: nothing ends, nor is anything decided of what has ended, before a peer was asked', () => {
+    expect(run(unknown({ hasHoles: true }))).toMatchObject({ changes: new Map(), actions: [] })
+    const ended = { ...mine, state: 'failed' } as const
+    expect(run(unknown({ hasHoles: true, tasks: [ended], containers: [] })).changes).toEqual(new Map())
+  })
+})
+
 describe('a slot that moves away', () => {
   const because = (filter: string): Refusal => ({ node: self, filter, reason: 'x' })
   const moving = (

@@ -112,8 +112,9 @@ export function decideEnded(draft: Draft): void {
 }
 
 function decide(draft: Draft, task: TaskEntry): void {
-  const { view, nowMs, settings } = draft.input
+  const { hasHoles, view, nowMs, settings } = draft.input
   const service = view.services.get(task.service)
+  if (service === undefined && hasHoles) return
   const spec = service === undefined ? undefined : (specOfTask(draft, task) ?? service.spec)
   if (service === undefined || spec === undefined) {
     changeTask(draft, task, { desired: 'remove' })

@@ -161,6 +161,7 @@ export interface Scene {
   readonly nowMs?: number
   readonly leases?: Leases
   readonly synced?: boolean
+  readonly hasHoles?: boolean
   readonly listed?: boolean
   readonly engineDownForMs?: number
   /** All containers have, as the kernel knows. */
@@ -294,6 +295,7 @@ export function inputOf(scene: Scene): ReconcileInput {
     idleBlocks: scene.idleBlocks ?? new Map(),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
+    hasHoles: scene.hasHoles ?? false,
     nowMs: scene.nowMs ?? 1_000_000,
     specAt: (service, digest) =>
       specs.find((known) => known.id === service && specDigest(known.spec) === digest)?.spec,
