@@ -1,3 +1,4 @@
+import { reclaimBlocks } from './tidy-blocks.ts'
 import {
   isClaim,
   isTerminal,
@@ -179,13 +180,15 @@ export function replaceUnreachable(draft: Draft): void {
   const { networks, synced, view } = draft.input
   if (networks === undefined || !synced) return
   const renumbered = renumberedNetworks(draft)
+  const reclaimed = reclaimBlocks(draft, networks.blocks)
   for (const { id } of draft.own.tasks.values()) {
     const task = draft.tasks.get(id)
     // Also of a slot that another node claims too: what was lost is forgotten in this call.
     if (task === undefined || !isClaim(task) || !(holdsSlot(draft, task) || isOurs(draft, task))) continue
     const isOnOldBridge =
       task.addresses?.some((each) => each.id !== undefined && renumbered.has(each.id)) === true
-    if (!isOnOldBridge && lostAddresses(task, view.self, networks.blocks).length === 0) continue
+    const lost = lostAddresses(task, view.self, networks.blocks).filter((id) => !reclaimed.has(id))
+    if (!isOnOldBridge && lost.length === 0) continue
     const spec = specOfTask(draft, task)
     if (spec === undefined) continue
     changeTask(draft, task, { desired: 'shutdown' })

@@ -49,6 +49,22 @@ describe('blocks', () => {
     expect(run1.changes.has(recordKey.block(net.id))).toBe(false)
   })
 
+  test('of which the disk has lost the claim are claimed again where nobody else has them, and nothing is replaced', () => {
+    expect(run({ ...inUse(3), blocks: [] }).changes).toEqual(
+      new Map([[recordKey.block(net.id), claim(net, subnet, 3)]]),
+    )
+    const others = [recordOf(other, { blocks: [claim(net, subnet, 3)] })]
+    expect(changedTasks(run({ ...inUse(3), blocks: [], others }).changes)).toContainEqual(
+      expect.objectContaining({ desired: 'shutdown' }),
+    )
+    // Which of two the bridge's own address was in, nobody knows.
+    const tasks = [3, 4].map((block) => runningTask(web, { slot: block, addresses: at(block, 3) }))
+    const two = { services: [web], tasks, containers: tasks.map((task) => containerFor(task, 'running')) }
+    expect(changedTasks(run({ ...two, blocks: [] }).changes)).toContainEqual(
+      expect.objectContaining({ desired: 'shutdown' }),
+    )
+  })
+
   test('in which nobody has an address any more are kept for a while, and then given back', () => {
     const scene = { ...inUse(4), blocks: [claim(net, subnet, 1, 4, 5)] }
     const first = run(scene)

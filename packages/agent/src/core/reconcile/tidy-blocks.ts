@@ -1,6 +1,10 @@
-import { isTerminal, type ResourceId } from '@moot/crdt-state'
+import { isClaim, isTerminal, type ResourceId, type TaskEntry } from '@moot/crdt-state'
 import { emptyBlocks, type OwnBlocks } from '../network/allocate.ts'
-import { parseAddress } from '../network/ipv4.ts'
+import type { BlockTable } from '../network/blocks.ts'
+import { givenAddress } from '../network/endpoints.ts'
+import { blockOf } from '../network/geometry.ts'
+import { formatRange, parseAddress } from '../network/ipv4.ts'
+import type { NetworkOutlook } from '../network/network.ts'
 import { addressesInUse, ownBlocksOn } from './attach.ts'
 import { isDue, isUp, putBlocks, sameJson, type Draft } from './draft.ts'
 
@@ -33,6 +37,32 @@ export function tidyBlocks(draft: Draft): void {
     const claims = blocks.length === 0 ? undefined : { network: id, subnet: has.standing.cidr, blocks }
     if (!sameJson(claim, claims)) putBlocks(draft, id, claims)
   }
+}
+
+/**
+ * A disk may have lost this node's claim on a network. The block in which its tasks have their addresses is claimed again where nobody has it by
+ * now. Not where they are in several: which of them the bridge's own address is in, the claim said.
+ *
+ * @returns the networks of which that is so.
+ */
+export function reclaimBlocks(draft: Draft, tables: NetworkOutlook['blocks']): ReadonlySet<ResourceId> {
+  const claimed = new Set<ResourceId>()
+  for (const [network, table] of tables) {
+    if (draft.own.blocks.has(network)) continue
+    const used = new Set(
+      [...draft.own.tasks.values()].filter(isClaim).flatMap((task) => blockIn(task, network, table) ?? []),
+    )
+    const [block] = used
+    if (block === undefined || used.size > 1 || table.owners.has(block)) continue
+    putBlocks(draft, network, { network, subnet: formatRange(table.geometry.subnet), blocks: [block] })
+    claimed.add(network)
+  }
+  return claimed
+}
+
+function blockIn(task: TaskEntry, network: ResourceId, { geometry }: BlockTable): number | undefined {
+  const address = givenAddress(task, network)
+  return address === undefined ? undefined : blockOf(geometry, address)
 }
 
 function isIdleLong(draft: Draft, sinceMs: number): boolean {
