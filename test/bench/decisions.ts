@@ -94,7 +94,7 @@ const decide = (): void => {
     idleBlocks: new Map(),
     leases: noLeases,
     synced: true,
-    hasHoles: false,
+    mayBeLost: () => false,
     nowMs: 1_000_000,
     specAt: (id) => services.find((each) => each.id === (id as string))?.spec,
     settings: defaults,

@@ -17,6 +17,8 @@ describe('an agent that has just started', () => {
   let isOwnDamaged: boolean
   let holes: { readonly what: string; readonly setAsideAs: string; readonly healed: boolean }[]
   let down: string[]
+  let isOwnDocumentThere: boolean
+  let isRemoved: boolean
   let waitsOver: number
 
   beforeEach(() => {
@@ -26,10 +28,16 @@ describe('an agent that has just started', () => {
     isOwnDamaged = false
     holes = []
     down = []
+    isOwnDocumentThere = true
+    isRemoved = false
     waitsOver = 0
     gate = createBootGate({
       self,
-      specs: { damage: () => holes },
+      specs: {
+        damage: () => holes,
+        byName: () => (isOwnDocumentThere ? ({} as never) : undefined),
+        tombstone: () => (isRemoved ? ({} as never) : undefined),
+      },
       records: {
         get isOwnDamaged() {
           return isOwnDamaged
@@ -76,6 +84,8 @@ describe('an agent that has just started', () => {
     members = ['a']
     expect(gate.isOpen()).toBe(true)
     members = ['b', 'c']
+    isOwnDocumentThere = false
+    isRemoved = true
     expect(gate.isOpen()).toBe(true)
   })
 
@@ -102,10 +112,18 @@ describe('an agent that has just started', () => {
     members = []
     holes = [{ what: 'document', setAsideAs: 'x', healed: false }]
     await clock.advance(defaults.bootHearTimeoutMs)
-    expect(gate.specsHaveHoles()).toBe(true)
     expect(gate.isOpen()).toBe(false)
     isCompared = true
-    expect(gate.specsHaveHoles()).toBe(false)
+    expect(gate.isOpen()).toBe(true)
+  })
+
+  it('whose own document was lost before this start was not removed either', async () => {
+    members = ['b']
+    isOwnDocumentThere = false
+    await clock.advance(defaults.bootHearTimeoutMs)
+    expect(gate.isOpen()).toBe(false)
+    isCompared = true
+    expect(gate.isOpen()).toBe(true)
   })
 
   it('that is stopped waits no longer', async () => {

@@ -11,15 +11,13 @@ export interface BootGate {
   heard(peer: NodeId): void
   /** A record with holes must not replace the peers' copies of it, which can fill them. */
   recordIsWhole(): boolean
-  /** Documents are lost and no peer has filled the holes yet. */
-  specsHaveHoles(): boolean
   /** It may decide. */
   isOpen(): boolean
 }
 
 export function createBootGate(options: {
   readonly self: NodeId
-  readonly specs: Pick<SpecStore, 'damage'>
+  readonly specs: Pick<SpecStore, 'damage' | 'byName' | 'tombstone'>
   readonly records: { readonly isOwnDamaged: boolean }
   /** A peer was compared with. */
   readonly isCompared: () => boolean
@@ -37,7 +35,12 @@ export function createBootGate(options: {
   let cancel: (() => void)[] = []
 
   const recordIsWhole = (): boolean => !records.isOwnDamaged || syncWaitOver
-  const specsHaveHoles = (): boolean => !isCompared() && specs.damage().some(({ healed }) => !healed)
+  /** Whose own document is lost was not removed. */
+  const isForgotten = (): boolean =>
+    specs.byName('node', self) === undefined && specs.tombstone('node', self) === undefined
+  /** Documents are lost and no peer has filled the holes yet. What was damaged is told of at one start only. */
+  const specsHaveHoles = (): boolean =>
+    !isCompared() && (isForgotten() || specs.damage().some(({ healed }) => !healed))
 
   /**
    * After all agents died at once nobody has anybody's last words: what a peer claimed just before, only its own record
@@ -68,7 +71,6 @@ export function createBootGate(options: {
     },
     heard: (peer) => void peers.add(peer),
     recordIsWhole,
-    specsHaveHoles,
     isOpen() {
       // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
       if (!recordIsWhole()) return false

@@ -217,9 +217,11 @@ export async function openMember(options: MemberOptions): Promise<Member> {
   /** Only until the cluster's members are known here: the issuer may itself be removed one day. */
   const isSponsor = (node: NodeId): boolean =>
     node === options.sponsor && specs.byName('node', self) === undefined
-  /** The lost documents may be the very ones that say who is a member, and only members give documents. */
+  /** The document that says so is lost: nobody is removed without a tombstone. Only members give documents, so it has to be let in. */
   const isLostMember = (node: NodeId): boolean =>
-    gate.specsHaveHoles() && options.lastKnown.has(node) && specs.tombstone('node', node) === undefined
+    options.lastKnown.has(node) &&
+    specs.byName('node', node) === undefined &&
+    specs.tombstone('node', node) === undefined
 
   const viewOf = createViewSource(self, specs, records)
   const decisions = createDecisions({
@@ -306,7 +308,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     guestsTold: (verdicts) => guests.told(verdicts),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
     synced: mayDecide,
-    hasHoles: () => gate.specsHaveHoles(),
+    mayBeLost: (service) => !replication.synced() && !specs.wasRemoved('service', service),
     specAt: history.specAt,
     conclude: createConcluder({
       self,

@@ -64,6 +64,8 @@ export function openMembershipMemory(home: Home, storage: Storage): MembershipMe
     async write(next) {
       const bytes = new TextEncoder().encode(JSON.stringify(next))
       await storage.commit([{ kind: 'put', table: 'meta', key, bytes }])
+      // Who was a member of another cluster, or of this one before this node was removed, is none that was forgotten.
+      if (membership?.clusterId !== next.clusterId || membership.kind !== next.kind) members = new Map()
       membership = next
       writeNote()
       for (const [index, each] of damage.entries()) damage[index] = { ...each, healed: true }

@@ -39,7 +39,7 @@ export function createReconciler(options: {
   /** Told at each reconciliation, before its actions begin; what is not named in it is nobody's here. */
   readonly ordered: (orders: LeaseOrders) => void
   readonly synced: () => boolean
-  readonly hasHoles: () => boolean
+  readonly mayBeLost: ReconcileInput['mayBeLost']
   readonly specAt: (service: ServiceId, digest: SpecDigest) => ServiceSpec | undefined
   /** Writes it into the service's document; told again and again until it stands there. */
   readonly conclude: (conclusion: Conclusion) => void
@@ -104,7 +104,7 @@ export function createReconciler(options: {
       idleBlocks,
       leases: options.leases(),
       synced: options.synced(),
-      hasHoles: options.hasHoles(),
+      mayBeLost: options.mayBeLost,
       nowMs,
       specAt: options.specAt,
       settings,

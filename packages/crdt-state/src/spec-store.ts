@@ -144,6 +144,8 @@ export interface SpecStore {
   all<K extends SpecKind>(kind: K): ReadonlyMap<ResourceId, Resource<SpecOf[K]>>
   tombstones(): readonly Tombstone[]
   tombstone(kind: SpecKind, name: string): Tombstone | undefined
+  /** In this or a later incarnation: by id, for what is left of it when nothing else is known. Looks at every tombstone. */
+  wasRemoved(kind: SpecKind, id: ResourceId): boolean
 
   create<K extends SpecKind>(
     kind: K,

@@ -226,7 +226,7 @@ export class VirtualAgent {
       idleBlocks: new Map(),
       leases: noLeases,
       synced: true,
-      hasHoles: false,
+      mayBeLost: () => false,
       nowMs: this.#world.calendar.nowMs,
       specAt: (service, digest) => this.#world.specAt(service, digest),
       settings: defaults,

@@ -109,7 +109,7 @@ export async function memoryOfOne(view: View): Promise<{ recordsMiB: number; dec
     idleBlocks: new Map(),
     leases: noLeases,
     synced: true,
-    hasHoles: false,
+    mayBeLost: () => false,
     nowMs: 0,
     specAt: () => undefined,
     settings: defaults,

@@ -85,6 +85,16 @@ class DocumentSpecStore implements SpecStore {
     return this.#index.tombstone(kind, name)
   }
 
+  wasRemoved(kind: SpecKind, id: ResourceId): boolean {
+    return this.tombstones().some(
+      (each) =>
+        each.kind === kind &&
+        Array.from({ length: each.incarnation }, (_, before) => before + 1).some(
+          (incarnation) => resourceId(kind, each.name, incarnation) === id,
+        ),
+    )
+  }
+
   create<K extends SpecKind>(
     kind: K,
     name: string,

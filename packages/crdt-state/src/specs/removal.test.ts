@@ -27,6 +27,8 @@ describe('removal', () => {
     expect(returned.digest()).toEqual(a.digest())
     expect(changes).toMatchObject([{ before: { name: 'web' }, after: undefined, origin: 'remote' }])
     expect(changes[0]).not.toHaveProperty('droppedEdit')
+    expect(returned.wasRemoved('service', resource.id)).toBe(true)
+    expect(returned.wasRemoved('network', resource.id)).toBe(false)
     expect(await a.receive(messages)).toMatchObject([
       { kind: 'removed', tombstone: { name: 'web', incarnation: 1 } },
     ])

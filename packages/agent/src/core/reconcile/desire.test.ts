@@ -109,9 +109,9 @@ describe('a service that is not known', () => {
   })
 
   test('may only be lost here: nothing ends, nor is anything decided of what has ended, before a peer was asked', () => {
-    expect(run(unknown({ hasHoles: true }))).toMatchObject({ changes: new Map(), actions: [] })
+    expect(run(unknown({ lost: [mine.service] }))).toMatchObject({ changes: new Map(), actions: [] })
     const ended = { ...mine, state: 'failed' } as const
-    expect(run(unknown({ hasHoles: true, tasks: [ended], containers: [] })).changes).toEqual(new Map())
+    expect(run(unknown({ lost: [mine.service], tasks: [ended], containers: [] })).changes).toEqual(new Map())
   })
 })
 

@@ -54,8 +54,8 @@ export interface ReconcileInput {
   readonly leases: Leases
   /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */
   readonly synced: boolean
-  /** Documents were lost here, and no peer has been asked for them yet: a service that is not known may be wanted all the same. */
-  readonly hasHoles: boolean
+  /** Of a service that is not known: was its document lost here, and not removed? Until a peer was asked it may be wanted all the same. */
+  readonly mayBeLost: (service: ServiceId) => boolean
   /** This node's wall clock, only ever compared with this node's own earlier values; it may jump back. */
   readonly nowMs: number
   /** Older specs from the history; `undefined` where it is not known here. */

@@ -113,9 +113,9 @@ export function decideEnded(draft: Draft): void {
 }
 
 function decide(draft: Draft, task: TaskEntry): void {
-  const { hasHoles, view, nowMs, settings } = draft.input
+  const { mayBeLost, view, nowMs, settings } = draft.input
   const service = view.services.get(task.service)
-  if (service === undefined && hasHoles) return
+  if (service === undefined && mayBeLost(task.service)) return
   const spec = service === undefined ? undefined : (specOfTask(draft, task) ?? service.spec)
   if (service === undefined || spec === undefined) {
     changeTask(draft, task, { desired: 'remove' })

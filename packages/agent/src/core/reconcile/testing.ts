@@ -161,7 +161,8 @@ export interface Scene {
   readonly nowMs?: number
   readonly leases?: Leases
   readonly synced?: boolean
-  readonly hasHoles?: boolean
+  /** Services whose documents were lost. */
+  readonly lost?: readonly ServiceId[]
   readonly listed?: boolean
   readonly engineDownForMs?: number
   /** All containers have, as the kernel knows. */
@@ -295,7 +296,7 @@ export function inputOf(scene: Scene): ReconcileInput {
     idleBlocks: scene.idleBlocks ?? new Map(),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
-    hasHoles: scene.hasHoles ?? false,
+    mayBeLost: (service) => scene.lost?.includes(service) === true,
     nowMs: scene.nowMs ?? 1_000_000,
     specAt: (service, digest) =>
       specs.find((known) => known.id === service && specDigest(known.spec) === digest)?.spec,

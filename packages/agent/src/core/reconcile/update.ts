@@ -50,11 +50,11 @@ import { asksFor, newTaskId, placedBy, slotIdOf, toMs } from './spec.ts'
  * in the records. `latch` runs before the ended tasks are decided on (a restart would hide a failure), `step` after.
  */
 export function latchFacts(draft: Draft): void {
-  const { hasHoles, synced, view } = draft.input
+  const { mayBeLost, synced, view } = draft.input
   for (const [id, facts] of draft.facts) {
     const service = view.services.get(id)
     if (service === undefined) {
-      if (synced && !hasHoles) putFacts(draft, id, undefined)
+      if (synced && !mayBeLost(id)) putFacts(draft, id, undefined)
       continue
     }
     const isOther = facts.update !== updateKey(service.spec)
