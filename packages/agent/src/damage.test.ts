@@ -54,6 +54,55 @@ describe('a damaged store', () => {
     expect(machine.agent.view().nodes.size).toBe(2)
   })
 
+  it.each<[string, Table, (machine: Machine) => string]>([
+    ['the own node document', 'document', (machine) => ofOwn(machine).node],
+    ['the service', 'document', (machine) => [...machine.agent.view().services.keys()][0] ?? ''],
+    ['the own status', 'own-record', () => 'entry/status'],
+  ])(
+    'that lost %s while no peer answers stops nothing, at the next start neither',
+    async (_what, table, keyOf) => {
+      await runningCluster(2)
+      const machine = nth(1)
+      const key = keyOf(machine)
+      const before = (await machine.engine.list(AbortSignal.timeout(1_000))).map(({ container }) => container)
+      await world.during(machine.agent.stop())
+      world.network.cut(machine.node)
+      ;(machine.home.openStorage() as MemoryStorage).corrupt(table, key)
+      for (let starts = 0; starts < 2; starts += 1) {
+        await world.start(machine)
+        await world.pass(20_000)
+        const left = await machine.engine.list(AbortSignal.timeout(1_000))
+        expect(left.filter(({ state }) => state === 'running').map(({ container }) => container)).toEqual(
+          expect.arrayContaining(before),
+        )
+        await world.during(machine.agent.stop())
+      }
+      world.network.heal(machine.node)
+      await world.start(machine)
+      await world.until('six run', async () => (await world.running()).length === 6)
+      expect(machine.agent.view().nodes.size).toBe(2)
+    },
+  )
+
+  it('that lost the only other member is let in by one that has met a third since', async () => {
+    await runningCluster(2)
+    const [machine, peer] = [nth(0), nth(1)]
+    const key = ofOwn(machine).peer
+    await world.during(peer.agent.stop())
+    await world.during(machine.agent.stop())
+    ;(machine.home.openStorage() as MemoryStorage).corrupt('document', key)
+    await world.start(machine)
+    const third = await world.add()
+    const { token } = await machine.agent.createToken({ ttlMs: 60_000 })
+    await world.during(third.agent.join(token, { author }))
+    await world.pass(20_000)
+    expect([machine, third].map(({ agent }) => agent.view().nodes.size)).toEqual([2, 2])
+    await world.start(peer)
+    await world.until('all know all', () =>
+      [machine, peer, third].every(({ agent }) => agent.view().nodes.size === 3),
+    )
+  })
+
   it('that lost everything is healed by peers that the note beside it remembers', async () => {
     const before = await runningCluster(2)
     const machine = nth(1)

@@ -307,7 +307,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     guests: () => ({ wishes: guests.wishes(), seen: watch.guests() }),
     guestsTold: (verdicts) => guests.told(verdicts),
     ordered: (orders) => leases.ordered(orders, watch.listed()),
-    synced: mayDecide,
+    // Its own status may be lost, and not written anew yet: without one nothing is placed here.
+    synced: () => mayDecide() && records.own.status !== undefined,
     mayBeLost: (service) => !replication.synced() && !specs.wasRemoved('service', service),
     specAt: history.specAt,
     conclude: createConcluder({
