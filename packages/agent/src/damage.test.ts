@@ -92,7 +92,8 @@ describe('a damaged store', () => {
 
   it('that lost the only other member is let in by one that has met a third since', async () => {
     await runningCluster(2)
-    const [machine, peer] = [nth(0), nth(1)]
+    // The first of all was admitted by nobody, and has no introduction to show.
+    const [peer, machine] = [nth(0), nth(1)]
     const key = ofOwn(machine).peer
     await world.during(peer.agent.stop())
     await world.during(machine.agent.stop())
