@@ -8,6 +8,7 @@ import {
   type TaskId,
 } from '@moot/crdt-state'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { Agent } from '../../packages/agent/src/agent.ts'
 import type { Host } from './host.ts'
 import { mayRunOn, wantedSlots } from './promises.ts'
 import type { World } from './world.ts'
@@ -28,7 +29,8 @@ export class IllHealth {
   readonly #world: World
   readonly #tell: (line: string) => void
   readonly #isStrict: boolean
-  readonly #liveFailedMs = new Map<TaskId, number>()
+  /** When a task's liveness probe failed last, and which agent asked. */
+  readonly #liveFailed = new Map<TaskId, { readonly atMs: number; readonly agent: Agent | undefined }>()
   /** Slots whose well task was stopped for ill health and that have not been well since. */
   readonly #down = new Map<SlotId, Down>()
 
@@ -36,8 +38,8 @@ export class IllHealth {
     this.#world = world
     this.#isStrict = isStrict
     this.#tell = tell
-    world.listeners.onProbe((_host, { task }, part, isWell) => {
-      if (part === 'live' && !isWell) this.#liveFailedMs.set(task.id, world.nowMs)
+    world.listeners.onProbe(({ agent }, { task }, part, isWell) => {
+      if (part === 'live' && !isWell) this.#liveFailed.set(task.id, { atMs: world.nowMs, agent })
     })
     // What is over because nobody wants it there is not missed when it is wanted again.
     world.onContainer((host, setup, { state }) => {
@@ -48,8 +50,14 @@ export class IllHealth {
 
   /** For Docker's health check or for its probes, now or a moment ago. */
   isIll(task: TaskId, { health }: ContainerObservation): boolean {
-    const failedMs = this.#liveFailedMs.get(task)
-    return health === 'unhealthy' || (failedMs !== undefined && this.#world.nowMs - failedMs < recentMs)
+    const failed = this.#liveFailed.get(task)
+    return health === 'unhealthy' || (failed !== undefined && this.#world.nowMs - failed.atMs < recentMs)
+  }
+
+  /** Its agent has found it ill and said that it stops it, and ended before it could: the next one does. */
+  wasIll(host: Host, task: TaskId): boolean {
+    const failed = this.#liveFailed.get(task)
+    return failed !== undefined && failed.agent !== host.agent && IllHealth.isReason(host, task)
   }
 
   isWellAgain({ task }: TaskSetup): void {

@@ -30,6 +30,14 @@ interface Island {
   readonly before: { readonly slots: ReadonlySet<SlotId>; readonly down: ReadonlySet<NodeId> } | undefined
 }
 
+/** The newest container of a slot on a host. */
+interface Made {
+  readonly digest: SpecDigest
+  /** The one made before it there has another spec: what ran before that has the same again. */
+  readonly goesBack: boolean
+  readonly atMs: number
+}
+
 export interface WatchOptions {
   /** No host is ever cut off or dead: one connected side, whose updates keep to their policy. */
   readonly wholeNetwork: boolean
@@ -63,17 +71,8 @@ export class Watchers {
   /** Slots that an update took down and has not brought back, by the host that did it. */
   readonly #downByUpdate = new Map<SlotId, Host>()
   /** The newest container's task and spec. */
-  readonly #lastMade = new Map<
-    SlotId,
-    {
-      readonly task: TaskId
-      readonly digest: SpecDigest
-      /** The one made before it has another spec: what ran before that has the same again. */
-      readonly goesBack: boolean
-      readonly host: Host
-      readonly atMs: number
-    }
-  >()
+  readonly #lastMade = new Map<SlotId, { readonly task: TaskId; readonly digest: SpecDigest }>()
+  readonly #lastMadeBy = new Map<Host, Map<SlotId, Made>>()
   /** Tasks that were asked to stop for a cause: that goes on, also where the cause is gone again. */
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
@@ -155,6 +154,7 @@ export class Watchers {
       this.#world.nowMs - host.resumedAtMs < stopsWithinMs ||
       host.wasEnding.has(task) ||
       this.#health.isIll(task, found.observation) ||
+      this.#health.wasIll(host, task) ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       this.#wasScaledAway(host, found.setup, service) ||
@@ -208,8 +208,8 @@ export class Watchers {
   }
 
   #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {
-    const last = this.#lastMade.get(slotId(task.service, task.slot))
-    if (last?.host !== host || (last.digest === specDigest(spec) && !last.goesBack)) return false
+    const last = this.#lastMadeBy.get(host)?.get(slotId(task.service, task.slot))
+    if (last === undefined || (last.digest === specDigest(spec) && !last.goesBack)) return false
     return this.#world.nowMs - last.atMs < stopsWithinMs + toldWithinMs(spec)
   }
 
@@ -387,9 +387,12 @@ export class Watchers {
     if (state !== 'created') return false
     const slot = slotId(task.service, task.slot)
     const digest = specDigest(spec)
+    const byHost = this.#lastMadeBy.get(host) ?? new Map<SlotId, Made>()
+    const beforeHere = byHost.get(slot)
+    const goesBack = beforeHere !== undefined && beforeHere.digest !== digest
+    this.#lastMadeBy.set(host, byHost.set(slot, { digest, goesBack, atMs: this.#world.nowMs }))
     const before = this.#lastMade.get(slot)
-    const goesBack = before !== undefined && before.digest !== digest
-    this.#lastMade.set(slot, { task: task.id, digest, goesBack, host, atMs: this.#world.nowMs })
+    this.#lastMade.set(slot, { task: task.id, digest })
     return before?.digest === digest && before.task !== task.id
   }
 
