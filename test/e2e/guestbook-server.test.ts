@@ -18,6 +18,11 @@ class SmallRedis {
   #entries: string[] = []
   #count = 0
   waitMs = 0
+  #isAsked = (): void => undefined
+
+  nextQuestion(): Promise<void> {
+    return new Promise((resolve) => (this.#isAsked = resolve))
+  }
 
   constructor() {
     this.server = createServer((socket) => {
@@ -45,6 +50,7 @@ class SmallRedis {
   }
 
   async #answer(socket: Socket, text: string): Promise<void> {
+    this.#isAsked()
     // Small questions come whole; several may come at once.
     const questions = text
       .split(/(?=\*\d+\r\n\$)/)
@@ -175,6 +181,20 @@ describe('the guestbook’s web server', () => {
     expect(await health()).toBe(200)
     redis.waitMs = 1_500
     expect(await health()).toBe(503)
+  })
+
+  it('reads what has come while it stood still before it takes it for no answer', async () => {
+    const { redis, redisPort } = await startRedis()
+    const web = await startWeb(redisPort)
+    await bookAt(web)
+    const isAsked = redis.nextQuestion()
+    const book = bookAt(web)
+    await isAsked
+    web.child.kill('SIGSTOP')
+    // Longer than it waits for an answer.
+    await delay(1_500)
+    web.child.kill('SIGCONT')
+    expect(await book).toMatchObject({ count: 0 })
   })
 
   it('answers in full what is under way when it is told to stop, then ends', async () => {

@@ -26,11 +26,13 @@ export class Redis {
         return
       }
       const socket = this.#open()
-      const timer = setTimeout(
-        () => socket.destroy(new Error(`no answer in ${answerTimeoutMs} ms`)),
-        answerTimeoutMs,
-      )
-      this.#waiting.push({ resolve, reject, timer })
+      const asked = { resolve, reject, timer: undefined }
+      const giveUp = () => {
+        if (this.#waiting.includes(asked)) socket.destroy(new Error(`no answer in ${answerTimeoutMs} ms`))
+      }
+      // If this process stood still the answer may be here, and is read first.
+      asked.timer = setTimeout(() => setImmediate(giveUp), answerTimeoutMs)
+      this.#waiting.push(asked)
       const parts = words.map(String).map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`)
       socket.write(`*${words.length}\r\n${parts.join('')}`)
     })
