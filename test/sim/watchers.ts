@@ -192,13 +192,18 @@ export class Watchers {
     }
   }
 
-  /** What was wanted just before was less, so that it was decided to go for good; draining takes its time. */
-  #wasScaledAway({ agent, node }: Host, { task }: TaskSetup, service: Resource<ServiceSpec>): boolean {
-    const { name, previous } = service
+  /** What was wanted at some time since it was made was less, so that it was decided to go for good; draining takes its time. */
+  #wasScaledAway({ agent, node }: Host, { task }: TaskSetup, { id, name }: Resource<ServiceSpec>): boolean {
     const askedMs = this.#world.askedAboutMs.get(name) ?? -Infinity
     const isGoing = agent?.view().records.get(node)?.tasks.get(task.id)?.desired === 'remove'
-    const wasUnwanted = previous !== undefined && !wantedSlots(this.#world, previous).has(String(task.slot))
-    return isGoing && wasUnwanted && this.#world.nowMs - askedMs < drainedWithinMs + stopsWithinMs
+    const wasUnwanted = agent
+      ?.history('service', id)
+      .some(
+        ({ spec, author }) =>
+          (author?.atMs ?? Infinity) >= task.createdAtMs &&
+          !wantedSlots(this.#world, spec).has(String(task.slot)),
+      )
+    return isGoing && wasUnwanted === true && this.#world.nowMs - askedMs < drainedWithinMs + stopsWithinMs
   }
 
   /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */
