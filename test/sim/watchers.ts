@@ -192,17 +192,13 @@ export class Watchers {
     }
   }
 
-  /** What was wanted at some time since it was made was less, so that it was decided to go for good; draining takes its time. */
+  /** What was wanted before was less, so that it was decided to go for good; draining takes its time. Clocks jump, so any time before will do. */
   #wasScaledAway({ agent, node }: Host, { task }: TaskSetup, { id, name }: Resource<ServiceSpec>): boolean {
     const askedMs = this.#world.askedAboutMs.get(name) ?? -Infinity
     const isGoing = agent?.view().records.get(node)?.tasks.get(task.id)?.desired === 'remove'
     const wasUnwanted = agent
       ?.history('service', id)
-      .some(
-        ({ spec, author }) =>
-          (author?.atMs ?? Infinity) >= task.createdAtMs &&
-          !wantedSlots(this.#world, spec).has(String(task.slot)),
-      )
+      .some(({ spec }) => !wantedSlots(this.#world, spec).has(String(task.slot)))
     return isGoing && wasUnwanted === true && this.#world.nowMs - askedMs < drainedWithinMs + stopsWithinMs
   }
 
