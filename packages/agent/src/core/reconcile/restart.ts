@@ -1,4 +1,3 @@
-import { reclaimBlocks } from './tidy-blocks.ts'
 import {
   isClaim,
   isTerminal,
@@ -14,6 +13,7 @@ import { isUnleased } from './lease.ts'
 import { changeTask, putTask, slotOf, tasksOfSlot, type Draft } from './draft.ts'
 import { isAboutToGoBack } from './progress.ts'
 import { newTaskId, specOfTask, toMs } from './spec.ts'
+import { reclaimBlocks } from './tidy-blocks.ts'
 
 type Restart = NonNullable<TaskEntry['restart']>
 export type RestartVerdict =

@@ -1,4 +1,4 @@
-import { isClaim, isTerminal, type ResourceId, type TaskEntry } from '@moot/crdt-state'
+import { isClaim, isTerminal, type ResourceId } from '@moot/crdt-state'
 import { emptyBlocks, type OwnBlocks } from '../network/allocate.ts'
 import type { BlockTable } from '../network/blocks.ts'
 import { givenAddress } from '../network/endpoints.ts'
@@ -12,8 +12,8 @@ import { isDue, isUp, putBlocks, sameJson, type Draft } from './draft.ts'
 export type IdleBlocks = ReadonlyMap<ResourceId, ReadonlyMap<number, number>>
 
 /**
- * Claims of networks that are gone end once nobody here has an address there, of blocks that another node keeps, and of those in which nobody has had an address for a
- * while: an update may empty one and fill it again. Which are idle is kept in `draft.idleBlocks` for the next call.
+ * Claims of networks that are gone end once nobody here has an address there, of blocks that another node keeps, and of those in
+ * which nobody has had an address for a while: an update may empty one and fill it again. Which are idle is kept in `draft.idleBlocks` for the next call.
  */
 export function tidyBlocks(draft: Draft): void {
   const { networks: outlook, synced, view } = draft.input
@@ -46,23 +46,24 @@ export function tidyBlocks(draft: Draft): void {
  * @returns the networks of which that is so.
  */
 export function reclaimBlocks(draft: Draft, tables: NetworkOutlook['blocks']): ReadonlySet<ResourceId> {
+  const used = new Map<BlockTable, Set<number>>()
+  for (const task of draft.own.tasks.values()) {
+    if (!isClaim(task)) continue
+    for (const { id } of task.addresses ?? []) {
+      const table = id === undefined || draft.own.blocks.has(id) ? undefined : tables.get(id)
+      const address = table === undefined ? undefined : givenAddress(task, table.network)
+      if (table === undefined || address === undefined) continue
+      const block = blockOf(table.geometry, address)
+      if (block !== undefined) used.set(table, (used.get(table) ?? new Set()).add(block))
+    }
+  }
   const claimed = new Set<ResourceId>()
-  for (const [network, table] of tables) {
-    if (draft.own.blocks.has(network)) continue
-    const used = new Set(
-      [...draft.own.tasks.values()].filter(isClaim).flatMap((task) => blockIn(task, network, table) ?? []),
-    )
-    const [block] = used
-    if (block === undefined || used.size > 1 || table.owners.has(block)) continue
-    putBlocks(draft, network, { network, subnet: formatRange(table.geometry.subnet), blocks: [block] })
+  for (const [{ network, geometry, owners }, [block, ...others]] of used) {
+    if (block === undefined || others.length > 0 || owners.has(block)) continue
+    putBlocks(draft, network, { network, subnet: formatRange(geometry.subnet), blocks: [block] })
     claimed.add(network)
   }
   return claimed
-}
-
-function blockIn(task: TaskEntry, network: ResourceId, { geometry }: BlockTable): number | undefined {
-  const address = givenAddress(task, network)
-  return address === undefined ? undefined : blockOf(geometry, address)
 }
 
 function isIdleLong(draft: Draft, sinceMs: number): boolean {
