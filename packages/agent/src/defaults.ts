@@ -154,6 +154,8 @@ export const defaults = {
    * so seems to vouch for the dead: this is longer, by the time in which it then finds out.
    */
   youngDoubtMs: 8_000,
+  /** What has come of a node so long before it is heard again is news of it, a late datagram's time apart: several probe intervals. */
+  newsMs: 2_000,
   /** Probes under way at once: a node watches about `observersPerNode` others, and more only after a mass failure. */
   probeConcurrency: 32,
   /** How long an observer's "returned" mark stays, so that a view with the old record does not count it: many anti-entropy rounds. */

@@ -6,7 +6,7 @@ import { node } from './testing.ts'
 
 const names = ['a', 'b', 'c', 'd', 'e'] as const
 const self = node('e')
-const settings = { cutWaitMs: 800, unstableMaxMs: 3_000, youngDoubtMs: 8_000 }
+const settings = { cutWaitMs: 800, unstableMaxMs: 3_000, youngDoubtMs: 8_000, newsMs: 2_000 }
 
 /** `a down, b suspect, c unheard`, which is a suspect whom nobody hears, `d stale`, which is down and has published since; all others of a to e are alive. */
 function seen(words: string): LivenessMap {
@@ -182,7 +182,7 @@ describe('a cut', () => {
     expect(
       unsettledAfter([
         [0, 1, '', 'c'],
-        [60_000, 2, '', 'c'],
+        [30_000, 2, '', 'c'],
         [60_100, 2, ''],
         [60_500, 3, ''],
       ]),
@@ -192,6 +192,23 @@ describe('a cut', () => {
       ['c', 68_100],
       ['', undefined],
     ])
+  })
+
+  it('settles who is heard again at once where news of it came just before that, and not what came long before', () => {
+    const heardAfter = (...newsAtMs: readonly number[]): string => {
+      const looks = newsAtMs.map((atMs, at) => [atMs, at + 2, '', 'c'] as const)
+      const [last = ['', undefined]] = unsettledAfter([
+        [0, 1, '', 'c'],
+        ...looks,
+        [60_000, newsAtMs.length + 1, ''],
+      ]).slice(-1)
+      return last[0]
+    }
+    expect(heardAfter(59_900)).toBe('')
+    expect(heardAfter(58_000)).toBe('')
+    expect(heardAfter(57_999)).toBe('c')
+    expect(heardAfter(57_000, 59_000)).toBe('')
+    expect(heardAfter()).toBe('c')
   })
 
   it('leaves unsettled for a while who was in doubt and has no news', () => {

@@ -14,6 +14,7 @@ export interface CutSettings {
   readonly cutWaitMs: number
   readonly unstableMaxMs: number
   readonly youngDoubtMs: number
+  readonly newsMs: number
 }
 
 /** What an agent acts upon, and why it may be behind what it sees. Times are monotonic, ms. */
@@ -37,6 +38,8 @@ export interface Cut {
 interface Doubt {
   /** What was known of it while it was last in doubt. */
   readonly version: Version | undefined
+  /** When that came, if it came while it was in doubt; else -Infinity. */
+  readonly cameAtMs: number
   /** It is over then, if nothing else becomes of it. Infinity: not while it is as it is. */
   readonly untilMs: number
 }
@@ -123,12 +126,13 @@ export function nextCut(before: Cut, seen: Seen, settings: CutSettings): Cut {
 
 /**
  * A link that is broken for ever is somebody's own trouble: that doubt ends with time. But whom nobody hears, or this node itself does
- * not, may be gone all along. And what is known of one that is heard again comes from before it was in doubt.
+ * not, may be gone all along. And what is known of one that is heard again comes from before it was in doubt, but for what came
+ * just before that: after a cut a comparison may be faster than a probe.
  */
 function doubtsOf(
   before: Cut,
   seen: Seen & { readonly unstable: Cut['unstable'] },
-  { youngDoubtMs }: CutSettings,
+  { youngDoubtMs, newsMs }: CutSettings,
 ): Cut['doubts'] {
   const { self, assessed, records, unstable, missed = [], nowMs } = seen
   const doubts = new Map<NodeId, Doubt>()
@@ -140,16 +144,20 @@ function doubtsOf(
     const isYoung = sinceMs !== undefined && nowMs - sinceMs < youngDoubtMs
     const isCleared = known?.untilMs === Infinity || (sinceMs === undefined && before.unstable.has(node))
     const untilMs = isCleared ? nowMs + youngDoubtMs : (known?.untilMs ?? 0)
+    const cameAtMs = isNews(version, known?.version) ? nowMs : (known?.cameAtMs ?? -Infinity)
     if (missed.includes(node) || isUnheard(liveness)) {
-      doubts.set(node, { version, untilMs: Infinity })
+      doubts.set(node, { version, cameAtMs, untilMs: Infinity })
     } else if (isYoung) {
-      doubts.set(node, { version, untilMs: Math.max(sinceMs + youngDoubtMs, untilMs) })
+      doubts.set(node, { version, cameAtMs, untilMs: Math.max(sinceMs + youngDoubtMs, untilMs) })
     } else if (known !== undefined && node !== self && isUp(liveness) && nowMs < untilMs) {
-      const isNews = version !== undefined && known.version !== undefined && isNewer(version, known.version)
-      if (!isNews) doubts.set(node, { version: known.version, untilMs })
+      if (nowMs - cameAtMs > newsMs) doubts.set(node, { ...known, untilMs })
     }
   }
   return doubts
+}
+
+function isNews(version: Version | undefined, known: Version | undefined): boolean {
+  return version !== undefined && known !== undefined && isNewer(version, known)
 }
 
 function withGone(
