@@ -189,6 +189,13 @@ describe('who watches over', () => {
     expect(wrong).toContainEqual(expect.stringMatching(/^2 of web are down for ill health/))
   })
 
+  test('ill health allows what has served nobody: it got well while its engine was down', async () => {
+    const illness = { kind: 'service ill', atMs: 15_000, forMs: 15_000, service: 'web' } as const
+    const down = { kind: 'engine down', atMs: deploy.atMs + 500, forMs: 18_000, host: 2 } as const
+    const probed = { ...deploy, shape: { ...shape, probed: ['ready', 'live'] as const } }
+    expect(await runs({ ...planWith([], { wholeNetwork: true }), acts: [probed, down, illness] })).toEqual([])
+  })
+
   test('turns tells of an agent that tries a spec everywhere before it has proved itself', async () => {
     const startFirst = { ...deploy, shape: { ...shape, checked: true, order: 'start-first' as const } }
     const plan = { ...planWith([], { wholeNetwork: true }), acts: [startFirst, update] }

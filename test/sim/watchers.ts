@@ -116,8 +116,9 @@ export class Watchers {
     })
     world.listeners.onProbe((host, setup, part, isPassed) => {
       const found = host.engine.containers().find(({ setup: { task } }) => task.id === setup.task.id)
-      if (part === 'ready' && isPassed && found !== undefined && isWell(found.observation))
-        this.#isWell(setup)
+      // While its engine is down nothing is said to run that was not before, and so is sent no traffic.
+      const isPassedOn = part === 'ready' && isPassed && !host.engine.isDown
+      if (isPassedOn && found !== undefined && isWell(found.observation)) this.#isWell(setup)
     })
   }
 

@@ -104,6 +104,10 @@ export class MemoryEngine implements Engine {
     )
   }
 
+  get isDown(): boolean {
+    return this.#downBecause !== undefined
+  }
+
   /** As the kernel knows: of one that was never seen to run it knows nothing. */
   hasEnded({ container, state }: ContainerObservation): boolean {
     if (state === 'exited' || state === 'dead') return true
