@@ -196,6 +196,12 @@ describe('who watches over', () => {
     expect(await runs({ ...planWith([], { wholeNetwork: true }), acts: [probed, down, illness] })).toEqual([])
   })
 
+  test('turns allows a host that leaves in the middle of its steps: what it ran is placed anew', async () => {
+    const leave = { kind: 'leave', atMs: update.atMs + 225, via: 1, host: 0 } as const
+    const five = { ...deploy, shape: { ...shape, replicas: 5, checked: true, parallelism: 2 } }
+    expect(await runs({ ...planWith([], { wholeNetwork: true }), acts: [five, update, leave] })).toEqual([])
+  })
+
   test('turns tells of an agent that tries a spec everywhere before it has proved itself', async () => {
     const startFirst = { ...deploy, shape: { ...shape, checked: true, order: 'start-first' as const } }
     const plan = { ...planWith([], { wholeNetwork: true }), acts: [startFirst, update] }

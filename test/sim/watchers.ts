@@ -86,7 +86,7 @@ export class Watchers {
   /** Services that were to keep away from a host. */
   readonly #hasMoved = new Set<string>()
   /** Slots that an update has put on a spec which was not well there yet. */
-  readonly #trying = new Map<SlotId, SpecDigest>()
+  readonly #trying = new Map<SlotId, { readonly digest: SpecDigest; readonly at: Host }>()
   readonly #options: WatchOptions
   readonly #health: IllHealth
 
@@ -266,7 +266,9 @@ export class Watchers {
       return
     if (this.#others(setup.task).some(isWell) || IllHealth.isReason(host, task)) return
     this.#downByUpdate.set(slot, host)
-    const down = [...this.#downByUpdate.keys()].filter((each) => isWanted(this.#world, each, service))
+    const down = [...this.#downByUpdate].filter(
+      ([each, at]) => !hasLeft(host, at) && isWanted(this.#world, each, service),
+    )
     if (down.length > parallelism) {
       this.#tell(
         `the update of ${service.name} has ${down.length} slots down at once, of ${parallelism} allowed`,
@@ -297,18 +299,21 @@ export class Watchers {
     const isOver = isRetry || isWell(observation) || health === 'unhealthy' || state === 'exited'
     if (isOver) this.#tried.set(slot, tried.add(digest))
     // A slot that nobody fills is filled at once, whatever is being updated, and so is one that moves.
-    const isStep = this.#downByUpdate.has(slot) || this.#others(task, [host]).some(isWell)
+    const downAt = this.#downByUpdate.get(slot)
+    const isDown = downAt !== undefined && !hasLeft(host, downAt)
+    const isStep = isDown || this.#others(task, [host]).some(isWell)
     if (isOver || tried.has(digest) || !isStep) {
-      if (this.#trying.get(slot) === digest) this.#trying.delete(slot)
+      if (this.#trying.get(slot)?.digest === digest) this.#trying.delete(slot)
       return
     }
-    this.#trying.set(slot, digest)
+    this.#trying.set(slot, { digest, at: host })
     const parallelism = parallelismOf(spec)
     if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
     const now = (host.isMember ? host.agent?.view().services.get(task.service)?.spec : undefined) ?? spec
     const others = [...this.#trying].filter(
       ([other, its]) =>
-        its === digest &&
+        its.digest === digest &&
+        !hasLeft(host, its.at) &&
         isWanted(this.#world, other, { id: task.service, spec: now }) &&
         isClaimed(this.#world, other, digest),
     )
@@ -447,6 +452,11 @@ function isWanted(
 ): boolean {
   const { service, slot } = parseSlotId(which)
   return service === id && wantedSlots(world, spec).has(String(slot))
+}
+
+/** It took its tasks along, as this one knows: what was being updated there is down for that. */
+function hasLeft({ agent }: Host, { node }: Host): boolean {
+  return agent?.view().nodes.has(node) === false
 }
 
 function placeOf(host: Host, { task }: TaskSetup): string {
