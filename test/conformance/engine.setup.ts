@@ -34,6 +34,8 @@ export interface SetupParts {
   readonly template?: object
   readonly spec?: object
   readonly networks?: readonly Resource<NetworkSpec>[]
+  /** On networks that are among these. */
+  readonly overlays?: TaskSetup['overlays']
 }
 
 /** A task ready to be made, of a spec that went through the schema as a client's would. */
@@ -63,7 +65,7 @@ export function taskSetup(parts: SetupParts = {}): TaskSetup {
     },
     service: resource('service', service, spec.Name, spec),
     spec,
-    overlays: [],
+    overlays: parts.overlays ?? [],
     networks: parts.networks ?? [],
   }
 }

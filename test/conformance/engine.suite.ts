@@ -6,6 +6,7 @@ import type {
   TaskSetup,
 } from '../../packages/agent/src/core/reconcile/actions.ts'
 import {
+  BridgeInUseError,
   type EngineCallError,
   EngineUnavailableError,
   TaskRejectedError,
@@ -267,6 +268,24 @@ export function engineSuite(name: string, makeBed: () => Promise<EngineBed>): vo
       await bed.dropGuest(container, overlay)
       await bed.engine.sweep({ services: noServices, networks: new Set() }, signal)
       expect(await bed.networks()).not.toContain(network.id)
+    })
+
+    test('a bridge’s own address is told of what runs on it, and the bridge has no other meanwhile', async () => {
+      const network = testNetwork()
+      const subnet = '10.78.0.0/24'
+      const bridge = `moot-${network.id.slice(-10)}`
+      const on = (gateway: string, address: string): SetupParts => ({
+        networks: [network],
+        overlays: [{ network, bridge, subnet, gateway, address }],
+      })
+      const { container, observation } = await running(on('10.78.0.64', '10.78.0.65'))
+      expect(observation.gateways).toEqual(['10.78.0.64'])
+      expect(await listed(container)).toMatchObject({ gateways: ['10.78.0.64'] })
+      await expect(create(on('10.78.0.128', '10.78.0.66'))).rejects.toBeInstanceOf(BridgeInUseError)
+      expect((await bed.engine.stop(container, 10_000, signal))?.gateways).toBeUndefined()
+      await bed.engine.remove(container, signal)
+      const next = await running(on('10.78.0.128', '10.78.0.129'))
+      expect(next.observation.gateways).toEqual(['10.78.0.128'])
     })
 
     test('a task is nobody’s guest', async () => {

@@ -19,6 +19,7 @@ describe('an agent that has just started', () => {
   let down: string[]
   let isOwnDocumentThere: boolean
   let isRemoved: boolean
+  let hasLostMembers: boolean
   let waitsOver: number
 
   beforeEach(() => {
@@ -30,6 +31,7 @@ describe('an agent that has just started', () => {
     down = []
     isOwnDocumentThere = true
     isRemoved = false
+    hasLostMembers = false
     waitsOver = 0
     gate = createBootGate({
       self,
@@ -44,6 +46,7 @@ describe('an agent that has just started', () => {
         },
       },
       isCompared: () => isCompared,
+      hasLostMembers: () => hasLostMembers,
       members: () => new Map(members.map((name) => [node(name), true])),
       liveness: () =>
         new Map(
@@ -80,12 +83,23 @@ describe('an agent that has just started', () => {
     expect(gate.isOpen()).toBe(true)
   })
 
-  it('alone, or no member any more, it has nobody to wait for', () => {
+  it('alone, or no member any more, it has nobody to wait for, whatever its disk has lost', () => {
     members = ['a']
     expect(gate.isOpen()).toBe(true)
     members = ['b', 'c']
     isOwnDocumentThere = false
     isRemoved = true
+    expect(gate.isOpen()).toBe(true)
+    holes = [{ what: 'document', setAsideAs: 'x', healed: false }]
+    expect(gate.isOpen()).toBe(true)
+  })
+
+  it('that knows of members whose documents it has lost is not alone: it waits for one of them for a while', async () => {
+    members = ['a']
+    hasLostMembers = true
+    await clock.advance(defaults.bootSyncTimeoutMs)
+    expect(gate.isOpen()).toBe(false)
+    await clock.advance(defaults.bootHearTimeoutMs - defaults.bootSyncTimeoutMs)
     expect(gate.isOpen()).toBe(true)
   })
 

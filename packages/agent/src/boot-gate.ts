@@ -21,6 +21,8 @@ export function createBootGate(options: {
   readonly records: { readonly isOwnDamaged: boolean }
   /** A peer was compared with. */
   readonly isCompared: () => boolean
+  /** It knows of members whose documents it has lost. */
+  readonly hasLostMembers: () => boolean
   readonly members: () => ReadonlyMap<NodeId, unknown>
   readonly liveness: () => LivenessMap
   readonly clock: Pick<Clock, 'after'>
@@ -38,9 +40,12 @@ export function createBootGate(options: {
   /** Whose own document is lost was not removed. */
   const isForgotten = (): boolean =>
     specs.byName('node', self) === undefined && specs.tombstone('node', self) === undefined
+  const isRemoved = (): boolean =>
+    specs.byName('node', self) === undefined && specs.tombstone('node', self) !== undefined
   /** Documents are lost and no peer has filled the holes yet. What was damaged is told of at one start only. */
   const specsHaveHoles = (): boolean =>
-    !isCompared() && (isForgotten() || specs.damage().some(({ healed }) => !healed))
+    !isCompared() &&
+    (isForgotten() || options.hasLostMembers() || specs.damage().some(({ healed }) => !healed))
 
   /**
    * After all agents died at once nobody has anybody's last words: what a peer claimed just before, only its own record
@@ -74,10 +79,12 @@ export function createBootGate(options: {
     isOpen() {
       // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
       if (!recordIsWhole()) return false
+      // Nobody compares what it has with one that is no member: whatever its disk has lost, all that runs here ends.
+      if (isRemoved()) return true
       const members = options.members()
       // Not removed, but forgotten by a damaged store: acting on what is left of it would stop everything here.
-      if (specsHaveHoles()) return syncWaitOver && members.has(self)
-      // Alone, or no member any more: there is nobody to wait for.
+      if (specsHaveHoles()) return hearWaitOver && members.has(self)
+      // Alone: there is nobody to wait for.
       if (members.size <= 1 || !members.has(self)) return true
       return (syncWaitOver || isCompared()) && (hearWaitOver || everybodyHeard([...members.keys()]))
     },

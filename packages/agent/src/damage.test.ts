@@ -1,4 +1,11 @@
-import { type MemoryStorage, memoryStorage, type Storage, type Table, wholeDatabase } from '@moot/crdt-state'
+import {
+  type MemoryStorage,
+  memoryStorage,
+  type ResourceId,
+  type Storage,
+  type Table,
+  wholeDatabase,
+} from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
 import type { Home } from './home.ts'
@@ -89,6 +96,26 @@ describe('a damaged store', () => {
       expect(nth(1).agent.view().nodes.size).toBe(2)
     },
   )
+
+  it.each<[string, (machine: Machine) => string | undefined]>([
+    ['the own node document', (machine) => ofOwn(machine).node],
+    ['the service', (machine) => [...machine.agent.view().services.keys()][0]],
+    ['everything', () => undefined],
+  ])('that lost %s of one that was removed meanwhile keeps nothing running there', async (_what, keyOf) => {
+    await runningCluster(2)
+    const [peer, machine] = [nth(0), nth(1)]
+    const key = keyOf(machine)
+    await world.during(machine.agent.stop())
+    if (key !== undefined) (machine.home.openStorage() as MemoryStorage).corrupt('document', key)
+    await world.during(peer.agent.remove('node', ofOwn(peer).peer as ResourceId, author))
+    const home = key === undefined ? withEmptyStore(machine.home) : machine.home
+    const damaged = { ...machine, home }
+    world.machines[1] = damaged
+    await world.start(damaged)
+    await world.until('it knows', () => damaged.agent.state().kind === 'removed')
+    expect(await damaged.engine.list(AbortSignal.timeout(1_000))).toEqual([])
+    await world.runs(6)
+  })
 
   it('that lost the only other member is let in by one that has met a third since', async () => {
     await runningCluster(2)

@@ -238,6 +238,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     specs,
     records,
     isCompared: () => replication.synced(),
+    hasLostMembers: () => [...options.lastKnown.keys()].some(isLostMember),
     members: () => viewOf().nodes,
     liveness: () => decisions.now().liveness,
     clock,
@@ -309,7 +310,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     ordered: (orders) => leases.ordered(orders, watch.listed()),
     // Its own status may be lost, and not written anew yet: without one nothing is placed here.
     synced: () => mayDecide() && records.own.status !== undefined,
-    mayBeLost: (service) => !replication.synced() && !specs.wasRemoved('service', service),
+    mayBeLost: (kind, id) => !replication.synced() && !specs.wasRemoved(kind, id),
     specAt: history.specAt,
     conclude: createConcluder({
       self,
@@ -547,7 +548,16 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     changed()
   }
 
-  /** Also at a start: the agent may have ended between the removal and what follows from it. */
+  async function saidFarewell(removal: Uint8Array): Promise<void> {
+    await replication.receiveFarewell(removal)
+    changed()
+    tellRemoval()
+  }
+
+  /**
+   * Also at a start: the agent may have ended between the removal and what follows from it. And where its own document was lost, no
+   * change tells of the removal, which had none to remove.
+   */
   function tellRemoval(): void {
     const tombstone = specs.tombstone('node', self)
     if (tombstone !== undefined && specs.byName('node', self) === undefined) options.removed(tombstone)
@@ -613,12 +623,11 @@ export async function openMember(options: MemberOptions): Promise<Member> {
           // Members that were only remembered are no longer taken on trust.
           updateMembers()
           changed()
+          tellRemoval()
         }),
         mesh.onFarewell((from, removal) => {
           logger.warn({ from }, 'a member says that this node was removed from the cluster')
-          replication
-            .receiveFarewell(removal)
-            .catch((error: unknown) => logger.error({ err: error }, 'farewell'))
+          saidFarewell(removal).catch((error: unknown) => logger.error({ err: error }, 'farewell'))
         }),
       )
       gate.start()

@@ -3,7 +3,7 @@ import type { SlotKey } from '../core/lease/messages.ts'
 import type { ContainerObservation, GuestObservation, Overlay, TaskSetup } from '../core/reconcile/actions.ts'
 import { defaults } from '../defaults.ts'
 import type { Clock } from './clock.ts'
-import { EngineCallError, TaskRejectedError } from './engine.errors.ts'
+import { BridgeInUseError, EngineCallError, TaskRejectedError } from './engine.errors.ts'
 import { MemoryEngineCalls, type MemoryCall } from './engine.memory.calls.ts'
 import type { Engine, EngineEvent, EngineFacts } from './engine.ts'
 import { MemoryLog } from './engine.memory.log.ts'
@@ -379,6 +379,7 @@ export class MemoryEngine implements Engine {
       }
       if (mount.Type === 'volume' && source !== '') this.#volumes.add(source)
     }
+    for (const overlay of setup.overlays) this.#refuseOtherBridge(overlay)
     for (const network of setup.networks) this.#networks.add(network.id)
     this.#containersMade++
     const container =
@@ -417,6 +418,7 @@ export class MemoryEngine implements Engine {
     const test = box.setup.spec.TaskTemplate.ContainerSpec.Healthcheck?.Test ?? []
     const checked = test.length > 0 && test[0] !== 'NONE'
     const { container, task, service } = box.observation
+    const { overlays } = box.setup
     this.#change(box, {
       container,
       task,
@@ -427,6 +429,7 @@ export class MemoryEngine implements Engine {
       health: checked ? 'starting' : 'none',
       addresses: [{ network: 'bridge', address: `172.17.${(box.number >> 8) & 255}.${box.number & 255}/16` }],
       ...(ports.length > 0 && { ports }),
+      ...(overlays.length > 0 && { gateways: overlays.map(({ gateway }) => gateway) }),
     })
     const { healthyAfterMs = 0, unhealthyAfterMs, exitAfterMs, exitCode = 0 } = box.behaviour
     const { clock } = this.#options
@@ -442,6 +445,16 @@ export class MemoryEngine implements Engine {
     if (exitAfterMs !== undefined) {
       box.timers.push(clock.after(exitAfterMs, () => this.#exit(box, exitCode)))
     }
+  }
+
+  /** A bridge has one address, and is made anew for another once nothing runs on it. */
+  #refuseOtherBridge({ network: { id, name }, gateway }: Overlay): void {
+    const isInTheWay = [...this.#boxes.values()].some(
+      ({ setup, observation }) =>
+        observation.state === 'running' &&
+        setup.overlays.some((other) => other.network.id === id && other.gateway !== gateway),
+    )
+    if (isInTheWay) throw new BridgeInUseError(name)
   }
 
   #refuseTakenPorts(box: Box, ports: NonNullable<ContainerObservation['ports']>): void {

@@ -19,7 +19,10 @@ export interface Inspected {
   readonly NetworkSettings: {
     readonly Ports: Readonly<Record<string, readonly { readonly HostPort: string }[] | null>> | null
     readonly Networks: Readonly<
-      Record<string, { readonly IPAddress: string; readonly IPPrefixLen: number } | null>
+      Record<
+        string,
+        { readonly IPAddress: string; readonly IPPrefixLen: number; readonly Gateway: string } | null
+      >
     > | null
   }
 }
@@ -41,6 +44,7 @@ export function observe(inspected: Inspected, own: Ownership): ContainerObservat
   const ended = state.Status === 'exited' || state.Status === 'dead'
   const ports = publishedPorts(inspected)
   const addresses = networkAddresses(inspected)
+  const gateways = gatewaysOf(inspected)
   return {
     container: inspected.Id as ContainerId,
     ...owner,
@@ -52,6 +56,7 @@ export function observe(inspected: Inspected, own: Ownership): ContainerObservat
     ...(state.Pid > 0 && { pid: state.Pid }),
     ...(ports.length > 0 && { ports }),
     ...(addresses.length > 0 && { addresses }),
+    ...(gateways.length > 0 && { gateways }),
   }
 }
 
@@ -99,4 +104,8 @@ function networkAddresses(inspected: Inspected): NonNullable<ContainerObservatio
       ? [{ network, address: `${endpoint.IPAddress}/${endpoint.IPPrefixLen}` }]
       : [],
   )
+}
+
+function gatewaysOf({ NetworkSettings }: Inspected): NonNullable<ContainerObservation['gateways']> {
+  return Object.values(NetworkSettings.Networks ?? {}).flatMap((endpoint) => endpoint?.Gateway || [])
 }

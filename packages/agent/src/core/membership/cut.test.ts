@@ -235,9 +235,17 @@ describe('a cut', () => {
     const told = unsettledAfter([
       [0, 1, 'e suspect'],
       [1_000, 1, ''],
+      [1_500, 1, 'e suspect'],
+      [2_000, 1, ''],
+      [2_500, 1, 'e suspect'],
+      [10_500, 1, 'e suspect'],
     ])
     expect(told).toEqual([
       ['e', 8_000],
+      ['', undefined],
+      ['e', 9_500],
+      ['', undefined],
+      ['e', 10_500],
       ['', undefined],
     ])
   })

@@ -148,7 +148,9 @@ function doubtsOf(
     if (missed.includes(node) || isUnheard(liveness)) {
       doubts.set(node, { version, cameAtMs, untilMs: Infinity })
     } else if (isYoung) {
-      doubts.set(node, { version, cameAtMs, untilMs: Math.max(sinceMs + youngDoubtMs, untilMs) })
+      // Of itself it knows the newest as soon as nobody doubts it.
+      const newsByMs = node === self ? 0 : untilMs
+      doubts.set(node, { version, cameAtMs, untilMs: Math.max(sinceMs + youngDoubtMs, newsByMs) })
     } else if (known !== undefined && node !== self && isUp(liveness) && nowMs < untilMs) {
       if (nowMs - cameAtMs > newsMs) doubts.set(node, { ...known, untilMs })
     }

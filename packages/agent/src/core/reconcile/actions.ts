@@ -24,6 +24,8 @@ export interface ContainerObservation {
   readonly health: 'none' | 'starting' | 'healthy' | 'unhealthy'
   readonly ports?: TaskEntry['ports']
   readonly addresses?: TaskEntry['addresses']
+  /** While it runs: the own addresses of the bridges that it is on. None of one that leads nowhere else (`Internal`). */
+  readonly gateways?: readonly string[]
   /** The lease under which it was made. */
   readonly lease?: ContainerLease
 }

@@ -112,6 +112,8 @@ describe('a service that is not known', () => {
     expect(run(unknown({ lost: [mine.service] }))).toMatchObject({ changes: new Map(), actions: [] })
     const ended = { ...mine, state: 'failed' } as const
     expect(run(unknown({ lost: [mine.service], tasks: [ended], containers: [] })).changes).toEqual(new Map())
+    const past = { ...ended, desired: 'shutdown' } as const
+    expect(run(unknown({ lost: [mine.service], tasks: [past] })).changes).toEqual(new Map())
   })
 })
 

@@ -43,7 +43,7 @@ function verdictOn(
   const service = view.services.get(task.service)
   // No member any more: nothing of the cluster is this node's to run.
   if (!view.nodes.has(view.self)) return 'remove'
-  if (service === undefined) return mayBeLost(task.service) ? undefined : 'remove'
+  if (service === undefined) return mayBeLost('service', task.service) ? undefined : 'remove'
   // A drained node's global tasks stay in the history, as in Swarm; a slot that was scaled away goes.
   if (surplus.has(task.id)) return isGlobal(service.spec) ? 'shutdown' : 'remove'
   const where = placement.slots.get(slotOf(task))

@@ -62,6 +62,13 @@ describe('a container that a person puts on a network', () => {
     expect(output.guests).toEqual(new Map())
   })
 
+  test('keeps its name and address while its network may only be lost here, and gives them back where it was removed', () => {
+    const there = { networks: [], guests: [guestAt(at(7, 1))], guestsSeen: [seenAt(at(7, 1))] }
+    expect(run({ ...there, lost: [net.id] }).changes).toEqual(new Map())
+    expect(run({ ...there, synced: false }).changes).toEqual(new Map())
+    expect(run(there).changes).toEqual(new Map([[recordKey.guest(id), undefined]]))
+  })
+
   test('never gets the address of a task, of another such container, or of what was put there past the agent', () => {
     const web = serviceOf('web', {}, { Networks: [{ Target: net.id }] })
     const addresses = [{ network: 'back', id: net.id, address: `${at(7, 1)}/18` }]

@@ -29,13 +29,14 @@ export type GuestRefusal =
  * container is being made stays while it is wished for.
  */
 export function keepGuests(draft: Draft): void {
-  const { guests, view } = draft.input
+  const { guests, mayBeLost, synced, view } = draft.input
   const wished = new Set(guests.wishes.map(({ id }) => id))
   const renumbered = renumberedNetworks(draft)
   for (const [id, guest] of draft.guests) {
     const network = view.networks.get(guest.network)
-    if (network === undefined) putGuest(draft, id, undefined)
-    else if (isLost(draft, guest, network, renumbered)) {
+    if (network === undefined) {
+      if (synced && !mayBeLost('network', guest.network)) putGuest(draft, id, undefined)
+    } else if (isLost(draft, guest, network, renumbered)) {
       putGuest(draft, id, undefined)
       draft.guestVerdicts.set(id, { kind: 'lost', guest })
     } else if (guests.seen !== undefined) follow(draft, guest, wished.has(id))

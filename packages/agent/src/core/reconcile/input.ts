@@ -3,6 +3,7 @@ import type {
   GuestId,
   NodeId,
   RecordChanges,
+  ResourceId,
   ServiceId,
   ServiceSpec,
   Slot,
@@ -54,8 +55,8 @@ export interface ReconcileInput {
   readonly leases: Leases
   /** Boot gate: synced with a live peer since the start, or known to be alone, or waited long enough. */
   readonly synced: boolean
-  /** Of a service that is not known: was its document lost here, and not removed? Until a peer was asked it may be wanted all the same. */
-  readonly mayBeLost: (service: ServiceId) => boolean
+  /** Of what is not known: was its document lost here, and not removed? Until a peer was asked it may be wanted all the same. */
+  readonly mayBeLost: (kind: 'service' | 'network', id: ResourceId) => boolean
   /** This node's wall clock, only ever compared with this node's own earlier values; it may jump back. */
   readonly nowMs: number
   /** Older specs from the history; `undefined` where it is not known here. */

@@ -115,7 +115,7 @@ export function decideEnded(draft: Draft): void {
 function decide(draft: Draft, task: TaskEntry): void {
   const { mayBeLost, view, nowMs, settings } = draft.input
   const service = view.services.get(task.service)
-  if (service === undefined && mayBeLost(task.service)) return
+  if (service === undefined && mayBeLost('service', task.service)) return
   const spec = service === undefined ? undefined : (specOfTask(draft, task) ?? service.spec)
   if (service === undefined || spec === undefined) {
     changeTask(draft, task, { desired: 'remove' })
@@ -180,7 +180,7 @@ export function replaceUnreachable(draft: Draft): void {
   const { networks, synced, view } = draft.input
   if (networks === undefined || !synced) return
   const renumbered = renumberedNetworks(draft)
-  const reclaimed = reclaimBlocks(draft, networks.blocks)
+  const reclaimed = reclaimBlocks(draft, networks)
   for (const { id } of draft.own.tasks.values()) {
     const task = draft.tasks.get(id)
     // Also of a slot that another node claims too: what was lost is forgotten in this call.

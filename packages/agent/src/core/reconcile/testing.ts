@@ -17,6 +17,7 @@ import {
   type RecordChanges,
   type Rejection,
   type Resource,
+  type ResourceId,
   type ServiceId,
   type ServiceSpec,
   type SlotId,
@@ -162,7 +163,7 @@ export interface Scene {
   readonly leases?: Leases
   readonly synced?: boolean
   /** Services whose documents were lost. */
-  readonly lost?: readonly ServiceId[]
+  readonly lost?: readonly ResourceId[]
   readonly listed?: boolean
   readonly engineDownForMs?: number
   /** All containers have, as the kernel knows. */
@@ -296,7 +297,7 @@ export function inputOf(scene: Scene): ReconcileInput {
     idleBlocks: scene.idleBlocks ?? new Map(),
     leases: scene.leases ?? noLeases,
     synced: scene.synced ?? true,
-    mayBeLost: (service) => scene.lost?.includes(service) === true,
+    mayBeLost: (_, id) => scene.lost?.includes(id) === true,
     nowMs: scene.nowMs ?? 1_000_000,
     specAt: (service, digest) =>
       specs.find((known) => known.id === service && specDigest(known.spec) === digest)?.spec,

@@ -28,6 +28,11 @@ const at = (block: number, n: number) => [
 ]
 const idle = (blocks: Readonly<Record<number, number>>) =>
   new Map([[net.id, new Map(Object.entries(blocks).map(([block, sinceMs]) => [Number(block), sinceMs]))]])
+const onBridge = (gateways: readonly string[], ...blocks: readonly number[]) => {
+  const tasks = blocks.map((block) => runningTask(web, { slot: block, addresses: at(block, 3) }))
+  const seen = gateways.length > 0 ? { gateways } : {}
+  return { services: [web], tasks, containers: tasks.map((task) => containerFor(task, 'running', seen)) }
+}
 const inUse = (block: number, patch = {}) => {
   const task = runningTask(web, { addresses: at(block, 3), ...patch })
   return { services: [web], tasks: [task], containers: [containerFor(task, 'running')] }
@@ -45,24 +50,40 @@ describe('blocks', () => {
   })
 
   test('of a network that is not known (any more) are kept while anybody has an address there', () => {
-    const run1 = run({ ...inUse(1), networks: [], blocks: [claim(net, subnet, 1)] })
-    expect(run1.changes.has(recordKey.block(net.id))).toBe(false)
+    const blocks = [claim(net, subnet, 1)]
+    for (const scene of [inUse(1), { guestsSeen: undefined }, { lost: [net.id] }])
+      expect(run({ ...scene, networks: [], blocks }).changes.has(recordKey.block(net.id))).toBe(false)
   })
 
-  test('of which the disk has lost the claim are claimed again where nobody else has them, and nothing is replaced', () => {
-    expect(run({ ...inUse(3), blocks: [] }).changes).toEqual(
-      new Map([[recordKey.block(net.id), claim(net, subnet, 3)]]),
-    )
+  test('of which the disk has lost the claim are claimed again, the bridge’s own first, and nothing is replaced', () => {
+    for (const [bridge, ...blocks] of [
+      [3, 3],
+      [1, 3],
+      [4, 3, 4],
+      [9, 3, 4],
+    ] as const) {
+      const claimed = claim(net, subnet, ...new Set([bridge, ...blocks]))
+      const output = run({ ...onBridge([addressIn(subnet, bridge, 0)], ...blocks), blocks: [] })
+      expect(output.changes).toEqual(new Map([[recordKey.block(net.id), claimed]]))
+    }
+  })
+
+  test('of which the disk has lost the claim are given up where another has one by now, or nobody knows the bridge’s own', () => {
+    const bridge = addressIn(subnet, 3, 0)
+    const another = addressIn(subnet, 4, 0)
     const others = [recordOf(other, { blocks: [claim(net, subnet, 3)] })]
-    expect(changedTasks(run({ ...inUse(3), blocks: [], others }).changes)).toContainEqual(
-      expect.objectContaining({ desired: 'shutdown' }),
-    )
-    // Which of two the bridge's own address was in, nobody knows.
-    const tasks = [3, 4].map((block) => runningTask(web, { slot: block, addresses: at(block, 3) }))
-    const two = { services: [web], tasks, containers: tasks.map((task) => containerFor(task, 'running')) }
-    expect(changedTasks(run({ ...two, blocks: [] }).changes)).toContainEqual(
-      expect.objectContaining({ desired: 'shutdown' }),
-    )
+    for (const scene of [
+      { ...onBridge([bridge], 3), others },
+      { ...onBridge([bridge], 4), others },
+      onBridge([], 3),
+      onBridge([bridge, another], 3),
+      // No bridge of ours has such an address.
+      onBridge([addressIn(subnet, 3, 2)], 3),
+    ]) {
+      const output = run({ ...scene, blocks: [] })
+      expect(changedTasks(output.changes)).toContainEqual(expect.objectContaining({ desired: 'shutdown' }))
+      expect(claimsIn(output)).toBeUndefined()
+    }
   })
 
   test('in which nobody has an address any more are kept for a while, and then given back', () => {

@@ -1,28 +1,31 @@
 import { isClaim, isTerminal, type ResourceId } from '@moot/crdt-state'
-import { emptyBlocks, type OwnBlocks } from '../network/allocate.ts'
+import { bridgeAddress, emptyBlocks, type OwnBlocks } from '../network/allocate.ts'
 import type { BlockTable } from '../network/blocks.ts'
 import { givenAddress } from '../network/endpoints.ts'
 import { blockOf } from '../network/geometry.ts'
-import { formatRange, parseAddress } from '../network/ipv4.ts'
+import { parseAddress } from '../network/ipv4.ts'
 import type { NetworkOutlook } from '../network/network.ts'
 import { addressesInUse, ownBlocksOn } from './attach.ts'
-import { isDue, isUp, putBlocks, sameJson, type Draft } from './draft.ts'
+import { containerOf, isDue, isUp, putBlocks, sameJson, type Draft } from './draft.ts'
 
 /** Since when nobody has had an address in a block of this node's, ms on its clock. By network, then by block. */
 export type IdleBlocks = ReadonlyMap<ResourceId, ReadonlyMap<number, number>>
+
+type Outlook = Pick<NetworkOutlook, 'blocks' | 'subnets'>
 
 /**
  * Claims of networks that are gone end once nobody here has an address there, of blocks that another node keeps, and of those in
  * which nobody has had an address for a while: an update may empty one and fill it again. Which are idle is kept in `draft.idleBlocks` for the next call.
  */
 export function tidyBlocks(draft: Draft): void {
-  const { networks: outlook, synced, view } = draft.input
+  const { guests, mayBeLost, networks: outlook, synced, view } = draft.input
   if (outlook === undefined || !synced) return
   for (const [id, claim] of draft.blocks) {
     const network = view.networks.get(id)
     if (network === undefined) {
       // Its document may only be lost here, and what runs has its addresses still.
-      if (addressesInUse(draft, id).inUse.size === 0) putBlocks(draft, id, undefined)
+      const isUnknown = mayBeLost('network', id) || guests.seen === undefined
+      if (!isUnknown && addressesInUse(draft, id).inUse.size === 0) putBlocks(draft, id, undefined)
       continue
     }
     const has = ownBlocksOn(draft, network)
@@ -40,30 +43,52 @@ export function tidyBlocks(draft: Draft): void {
 }
 
 /**
- * A disk may have lost this node's claim on a network. The block in which its tasks have their addresses is claimed again where nobody has it by
- * now. Not where they are in several: which of them the bridge's own address is in, the claim said.
+ * A disk may have lost this node's claim on a network. The blocks in which its tasks have their addresses are claimed again where nobody has
+ * them by now, the bridge's own first: which that is, what runs on it tells. Where nothing does, or more than one bridge, all is replaced.
  *
- * @returns the networks of which that is so.
+ * @returns the networks that were claimed again.
  */
-export function reclaimBlocks(draft: Draft, tables: NetworkOutlook['blocks']): ReadonlySet<ResourceId> {
-  const used = new Map<BlockTable, Set<number>>()
+export function reclaimBlocks(draft: Draft, outlook: Outlook): ReadonlySet<ResourceId> {
+  const claimed = new Set<ResourceId>()
+  for (const [{ network, geometry, owners }, { blocks: inUse, bridges }] of unclaimedUse(draft, outlook)) {
+    const [bridge, ...others] = bridges
+    const standing = outlook.subnets.get(network)
+    if (bridge === undefined || others.length > 0 || standing?.kind !== 'has') continue
+    const { cidr, reserved } = standing
+    const blocks = [...new Set([blockOf(geometry, bridge) ?? -1, ...inUse])]
+    const isFree = !blocks.some((block) => owners.has(block))
+    if (!isFree || bridgeAddress({ geometry, blocks, reserved }) !== bridge) continue
+    putBlocks(draft, network, { network, subnet: cidr, blocks })
+    claimed.add(network)
+  }
+  return claimed
+}
+
+interface Use {
+  readonly blocks: Set<number>
+  readonly bridges: Set<number>
+}
+
+/** What this node's tasks have of networks of which it claims nothing: blocks, and the own addresses of their bridges. */
+function unclaimedUse(draft: Draft, { blocks: tables }: Outlook): ReadonlyMap<BlockTable, Use> {
+  const found = new Map<BlockTable, Use>()
   for (const task of draft.own.tasks.values()) {
     if (!isClaim(task)) continue
     for (const { id } of task.addresses ?? []) {
       const table = id === undefined || draft.own.blocks.has(id) ? undefined : tables.get(id)
-      const address = table === undefined ? undefined : givenAddress(task, table.network)
-      if (table === undefined || address === undefined) continue
-      const block = blockOf(table.geometry, address)
-      if (block !== undefined) used.set(table, (used.get(table) ?? new Set()).add(block))
+      const address = table && givenAddress(task, table.network)
+      const block = table && address && blockOf(table.geometry, address)
+      if (table === undefined || block === undefined) continue
+      const use = found.get(table) ?? { blocks: new Set(), bridges: new Set() }
+      found.set(table, use)
+      use.blocks.add(block)
+      for (const gateway of containerOf(draft, task)?.gateways ?? []) {
+        const bridge = parseAddress(gateway)
+        if (bridge !== undefined && blockOf(table.geometry, bridge) !== undefined) use.bridges.add(bridge)
+      }
     }
   }
-  const claimed = new Set<ResourceId>()
-  for (const [{ network, geometry, owners }, [block, ...others]] of used) {
-    if (block === undefined || others.length > 0 || owners.has(block)) continue
-    putBlocks(draft, network, { network, subnet: formatRange(geometry.subnet), blocks: [block] })
-    claimed.add(network)
-  }
-  return claimed
+  return found
 }
 
 function isIdleLong(draft: Draft, sinceMs: number): boolean {

@@ -33,9 +33,10 @@ export function trimHistory(draft: Draft): void {
 }
 
 function isWanted(draft: Draft, task: TaskEntry): boolean {
-  const service = draft.input.view.services.get(task.service)
-  if (service === undefined) return false
-  return asksFor(service.spec, task.slot) && (!isGlobal(service.spec) || task.slot === draft.input.view.self)
+  const { mayBeLost, view } = draft.input
+  const service = view.services.get(task.service)
+  if (service === undefined) return mayBeLost('service', task.service)
+  return asksFor(service.spec, task.slot) && (!isGlobal(service.spec) || task.slot === view.self)
 }
 
 /** A refusal holds for one digest and for a bounded time: images appear, room becomes free. */

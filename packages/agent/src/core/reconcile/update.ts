@@ -54,7 +54,7 @@ export function latchFacts(draft: Draft): void {
   for (const [id, facts] of draft.facts) {
     const service = view.services.get(id)
     if (service === undefined) {
-      if (synced && !mayBeLost(id)) putFacts(draft, id, undefined)
+      if (synced && !mayBeLost('service', id)) putFacts(draft, id, undefined)
       continue
     }
     const isOther = facts.update !== updateKey(service.spec)
