@@ -1,6 +1,6 @@
 import { type NodeStatus, recordKey, type RecordMessage, type RecordStore } from '@moot/crdt-state'
 import type { Logger } from 'pino'
-import type { EngineWatch } from './engine-watch.ts'
+import type { EngineState, EngineWatch } from './engine-watch.ts'
 import type { MemberOptions } from './member.ts'
 import type { Mesh } from './ports/mesh.ts'
 
@@ -9,7 +9,7 @@ import type { Mesh } from './ports/mesh.ts'
  * agent started, what was known `before` holds: but not that it is up.
  */
 export function statusOf(
-  options: Pick<MemberOptions, 'addresses' | 'agentVersion' | 'rules' | 'settings'>,
+  options: Pick<MemberOptions, 'addresses' | 'agentVersion' | 'rules' | 'settings' | 'clock'>,
   watch: EngineWatch,
   mesh: Mesh,
   before: NodeStatus | undefined,
@@ -22,7 +22,7 @@ export function statusOf(
   if (facts === undefined) {
     if (before === undefined || state.kind === 'up' || state.isNew) return undefined
     const { wireGuard: _, ...kept } = before
-    return { ...kept, seat, engine: { state: 'down', error: state.error }, ...end }
+    return { ...kept, seat, engine: engineDown(state, options), ...end }
   }
   return {
     hostname: facts.hostname,
@@ -33,7 +33,7 @@ export function statusOf(
     engine:
       state.kind === 'up'
         ? { state: 'up', version: facts.version, apiVersion: facts.apiVersion, bootId: facts.bootId }
-        : { state: 'down', error: state.error },
+        : engineDown(state, options),
     platform: { os: facts.os, architecture: facts.architecture },
     capacity: {
       nanoCpus: facts.nanoCpus,
@@ -47,6 +47,15 @@ export function statusOf(
     seat,
     ...end,
   }
+}
+
+/** While it does not answer it is listed again and again, and each time this is told anew. */
+function engineDown(
+  { error, sinceMs }: EngineState & { readonly kind: 'down' },
+  { clock, settings }: Pick<MemberOptions, 'clock' | 'settings'>,
+): NodeStatus['engine'] {
+  const isLong = clock.monotonicMs() - sinceMs >= settings.engineDownGraceMs
+  return { state: 'down', error, ...(isLong && { forLong: true }) }
 }
 
 /** Writes this node's status into its record when it differs from what stands there. */

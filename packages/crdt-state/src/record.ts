@@ -157,7 +157,8 @@ export interface NodeStatus {
   readonly rules: readonly number[]
   readonly engine:
     | { readonly state: 'up'; readonly version: string; readonly apiVersion: string; readonly bootId: string }
-    | { readonly state: 'down'; readonly error: string }
+    /** `forLong`: it is no restart of Docker, and nobody waits for what this node was to do. */
+    | { readonly state: 'down'; readonly error: string; readonly forLong?: boolean }
   readonly platform: { readonly os: string; readonly architecture: string }
   /** Allocatable: what tasks may reserve. */
   readonly capacity: {

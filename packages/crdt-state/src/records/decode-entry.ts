@@ -35,7 +35,7 @@ const statusSchema = z.looseObject({
       apiVersion: z.string(),
       bootId: z.string(),
     }),
-    z.looseObject({ state: z.literal('down'), error: z.string() }),
+    z.looseObject({ state: z.literal('down'), error: z.string(), forLong: z.boolean().optional() }),
   ]),
   platform: z.looseObject({ os: z.string(), architecture: z.string() }),
   capacity: z.looseObject({

@@ -38,11 +38,8 @@ function shortage(
   capacity: Capacity,
   others: readonly TaskEntry[],
 ): string | undefined {
-  const used: Need = { nanoCpus: 0, memoryBytes: 0, generic: new Map(), ports: new Map() }
-  for (const other of others) {
-    const otherSpec = specOfTask(draft, other)
-    if (otherSpec !== undefined) add(used, needOf(otherSpec))
-  }
+  const used = nothing()
+  for (const tasks of Map.groupBy(others, slotOf).values()) add(used, needOfSlot(draft, tasks))
   const need = needOf(spec)
   const freeCpus = capacity.nanoCpus - used.nanoCpus
   if (need.nanoCpus > freeCpus) return `needs ${need.nanoCpus / 1e9} CPUs, has ${freeCpus / 1e9} free`
@@ -55,6 +52,30 @@ function shortage(
   for (const port of need.ports.keys())
     if (used.ports.has(port)) return `host port ${port} is taken by another task`
   return undefined
+}
+
+/** What is to start after its slot's older task has stopped never has its share beside it. */
+function needOfSlot(draft: Draft, tasks: readonly TaskEntry[]): Need {
+  const [first, next] = [nothing(), nothing()]
+  for (const task of tasks) {
+    const spec = specOfTask(draft, task)
+    if (spec !== undefined) add(task.desired === 'ready' ? next : first, needOf(spec))
+  }
+  return {
+    nanoCpus: Math.max(first.nanoCpus, next.nanoCpus),
+    memoryBytes: Math.max(first.memoryBytes, next.memoryBytes),
+    generic: greaterOf(first.generic, next.generic),
+    ports: greaterOf(first.ports, next.ports),
+  }
+}
+
+function greaterOf(a: Need['generic'], b: Need['generic']): Map<string, number> {
+  const all = [...a.keys(), ...b.keys()]
+  return new Map(all.map((kind) => [kind, Math.max(a.get(kind) ?? 0, b.get(kind) ?? 0)]))
+}
+
+function nothing(): Need {
+  return { nanoCpus: 0, memoryBytes: 0, generic: new Map(), ports: new Map() }
 }
 
 interface Need {

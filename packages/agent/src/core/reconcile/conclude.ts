@@ -36,7 +36,7 @@ function outcomeOf(draft: Draft, service: Resource<ServiceSpec>): Conclusion['ou
   return { kind: 'failed', task: culpritOf(draft.input.view, service, progress) }
 }
 
-/** Of those that write records, and may write this. */
+/** Of those that write records, and may write this. Whose engine is down decides nothing of updates. */
 export function isSteward(
   { input: { view, liveness } }: Draft,
   service: ServiceId,
@@ -45,7 +45,7 @@ export function isSteward(
   const { records, self } = view
   const may = (node: NodeId): boolean => {
     const record = records.get(node)
-    return record !== undefined && mayWrite(record)
+    return record !== undefined && record.status?.engine.state !== 'down' && mayWrite(record)
   }
   return isStewardOf(service, self, records.keys(), liveness, may)
 }

@@ -25,11 +25,14 @@ import type { View } from '../view.ts'
 import { putFacts, type Draft } from './draft.ts'
 import { asksFor, compareSlots, isGlobal, slotIdOf } from './spec.ts'
 
-/** One slot that the update changes. `waiting`: it runs an older digest, or where it no longer may, and its turn has not come. */
+/**
+ * One slot that the update changes. `waiting`: it runs an older digest, or where it no longer may, and its turn has not come.
+ * `absent`: nor can it, since its node's engine has been down for long. Nobody waits for that one, and it has its turn when it is back.
+ */
 export interface Position {
   readonly id: SlotId
   readonly slot: Slot
-  readonly state: 'waiting' | 'begun' | 'ok' | 'failed'
+  readonly state: 'waiting' | 'absent' | 'begun' | 'ok' | 'failed'
   /** Some task of it is as the update wants it. */
   readonly isMade: boolean
   /** Some node says that its step failed, whether or not it has the slot now. */
@@ -72,17 +75,27 @@ export function progressOf(
   for (const [node, record] of view.records) {
     const seen = node === view.self && own !== undefined ? own : record
     const facts = seen.updates.get(id)
+    const isAbsent = node !== view.self && isEngineGone(record)
     // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
     // the node that saw the failure, else its death would carry the bad spec to the next slot.
-    if (liveness?.get(node)?.kind === 'down') collect(slots, service, [], failuresOf(facts), node, isOutdated)
+    if (liveness?.get(node)?.kind === 'down')
+      collect(
+        slots,
+        service,
+        [],
+        factsOf(facts, (fact) => fact.state === 'failed'),
+        node,
+        isOutdated,
+      )
     else
       collect(
         slots,
         service,
         seen === own ? ownTasks(own, id) : serviceTasks(record, id),
-        facts,
+        isAbsent ? factsOf(facts, (fact) => fact.state !== 'begun') : facts,
         node,
         isOutdated,
+        isAbsent,
       )
   }
   const positions: Position[] = []
@@ -150,14 +163,26 @@ function ownTasks({ tasks }: UpdateRecord, service: ServiceId): readonly TaskEnt
   return [...tasks.values()].filter((task) => task.service === service)
 }
 
-function failuresOf(facts: UpdateFacts | undefined): UpdateFacts | undefined {
+function factsOf(
+  facts: UpdateFacts | undefined,
+  counts: (fact: UpdateFact) => boolean,
+): UpdateFacts | undefined {
   if (facts === undefined) return undefined
-  const failed = Object.entries(facts.slots).filter(([, fact]) => fact.state === 'failed')
-  return { ...facts, slots: Object.fromEntries(failed) }
+  return {
+    ...facts,
+    slots: Object.fromEntries(Object.entries(facts.slots).filter(([, fact]) => counts(fact))),
+  }
+}
+
+/** It is no restart of Docker: what runs there goes on, and nothing of an update does. */
+function isEngineGone({ status }: NodeRecord): boolean {
+  return status?.engine.state === 'down' && status.engine.forLong === true
 }
 
 interface Seen {
   old: boolean
+  /** As `old`, on a node that can do nothing about it. */
+  oldAbsent: boolean
   updated: boolean
   fact: 'begun' | 'ok' | 'failed' | undefined
   /** Is the fact the word of a node that has a task of the slot? */
@@ -173,12 +198,14 @@ function collect(
   facts: UpdateFacts | undefined,
   node: NodeId,
   isOutdated: IsOutdated,
+  isAbsent = false,
 ): void {
   const seenAt = (id: SlotId): Seen => {
     const known = slots.get(id)
     if (known !== undefined) return known
     const fresh: Seen = {
       old: false,
+      oldAbsent: false,
       updated: false,
       fact: undefined,
       holds: false,
@@ -194,7 +221,7 @@ function collect(
     const slot = slotIdOf(service as ServiceId, task.slot)
     const seen = seenAt(slot)
     held.set(slot, [...(held.get(slot) ?? []), task])
-    if (isOutdated(node, task)) seen.old = true
+    if (isOutdated(node, task)) seen[isAbsent ? 'oldAbsent' : 'old'] = true
     else seen.updated = true
   }
   if (facts === undefined) return
@@ -243,7 +270,7 @@ function stateOf(seen: Seen): Position['state'] | undefined {
   if (word === 'begun' || word === 'failed') return word
   // Also where its next task is made, and nobody says any more that its turn has come (another seemed to have the slot for a moment).
   if (seen.old && (!seen.updated || word === undefined)) return 'waiting'
-  return word
+  return word === undefined && seen.oldAbsent && !seen.updated ? 'absent' : word
 }
 
 function isPaused(config: UpdateConfig | undefined, failed: number, total: number): boolean {
@@ -370,9 +397,10 @@ function mayGoBack({ rolledBack, previous, facts, spec }: Resource<ServiceSpec>)
   return !rolledBack && previous !== undefined && !facts.has(updateFact.completed(specDigest(spec)))
 }
 
-/** Every slot that it changes has settled. */
+/** Every slot that it changes has settled, but for those that cannot. */
 export function isOver({ positions }: Pick<Progress, 'positions'>): boolean {
-  return positions.length > 0 && positions.every(({ state }) => state === 'ok' || state === 'failed')
+  const awaited = positions.filter(({ state }) => state !== 'absent')
+  return awaited.length > 0 && awaited.every(({ state }) => state === 'ok' || state === 'failed')
 }
 
 /** Some slot that it changes has not settled yet. */
