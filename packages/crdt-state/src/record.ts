@@ -232,6 +232,8 @@ export interface Rejection {
   readonly digest: SpecDigest
   readonly reason: string
   readonly atMs: number
+  /** There was no room: it is withdrawn as soon as there is. */
+  readonly isShort?: boolean
 }
 
 /**

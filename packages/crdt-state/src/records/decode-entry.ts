@@ -126,7 +126,13 @@ const updateSchema = z.looseObject({
   ),
 })
 
-const rejectionSchema = z.looseObject({ service: id, digest: z.string(), reason: z.string(), atMs: count })
+const rejectionSchema = z.looseObject({
+  service: id,
+  digest: z.string(),
+  reason: z.string(),
+  atMs: count,
+  isShort: z.boolean().optional(),
+})
 
 const blockSchema = z.looseObject({
   network: id,

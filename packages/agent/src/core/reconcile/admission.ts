@@ -25,9 +25,20 @@ export function admit(draft: Draft, task: TaskEntry): Admission {
   return { kind: 'refused', reason }
 }
 
+/** Is there room for another task of this spec, beside all that is here and may yet stop? */
+export function hasRoomFor(draft: Draft, spec: ServiceSpec): boolean {
+  const capacity = draft.own.status?.capacity
+  const others = [...draft.tasks.values()].filter(isHere)
+  return capacity === undefined || shortage(draft, spec, capacity, others) === undefined
+}
+
 function countsAgainst(task: TaskEntry, other: TaskEntry): boolean {
-  if (other.id === task.id || isTerminal(other.state) || other.state === 'assigned') return false
+  if (other.id === task.id || !isHere(other)) return false
   return !(task.desired === 'ready' && slotOf(other) === slotOf(task))
+}
+
+function isHere(task: TaskEntry): boolean {
+  return !isTerminal(task.state) && task.state !== 'assigned'
 }
 
 type Capacity = NonNullable<NodeRecord['status']>['capacity']

@@ -22,7 +22,7 @@ import { isItsTurn } from './illness.ts'
 import { leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask } from './observe.ts'
 import { isAfterIllness, notWellYet } from './restart.ts'
-import { isBalanced, setupOf, specOfTask, toMs } from './spec.ts'
+import { isBalanced, setupOf, specOfTask, stopGraceOf } from './spec.ts'
 
 /** The message of a task that has all but a lease. */
 const leaseWaitMessage = 'waiting for its lease'
@@ -69,7 +69,7 @@ function accept(draft: Draft, task: TaskEntry): void {
   const admission = admit(draft, task)
   if (admission.kind === 'wait') return
   if (admission.kind === 'refused') {
-    if (!leaveSlotToHolder(draft, task, admission.reason)) rejectTask(draft, task, admission.reason)
+    if (!leaveSlotToHolder(draft, task, admission.reason)) rejectTask(draft, task, admission.reason, true)
     return
   }
   const needed = setupOf(draft, task)
@@ -294,6 +294,5 @@ function stop(draft: Draft, task: TaskEntry, container: ContainerObservation): v
 function graceMs(draft: Draft, task: TaskEntry): number {
   // Its watchdog kills at this very moment: another node may have the slot two seconds later.
   if (hasLostLease(draft, task)) return 0
-  const given = specOfTask(draft, task)?.TaskTemplate.ContainerSpec.StopGracePeriod
-  return given === undefined ? draft.input.settings.stopGraceMs : toMs(given)
+  return stopGraceOf(specOfTask(draft, task), draft.input.settings)
 }

@@ -1,8 +1,11 @@
 import {
   isClaim,
+  isTerminal,
+  parseSlotId,
   specDigest,
   updateKey,
   type Resource,
+  type ServiceId,
   type ServiceSpec,
   type SlotId,
   type TaskEntry,
@@ -10,11 +13,13 @@ import {
 } from '@moot/crdt-state'
 import { summarizeRefusals } from '../explain/explain.ts'
 import { explainRequirement } from '../placement/filters/constraints.ts'
+import { isUp } from '../membership/liveness.ts'
 import { misfit } from '../placement/misfit.ts'
+import { serviceTasks } from '../service-tasks.ts'
 import { want } from './desire.ts'
 import { changeTask, isDue, slotOf, tasksOfSlot, type Draft } from './draft.ts'
 import { refuse } from './observe.ts'
-import { isGlobal } from './spec.ts'
+import { isGlobal, stopGraceOf } from './spec.ts'
 
 // A step of an update that its node cannot take, because the service may not run there any more, or asks for more than is
 // left, moves the slot: the task says so in its record, another node claims the slot as the update wants it, and the task
@@ -57,7 +62,7 @@ export function leaveSlotToHolder(draft: Draft, task: TaskEntry, reason: string)
   const where = placement.slots.get(slotOf(task))
   const isElsewhere = where?.kind === 'moving' && where.holder.node !== view.self
   if (own === undefined && !isElsewhere) return false
-  refuse(draft, task.service, task.digest, reason)
+  refuse(draft, task, reason, true)
   if (own !== undefined) leave(draft, service, own, reason)
   want(draft, task, 'remove')
   return true
@@ -68,7 +73,10 @@ export function stay(draft: Draft, live: readonly TaskEntry[]): void {
   for (const task of live) if (task.leaves !== undefined) changeTask(draft, task, { leaves: undefined })
 }
 
-/** Why a slot that is to move stays: no other node takes it, and has not for a while. Then its step has failed. */
+/**
+ * Why a slot that is to move stays: no other node takes it, and has not for a while. Then its step has failed. The last step's
+ * older task makes room for the next one's, and may take its time to stop.
+ */
 export function whyHomeless(draft: Draft, slot: SlotId, fact: UpdateFact): string | undefined {
   const { placement, view, settings, synced } = draft.input
   const where = placement.slots.get(slot)
@@ -76,6 +84,17 @@ export function whyHomeless(draft: Draft, slot: SlotId, fact: UpdateFact): strin
     return undefined
   if (where.holder.node !== view.self || where.successor !== undefined || where.to !== undefined)
     return undefined
-  if (!isDue(draft, fact.atMs, settings.updateMonitorMs)) return undefined
+  const service = view.services.get(parseSlotId(slot).service)
+  const graceMs =
+    service === undefined || !isMakingRoom(draft, service) ? 0 : stopGraceOf(service.spec, settings)
+  if (!isDue(draft, fact.atMs, settings.updateMonitorMs + graceMs)) return undefined
   return `${where.because.reason}; ${summarizeRefusals(where.refusals)}`
+}
+
+function isMakingRoom({ input: { view, liveness } }: Draft, { id }: Resource<ServiceSpec>): boolean {
+  return [...view.records].some(
+    ([node, record]) =>
+      isUp(liveness.get(node)) &&
+      serviceTasks(record, id as ServiceId).some((task) => !isTerminal(task.state) && !isClaim(task)),
+  )
 }

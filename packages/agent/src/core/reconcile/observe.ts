@@ -1,4 +1,4 @@
-import { isTerminal, type ServiceId, type TaskEntry } from '@moot/crdt-state'
+import { isTerminal, type TaskEntry } from '@moot/crdt-state'
 import { isLeaving } from '../health/subjects.ts'
 import type { ActionResult, ContainerObservation } from './actions.ts'
 import { addressesOf } from './attach.ts'
@@ -51,19 +51,24 @@ function actionFailed(
  * This node cannot run the task's spec. The slot is placed elsewhere, unless another task of the slot lives here (a
  * step of an update): then that one stays, and the update has failed for this slot.
  */
-export function rejectTask(draft: Draft, task: TaskEntry, reason: string): TaskEntry {
+export function rejectTask(draft: Draft, task: TaskEntry, reason: string, isShort = false): TaskEntry {
   const others = tasksOfSlot(draft, slotOf(task)).some(
     (other) => other.id !== task.id && !isTerminal(other.state),
   )
   if (!others && task.desired !== 'shutdown' && task.desired !== 'remove') {
-    refuse(draft, task.service, task.digest, reason)
+    refuse(draft, task, reason, isShort)
   }
   return endTask(draft, task, { state: 'rejected', error: reason })
 }
 
-/** The slots of this spec go elsewhere for a while. */
-export function refuse(draft: Draft, service: ServiceId, digest: TaskEntry['digest'], reason: string): void {
-  putRejection(draft, service, { service, digest, reason, atMs: draft.input.nowMs })
+/**
+ * The slots of the task's spec go elsewhere for a while.
+ *
+ * @param isShort for as long as there is no room for it.
+ */
+export function refuse(draft: Draft, { service, digest }: TaskEntry, reason: string, isShort: boolean): void {
+  const rejection = { service, digest, reason, atMs: draft.input.nowMs, ...(isShort && { isShort }) }
+  putRejection(draft, service, rejection)
 }
 
 function observeContainer(draft: Draft, task: TaskEntry): void {

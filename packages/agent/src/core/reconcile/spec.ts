@@ -11,6 +11,7 @@ import {
   type TaskEntry,
   type TaskId,
 } from '@moot/crdt-state'
+import type { Defaults } from '../../defaults.ts'
 import { slotKey } from '../lease/contract.ts'
 import type { SlotKey } from '../lease/messages.ts'
 import { attachedTo, networkOf, predefinedNetworks, publishesInIngress } from '../network/attachments.ts'
@@ -118,4 +119,10 @@ export function slotIdOf(service: ServiceId, slot: Slot): SlotId {
 /** Docker's durations are nanoseconds. */
 export function toMs(nanoseconds: number): number {
   return Math.round(nanoseconds / 1_000_000)
+}
+
+/** How long its container may take to stop, ms. */
+export function stopGraceOf(spec: ServiceSpec | undefined, settings: Pick<Defaults, 'stopGraceMs'>): number {
+  const given = spec?.TaskTemplate.ContainerSpec.StopGracePeriod
+  return given === undefined ? settings.stopGraceMs : toMs(given)
 }

@@ -1,4 +1,5 @@
 import { isClaim, isTerminal, specDigest, type TaskEntry, type TaskId } from '@moot/crdt-state'
+import { hasRoomFor } from './admission.ts'
 import { want } from './desire.ts'
 import {
   act,
@@ -39,13 +40,14 @@ function isWanted(draft: Draft, task: TaskEntry): boolean {
   return asksFor(service.spec, task.slot) && (!isGlobal(service.spec) || task.slot === view.self)
 }
 
-/** A refusal holds for one digest and for a bounded time: images appear, room becomes free. */
+/** A refusal holds for one digest and for a bounded time (images appear), or until there is room. */
 export function withdrawRejections(draft: Draft): void {
   const { view, settings } = draft.input
   for (const [id, rejection] of draft.rejections) {
     const service = view.services.get(id)
     const current = service !== undefined && specDigest(service.spec) === rejection.digest
-    if (!current || isDue(draft, rejection.atMs, settings.rejectionRetryMs))
+    const hasRoom = current && rejection.isShort === true && hasRoomFor(draft, service.spec)
+    if (!current || hasRoom || isDue(draft, rejection.atMs, settings.rejectionRetryMs))
       putRejection(draft, id, undefined)
   }
 }

@@ -131,7 +131,11 @@ function settled(
   const tasks = tasksOfSlot(draft, slot)
   const newest = tasks.find((task) => task.digest === specDigest(spec))
   if (fact.state === 'failed') return 'failed'
-  if (fact.state === 'ok') return newest !== undefined && failedSoon(draft, service, newest) ? 'failed' : 'ok'
+  if (fact.state === 'ok') {
+    // What was restarted since is the restart policy's affair.
+    const isTheStep = newest !== undefined && newest.createdAtMs <= fact.atMs
+    return isTheStep && failedSoon(draft, service, newest) ? 'failed' : 'ok'
+  }
   // Claimed twice, and the other one keeps it: this node's task may never start, and the step is the other's.
   if (isLost(draft, slot, tasks)) return undefined
   if (tasks.some((task) => isLeaving(task, service))) return 'begun'
@@ -141,8 +145,9 @@ function settled(
     // Not made yet, or taken away while it began (drained): then it is down until it runs where it moves to.
     return tasks.some((task) => isClaim(task)) || isOnItsWay(draft, service, slot) ? 'begun' : undefined
   }
-  if (newest.state === 'failed' || newest.state === 'rejected') return 'failed'
-  if (newest.state === 'complete') return endsByDesign(spec) ? 'ok' : 'failed'
+  if (newest.state === 'complete' && endsByDesign(spec)) return 'ok'
+  if (newest.state === 'complete' || newest.state === 'failed' || newest.state === 'rejected')
+    return hasStood(draft, service, newest) ? 'begun' : 'failed'
   if (newest.state !== 'running' || newest.illness !== undefined) return 'begun'
   const config = updateConfigOf(service)
   const watchMs = isWatched(progress(), slot) ? monitorMs(draft, service) : 0
@@ -198,6 +203,13 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
   const ranMs = draft.input.nowMs - before.stateAtMs
   // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
   return ranMs >= 0 && ranMs < monitorMs(draft, service)
+}
+
+/** It has ended in this very call, and has run well for Monitor before: while the step waits for its Delay that is no failure of it. */
+function hasStood(draft: Draft, service: Resource<ServiceSpec>, { id }: TaskEntry): boolean {
+  const before = draft.own.tasks.get(id)
+  if (before?.state !== 'running') return false
+  return (before.illness?.sinceMs ?? draft.input.nowMs) - before.stateAtMs >= monitorMs(draft, service)
 }
 
 function monitorMs(draft: Draft, service: Resource<ServiceSpec>): number {
@@ -357,11 +369,11 @@ function isStartFirst(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId
 }
 
 /**
- * `continue` means that every slot is to get there: one whose step failed while its older task lives on is tried
- * again from time to time, as a step like any other, once no slot waits for its first.
+ * Every slot is to get there, also where so many failures are tolerated: one whose step failed while its older task lives on is
+ * tried again from time to time, as a step like any other, once no slot waits for its first.
  */
 function beginsAgain(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: UpdateFact): boolean {
-  if (fact.state !== 'failed' || updateConfigOf(service)?.FailureAction !== 'continue') return false
+  if (fact.state !== 'failed') return false
   if (!isDue(draft, fact.atMs, draft.input.settings.rejectionRetryMs)) return false
   if (!mayBeginAgain(ownProgress(draft, service))) return false
   beginStep(draft, service, slot)
