@@ -10,7 +10,7 @@
 export * from './canonical-json.ts'
 export { addressFact, type Drawn, drawnFacts, type DrawnFacts } from './document/address-fact.ts'
 export { changedFields, sameJson } from './document/diff.ts'
-export { failureOf, type UpdateFailure, updateFact } from './document/effective.ts'
+export { failureOf, resumedTimes, type UpdateFailure, updateFact } from './document/effective.ts'
 export { type AskedMove, askedMoves, moveFact } from './document/move-fact.ts'
 export { type WayBack, wayBack, wayBackWithRelease } from './document/way-back.ts'
 export * from './defaults.ts'

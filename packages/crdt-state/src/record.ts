@@ -224,6 +224,8 @@ export interface UpdateFacts {
   readonly service: ServiceId
   readonly update: UpdateKey
   readonly slots: Readonly<Record<string, UpdateFact>>
+  /** How often people had let it go on after a pause when this was written: older failures count no more. Absent: never. */
+  readonly resumed?: number
 }
 
 /** "I will not run this spec": the slot is placed elsewhere until this node withdraws it. */

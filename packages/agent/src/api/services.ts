@@ -14,6 +14,7 @@ import { readFilters } from './filters.ts'
 import { sendEmpty, sendJson } from './reply.ts'
 import { resolve } from './resolve.ts'
 import { readServiceSpec } from './service-spec/body.ts'
+import { resumeUpdate } from './service-spec/resume.ts'
 import { triedAgain } from './service-spec/tried-again.ts'
 import { freeServiceName } from './service-spec/names.ts'
 
@@ -109,9 +110,15 @@ async function update(api: Api, call: Call): Promise<void> {
   if (spec.Name !== service.name) throw badRequest('renaming services is not supported')
   if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')
   const asked = triedAgain(service, spec)
-  const written = await api.cluster.update('service', service.id, index, asked, authorOf(api, call))
+  const author = authorOf(api, call)
+  const written = await api.cluster.update('service', service.id, index, asked, author)
+  const resumed = await resumeUpdate(api, service, asked, author)
   return sendJson(call.res, 200, {
-    Warnings: orNull([...warnings, ...registryAuthWarning(call), ...written.warnings]),
+    Warnings: orNull([
+      ...warnings,
+      ...registryAuthWarning(call),
+      ...new Set([...written.warnings, ...resumed]),
+    ]),
   })
 }
 

@@ -17,7 +17,17 @@ export const updateFact = {
   failed: (digest: SpecDigest): string => `failed/${digest}`,
   /** What this release changed goes back with it, though it did not fail itself: an `UpdateFailure`. */
   failedWith: (digest: SpecDigest, release: string): string => `failed/${digest}/${release}`,
+  /** Somebody has let it go on after a pause. */
+  resumed: (digest: SpecDigest, who: string): string => `resumed/${digest}/${who}`,
 } as const
+
+/** How often people have let the update to this digest go on. */
+export function resumedTimes(facts: ReadonlyMap<string, unknown>, digest: SpecDigest): number {
+  const prefix = updateFact.resumed(digest, '')
+  let times = 0
+  for (const key of facts.keys()) if (key.startsWith(prefix)) times += 1
+  return times
+}
 
 /** A field that is not there has neither. */
 const goneBackSchema = z.object({ from: z.unknown().optional(), to: z.unknown().optional() })

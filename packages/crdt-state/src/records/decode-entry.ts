@@ -124,6 +124,7 @@ const updateSchema = z.looseObject({
     z.string(),
     z.looseObject({ state: z.enum(['begun', 'ok', 'failed']), atMs: count, why: z.string().optional() }),
   ),
+  resumed: count.optional(),
 })
 
 const rejectionSchema = z.looseObject({

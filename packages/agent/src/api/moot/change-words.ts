@@ -75,6 +75,7 @@ export function wordsOfFacts(keys: readonly string[], facts: ReadonlyMap<string,
 function wordsOfFact(key: string, value: unknown): string {
   const [kind, , release] = key.split('/')
   if (kind === 'completed') return 'update completed'
+  if (kind === 'resumed') return 'paused update resumed'
   if (kind === 'vip') return `has the virtual IP ${String(value)}`
   if (kind === 'port') return `is published on port ${String(value)}`
   const { task, release: because } = (value ?? {}) as {

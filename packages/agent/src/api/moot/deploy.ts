@@ -13,6 +13,7 @@ import * as z from 'zod'
 import { type Api, authorOf, type Call, param } from '../call.ts'
 import { answerFor, ApiError, badRequest } from '../errors.ts'
 import { readServiceSpec } from '../service-spec/body.ts'
+import { resumeUpdate } from '../service-spec/resume.ts'
 import { triedAgain } from '../service-spec/tried-again.ts'
 import { modeName } from '../services.ts'
 import { operation, type Operation } from './operation.ts'
@@ -119,12 +120,13 @@ async function write(
   { service, spec, warnings }: Planned,
   release: string | undefined,
 ): Promise<Written> {
+  const author = authorOf(api, call)
   if (service !== undefined && isSame(service.spec, spec)) {
     const { id, name, versionIndex: version } = service
-    return { id, name, version, change: 'unchanged', warnings: [...warnings] }
+    const resumed = await resumeUpdate(api, service, service.spec, author)
+    return { id, name, version, change: 'unchanged', warnings: [...warnings, ...resumed] }
   }
   const asked = releasedAs(spec, release)
-  const author = authorOf(api, call)
   const written =
     service === undefined
       ? await api.cluster.create('service', asked.Name, asked, author)

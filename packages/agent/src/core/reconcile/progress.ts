@@ -2,6 +2,7 @@ import {
   digestOfUpdate,
   isClaim,
   parseSlotId,
+  resumedTimes,
   specDigest,
   type NodeId,
   type NodeRecord,
@@ -72,9 +73,10 @@ export function progressOf(
   const digest = specDigest(service.spec)
   const slots = new Map<SlotId, Seen>()
   const isOutdated = outdatedBy(view, service)
+  const resumed = resumedTimes(service.facts, digest)
   for (const [node, record] of view.records) {
     const seen = node === view.self && own !== undefined ? own : record
-    const facts = seen.updates.get(id)
+    const facts = withoutResumed(seen.updates.get(id), service.spec, resumed)
     const isAbsent = node !== view.self && isEngineGone(record)
     // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
     // the node that saw the failure, else its death would carry the bad spec to the next slot.
@@ -137,11 +139,21 @@ export function beginStep(draft: Draft, service: Resource<ServiceSpec>, slot: Sl
   const update = updateKey(service.spec)
   const facts = draft.facts.get(id)
   const begun: UpdateFact = { state: 'begun', atMs: draft.input.nowMs }
-  putFacts(draft, id, {
-    service: id,
-    update,
-    slots: { ...(facts?.update === update && facts.slots), [slot]: begun },
-  })
+  const slots = { ...(facts?.update === update && facts.slots), [slot]: begun }
+  putFacts(draft, id, { service: id, update, slots, ...resumedIn(service) })
+}
+
+/** The part of the facts of an update that begin now. */
+export function resumedIn({ facts, spec }: Resource<ServiceSpec>): Pick<UpdateFacts, 'resumed'> {
+  const resumed = resumedTimes(facts, specDigest(spec))
+  return resumed > 0 ? { resumed } : {}
+}
+
+/** The slot's turn has come: as `beginStep`, in what is known already. */
+export function begunIn(progress: Progress, slot: SlotId): Progress {
+  const begin = (position: Position): Position =>
+    position.id === slot ? { ...position, state: 'begun' } : position
+  return { ...progress, positions: progress.positions.map(begin) }
 }
 
 type IsOutdated = (node: NodeId, task: TaskEntry) => boolean
@@ -161,6 +173,16 @@ export function outdatedBy(view: View, { spec }: Resource<ServiceSpec>): IsOutda
 /** Of a record that is still being changed. */
 function ownTasks({ tasks }: UpdateRecord, service: ServiceId): readonly TaskEntry[] {
   return [...tasks.values()].filter((task) => task.service === service)
+}
+
+/** What has failed before people let the update go on does not pause it any more. */
+function withoutResumed(
+  facts: UpdateFacts | undefined,
+  spec: ServiceSpec,
+  resumed: number,
+): UpdateFacts | undefined {
+  if (facts === undefined || facts.update !== updateKey(spec) || (facts.resumed ?? 0) >= resumed) return facts
+  return factsOf(facts, ({ state }) => state !== 'failed')
 }
 
 function factsOf(
@@ -377,11 +399,16 @@ export function updateStateOf(
 ): UpdateStatus['State'] | undefined {
   // Where nothing had been changed yet there is nothing to change back.
   if (positions.length === 0) return service.failure === undefined ? undefined : 'rollback_completed'
-  const { rolledBack } = service
+  const { rolledBack, previous, spec } = service
   // Clients that wait must not take it for the end.
   if (paused && !(config?.FailureAction === 'rollback' && mayGoBack(service)))
     return rolledBack ? 'rollback_paused' : 'paused'
-  if (isOver({ positions })) return rolledBack ? 'rollback_completed' : 'completed'
+  if (isOver({ positions })) {
+    // In Swarm what was updated has no state any more once it is written again, scaled say: clients would take it for that write's.
+    const isPast = previous !== undefined && updateKey(previous) === updateKey(spec)
+    if (isPast) return undefined
+    return rolledBack ? 'rollback_completed' : 'completed'
+  }
   return rolledBack ? 'rollback_started' : 'updating'
 }
 

@@ -30,6 +30,7 @@ import {
 import { want } from './desire.ts'
 import {
   beginStep,
+  begunIn,
   isComingBack,
   isServing,
   isWatched,
@@ -38,6 +39,7 @@ import {
   mayGoOn,
   outdatedBy,
   ownProgress,
+  resumedIn,
   updateConfigOf,
   type Progress,
 } from './progress.ts'
@@ -59,7 +61,7 @@ export function latchFacts(draft: Draft): void {
     }
     const isOther = facts.update !== updateKey(service.spec)
     if (isOther && !synced) continue
-    const current = isOther ? carryOver(draft, service, facts) : facts
+    const current = isOther ? carryOver(draft, service, facts) : goOn(draft, service, facts)
     if (current !== undefined) settle(draft, service, current)
   }
 }
@@ -86,8 +88,29 @@ function carryOver(
     else for (const task of live) if (!wasStarted(task)) want(draft, task, 'remove')
   }
   const next =
-    Object.keys(slots).length === 0 ? undefined : { service: id, update: updateKey(service.spec), slots }
+    Object.keys(slots).length === 0
+      ? undefined
+      : { service: id, update: updateKey(service.spec), slots, ...resumedIn(service) }
   putFacts(draft, id, next)
+  return next
+}
+
+/**
+ * People have let a paused update go on: what runs it already is judged once more, before any other slot gets it; what stayed as it was
+ * has its turn again.
+ */
+function goOn(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts): UpdateFacts {
+  const { resumed = 0 } = resumedIn(service)
+  if ((facts.resumed ?? 0) >= resumed) return facts
+  const digest = specDigest(service.spec)
+  const slots: Record<string, UpdateFact> = {}
+  for (const [slot, fact] of Object.entries(facts.slots)) {
+    const isMade = tasksOfSlot(draft, slot as SlotId).some((task) => isClaim(task) && task.digest === digest)
+    if (fact.state !== 'failed') slots[slot] = fact
+    else if (isMade) slots[slot] = { state: 'begun', atMs: draft.input.nowMs }
+  }
+  const next = { ...facts, slots, resumed }
+  putFacts(draft, facts.service, Object.keys(slots).length === 0 ? undefined : next)
   return next
 }
 
@@ -226,7 +249,9 @@ export function stepUpdates(draft: Draft): void {
     endSurplus(draft, service)
     const facts = draft.facts.get(id)
     if (facts?.update === updateKey(service.spec)) {
-      for (const [slot, fact] of Object.entries(facts.slots)) carryOn(draft, service, slot as SlotId, fact)
+      const watched = watchedIn(draft, service)
+      for (const [slot, fact] of Object.entries(facts.slots))
+        carryOn(draft, service, slot as SlotId, fact, watched)
     }
     concludeUpdate(draft, service)
   }
@@ -262,7 +287,7 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
         : state === 'begun' && isLeftToUs(draft, service, slot) && mayGoOn(progress, slot)
     if (!isItsTurn) continue
     beginStep(draft, service, slot)
-    progress = ownProgress(draft, service)
+    progress = begunIn(progress, slot)
   }
 }
 
@@ -304,7 +329,21 @@ function isLeftToUs(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId):
   return !isBegunHere && draft.input.placement.slots.get(slot)?.kind === 'moving'
 }
 
-function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fact: UpdateFact): void {
+type IsWatched = (slot: SlotId) => boolean
+
+/** Read once for all steps of a call, and only where one asks: to read every record for the service is dear. */
+function watchedIn(draft: Draft, service: Resource<ServiceSpec>): IsWatched {
+  let known: Progress | undefined
+  return (slot) => isWatched((known ??= ownProgress(draft, service)), slot)
+}
+
+function carryOn(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  slot: SlotId,
+  fact: UpdateFact,
+  watched: IsWatched,
+): void {
   const digest = specDigest(service.spec)
   const live = tasksOfSlot(draft, slot).filter((task) => isClaim(task))
   if (fact.state !== 'begun') stay(draft, live)
@@ -333,7 +372,7 @@ function carryOn(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId, fac
       old.state === 'assigned' ||
       old.state === 'accepted' ||
       old.state === 'preparing'
-    const replaced = startFirst ? hasProven(draft, service, slot, fact, next) : isMade(next)
+    const replaced = startFirst ? hasProven(draft, service, fact, next, () => watched(slot)) : isMade(next)
     if (idle || replaced) want(draft, old, 'shutdown')
   }
   if (startFirst && fact.state === 'failed' && next.unready !== undefined && olds.some(isServing))
@@ -349,14 +388,13 @@ function startsBefore(draft: Draft, next: TaskEntry): TaskEntry {
 function hasProven(
   draft: Draft,
   service: Resource<ServiceSpec>,
-  slot: SlotId,
   fact: UpdateFact,
   next: TaskEntry,
+  watched: () => boolean,
 ): boolean {
   if (fact.state === 'ok') return true
   if (next.state !== 'running' || next.unready !== undefined || next.illness !== undefined) return false
-  const watched = isWatched(ownProgress(draft, service), slot)
-  return !watched || isDue(draft, next.stateAtMs, monitorMs(draft, service))
+  return !watched() || isDue(draft, next.stateAtMs, monitorMs(draft, service))
 }
 
 /** Of an exclusive slot there is one task at a time. */
