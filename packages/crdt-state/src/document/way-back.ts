@@ -8,6 +8,8 @@ import { changedFields } from './diff.ts'
 import { failureOf, type UpdateFailure, updateFact } from './effective.ts'
 import { flatten } from './flat.ts'
 
+const replicasPointer = '/Mode/Replicated/Replicas'
+
 type Facts = ReadonlyMap<string, unknown>
 
 /** What is undone of an update that failed. */
@@ -55,8 +57,12 @@ export function wayBack(
   // It runs what it would go back to: only a change that replaces no task (a scale) would be undone.
   if (began === undefined || proven === undefined || proven.digest === digest) return undefined
   const releases = new Set(writes.slice(target + 1).flatMap(({ release }) => release ?? []))
+  const back = differences(began, proven.spec)
+  // How many there are to be is no part of an update that did not change it itself: scaled to 0 in between, say.
+  const isSameCount = writes[before]?.spec.Mode.Replicated?.Replicas === began.Mode.Replicated?.Replicas
+  const { [replicasPointer]: _, ...others } = back
   return {
-    back: differences(began, proven.spec),
+    back: isSameCount ? others : back,
     releases: [...releases].slice(-stateDefaults.releasesUndoneMax),
   }
 }

@@ -7,13 +7,17 @@ import {
   type Resource,
   type ServiceId,
   type ServiceSpec,
+  type Slot,
   type SpecDigest,
+  type TaskEntry,
 } from '@moot/crdt-state'
 import { serviceTasks } from '../service-tasks.ts'
 import { isStewardOf } from '../steward.ts'
 import type { Draft } from './draft.ts'
 import type { Conclusion } from './input.ts'
-import { culpritOf, isOver, ownProgress } from './progress.ts'
+import { isDue } from './draft.ts'
+import { culpritOf, isOver, isServing, monitorMs, ownProgress } from './progress.ts'
+import { asksFor } from './spec.ts'
 
 /**
  * What became of an update is written down beside the spec, by one of those who see it: that it failed, so that all go
@@ -22,16 +26,28 @@ import { culpritOf, isOver, ownProgress } from './progress.ts'
 export function concludeUpdate(draft: Draft, service: Resource<ServiceSpec>): void {
   const id = service.id as ServiceId
   const digest = specDigest(service.spec)
-  // What was gone back to has been proven before; and whoever goes back by hand does not want to go forth again.
-  if (service.rolledBack || service.facts.has(updateFact.completed(digest))) return
-  if (!isSteward(draft, id, (record) => hasPart(record, id, digest))) return
+  if (isConcluded(service)) return
+  if (!isSteward(draft, id, (record) => hasPart(record, service, digest))) return
   const outcome = outcomeOf(draft, service)
   if (outcome !== undefined) draft.conclusions.push({ service: id, digest, outcome })
 }
 
+/** What was gone back to has been proven before; and whoever goes back by hand does not want to go forth again. */
+function isConcluded({ rolledBack, facts, spec }: Resource<ServiceSpec>): boolean {
+  return rolledBack || facts.has(updateFact.completed(specDigest(spec)))
+}
+
+/** Is it to be written down that it runs well, though no slot had to be changed for it? The spec that was there first needs no proof. */
+export function isUnproven(service: Resource<ServiceSpec>): boolean {
+  return !isConcluded(service) && service.previous !== undefined
+}
+
 function outcomeOf(draft: Draft, service: Resource<ServiceSpec>): Conclusion['outcome'] | undefined {
   const progress = ownProgress(draft, service)
-  if (!progress.paused) return isOver(progress) ? { kind: 'completed' } : undefined
+  if (!progress.paused) {
+    const isWell = progress.positions.length === 0 ? runsInFull(draft, service) : isOver(progress)
+    return isWell ? { kind: 'completed' } : undefined
+  }
   if (progress.config?.FailureAction !== 'rollback') return undefined
   return { kind: 'failed', task: culpritOf(draft.input.view, service, progress) }
 }
@@ -51,7 +67,34 @@ export function isSteward(
 }
 
 /** As `servicesToStep` has it: it looks at the update whenever it decides anything. */
-function hasPart(record: NodeRecord, service: ServiceId, digest: SpecDigest): boolean {
-  const claims = serviceTasks(record, service).filter(isClaim)
-  return claims.some((task) => task.digest !== digest) || (claims.length > 0 && record.updates.has(service))
+function hasPart(record: NodeRecord, service: Resource<ServiceSpec>, digest: SpecDigest): boolean {
+  const id = service.id as ServiceId
+  const claims = serviceTasks(record, id).filter(isClaim)
+  if (claims.length === 0) return false
+  return isUnproven(service) || record.updates.has(id) || claims.some((task) => task.digest !== digest)
+}
+
+/**
+ * All its slots run it, and this node's have for Monitor: what was written while it had no replicas, or none that had a place, is proven
+ * without a step.
+ */
+function runsInFull(draft: Draft, { id, spec }: Resource<ServiceSpec>): boolean {
+  const service = id as ServiceId
+  const isWell = (task: TaskEntry): boolean =>
+    isServing(task) &&
+    task.illness === undefined &&
+    task.unready === undefined &&
+    task.digest === specDigest(spec)
+  const own = [...draft.tasks.values()].filter((task) => task.service === service && isClaim(task))
+  const watchMs = monitorMs(draft, spec.UpdateConfig)
+  if (!own.every((task) => isWell(task) && isDue(draft, task.stateAtMs, watchMs))) return false
+  const { liveness, view } = draft.input
+  const slots = new Set<Slot>()
+  for (const [node, record] of view.records) {
+    if (liveness.get(node)?.kind === 'down') continue
+    const claims = serviceTasks(record, service).filter((task) => isClaim(task) && asksFor(spec, task.slot))
+    if (!claims.every(isWell)) return false
+    for (const { slot } of claims) slots.add(slot)
+  }
+  return slots.size > 0 && slots.size >= (spec.Mode.Replicated?.Replicas ?? 0)
 }

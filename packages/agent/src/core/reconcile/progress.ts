@@ -24,7 +24,7 @@ import { misfit } from '../placement/misfit.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import type { View } from '../view.ts'
 import { putFacts, type Draft } from './draft.ts'
-import { asksFor, compareSlots, isGlobal, slotIdOf } from './spec.ts'
+import { asksFor, compareSlots, isGlobal, slotIdOf, toMs } from './spec.ts'
 
 /**
  * One slot that the update changes. `waiting`: it runs an older digest, or where it no longer may, and its turn has not come.
@@ -58,6 +58,12 @@ export interface Progress {
 /** Docker: going back to the previous spec follows RollbackConfig, all else UpdateConfig. */
 export function updateConfigOf(service: Resource<ServiceSpec>): UpdateConfig | undefined {
   return service.rolledBack ? service.spec.RollbackConfig : service.spec.UpdateConfig
+}
+
+/** For how long a task is watched, ms. */
+export function monitorMs({ input }: Draft, config: UpdateConfig | undefined): number {
+  const monitor = config?.Monitor
+  return monitor === undefined || monitor === 0 ? input.settings.updateMonitorMs : toMs(monitor)
 }
 
 /** What of a record an update looks at; `own` stands for the record that is about to be written. */

@@ -14,7 +14,7 @@ import {
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { Claim } from '../placement/placement.ts'
-import { concludeUpdate } from './conclude.ts'
+import { concludeUpdate, isUnproven } from './conclude.ts'
 import { isLeaving, leaves, stay, whyHomeless } from './leave.ts'
 import {
   changeTask,
@@ -37,6 +37,7 @@ import {
   mayBegin,
   mayBeginAgain,
   mayGoOn,
+  monitorMs,
   outdatedBy,
   ownProgress,
   resumedIn,
@@ -173,12 +174,12 @@ function settled(
     return hasStood(draft, service, newest) ? 'begun' : 'failed'
   if (newest.state !== 'running' || newest.illness !== undefined) return 'begun'
   const config = updateConfigOf(service)
-  const watchMs = isWatched(progress(), slot) ? monitorMs(draft, service) : 0
+  const watchMs = isWatched(progress(), slot) ? monitorMs(draft, updateConfigOf(service)) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
   if (!isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0)))) return 'begun'
   if (newest.unready === undefined) return 'ok'
   // It was ready and is not any more: a step must not wait for that for ever.
-  return isDue(draft, newest.unready.sinceMs, monitorMs(draft, service)) ? 'failed' : 'begun'
+  return isDue(draft, newest.unready.sinceMs, monitorMs(draft, updateConfigOf(service))) ? 'failed' : 'begun'
 }
 
 function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
@@ -225,19 +226,17 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
   if (task.state !== 'failed' && task.illness === undefined) return false
   const ranMs = draft.input.nowMs - before.stateAtMs
   // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
-  return ranMs >= 0 && ranMs < monitorMs(draft, service)
+  return ranMs >= 0 && ranMs < monitorMs(draft, updateConfigOf(service))
 }
 
 /** It has ended in this very call, and has run well for Monitor before: while the step waits for its Delay that is no failure of it. */
 function hasStood(draft: Draft, service: Resource<ServiceSpec>, { id }: TaskEntry): boolean {
   const before = draft.own.tasks.get(id)
   if (before?.state !== 'running') return false
-  return (before.illness?.sinceMs ?? draft.input.nowMs) - before.stateAtMs >= monitorMs(draft, service)
-}
-
-function monitorMs(draft: Draft, service: Resource<ServiceSpec>): number {
-  const monitor = updateConfigOf(service)?.Monitor
-  return monitor === undefined || monitor === 0 ? draft.input.settings.updateMonitorMs : toMs(monitor)
+  return (
+    (before.illness?.sinceMs ?? draft.input.nowMs) - before.stateAtMs >=
+    monitorMs(draft, updateConfigOf(service))
+  )
 }
 
 /** Step 4: begins the slots whose turn it is, and takes each begun slot one step further. */
@@ -263,7 +262,8 @@ function servicesToStep(draft: Draft): ReadonlySet<Resource<ServiceSpec>> {
   for (const task of draft.tasks.values()) {
     const service = isClaim(task) ? view.services.get(task.service) : undefined
     if (service === undefined || found.has(service)) continue
-    if (draft.facts.has(task.service) || outdatedBy(view, service)(view.self, task)) found.add(service)
+    const isStepped = draft.facts.has(task.service) || isUnproven(service)
+    if (isStepped || outdatedBy(view, service)(view.self, task)) found.add(service)
   }
   return found
 }
@@ -394,7 +394,7 @@ function hasProven(
 ): boolean {
   if (fact.state === 'ok') return true
   if (next.state !== 'running' || next.unready !== undefined || next.illness !== undefined) return false
-  return !watched() || isDue(draft, next.stateAtMs, monitorMs(draft, service))
+  return !watched() || isDue(draft, next.stateAtMs, monitorMs(draft, updateConfigOf(service)))
 }
 
 /** Of an exclusive slot there is one task at a time. */
