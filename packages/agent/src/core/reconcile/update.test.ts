@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   slotId,
   specDigest,
+  updateFact,
   updateKey,
   type NodeRecord,
   type Resource,
@@ -414,6 +415,42 @@ describe('a slot whose step failed, where all are to get there', () => {
 
   test('waits while another is under way', () => {
     expect(failed([1, 2], elsewhere(to(config), [factsOf(to(config), { 4: 'begun' })])).changes.size).toBe(0)
+  })
+})
+
+describe('a paused update that people let go on', () => {
+  const service = to()
+  const resumed = { ...service, facts: new Map([[updateFact.resumed(specDigest(service.spec), 'me'), {}]]) }
+  const failed = { ...factsOf(service, { 1: 'failed' }) }
+  const factsIn = (output: ReturnType<typeof run>) => output.changes.get(`update/${id}`)
+
+  test('judges what runs it already once more, before another slot gets it', () => {
+    const next = taskOf(service, { attempt: 2, state: 'starting', createdAtMs: 999_000 })
+    const others = [2, 3].map((number) => runningTask(old, { slot: number }))
+    const tasks = [next, ...others]
+    const paused = { services: [service], history: [old], tasks, facts: [failed], containers: up(tasks) }
+    expect(begunIn(run(paused))).toEqual([])
+    const checked = {
+      ...paused,
+      containers: [containerFor(next, 'running', { health: 'starting' }), ...up(others)],
+    }
+    const slots = { [slot(1)]: { state: 'begun', atMs: 1_000_000 } }
+    expect(factsIn(run({ ...checked, services: [resumed] }))).toMatchObject({ slots, resumed: 1 })
+  })
+
+  test('gives a slot that stayed as it was its turn again, and so do others that have heard of it first', () => {
+    const begun = factsIn(run({ ...scene(), services: [resumed], facts: [failed] }))
+    expect(begun).toMatchObject({ slots: { [slot(1)]: { state: 'begun' } }, resumed: 1 })
+    const task = runningTask(service, { slot: 1, id: 'o' as TaskEntry['id'] })
+    const others = [recordOf(other, { tasks: [task], facts: [failed] })]
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others }))).toEqual([])
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others, services: [resumed] }))).toEqual([slot(2)])
+  })
+
+  test('pauses again where a step fails after that', () => {
+    const again = { ...failed, resumed: 1 }
+    const others = [recordOf(other, { facts: [again] })]
+    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others, services: [resumed] }))).toEqual([])
   })
 })
 

@@ -1,0 +1,244 @@
+import { type Resource, type ServiceId, type ServiceSpec, specDigest, updateFact } from '@moot/crdt-state'
+import { afterEach, describe, expect, it } from 'vitest'
+import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import { updateStatus } from './core/reconcile/progress.ts'
+import { isStewardOf } from './core/steward.ts'
+import { TaskRejectedError } from './ports/engine.errors.ts'
+
+const gibibyte = 1024 ** 3
+const minuteMs = 60_000
+
+/** Updates of whole agents, of shapes and at moments that the simulator does not draw. */
+describe('an update', () => {
+  let world: World
+  afterEach(async () => world.stop())
+
+  const nth = (index: number): Machine => world.nth(index)
+  const serviceOf = (name: string, by = nth(0)): Resource<ServiceSpec> => {
+    const found = [...by.agent.view().services.values()].find((service) => service.name === name)
+    if (found === undefined) throw new Error(`no service ${name}`)
+    return found
+  }
+  const stateOf = (name = 'web', by = nth(0)): string | undefined =>
+    updateStatus(by.agent.view(), serviceOf(name, by), by.agent.liveness())?.State
+  const write = async (
+    change: (spec: ServiceSpec) => ServiceSpec,
+    name = 'web',
+    by = nth(0),
+  ): Promise<void> => {
+    const { id, versionIndex, spec } = serviceOf(name, by)
+    await world.during(by.agent.update('service', id, versionIndex, change(spec), author))
+  }
+  const image =
+    (Image: string) =>
+    (spec: ServiceSpec): ServiceSpec => {
+      const { TaskTemplate: template } = spec
+      const ContainerSpec = { ...template.ContainerSpec, Image }
+      return { ...spec, TaskTemplate: { ...template, ContainerSpec } }
+    }
+  const replicas =
+    (Replicas: number) =>
+    (spec: ServiceSpec): ServiceSpec => ({ ...spec, Mode: { Replicated: { Replicas } } })
+  const imageOf = (name = 'web'): string => serviceOf(name).spec.TaskTemplate.ContainerSpec.Image
+  const begun = async (hosts: number, ...specs: readonly ServiceSpec[]): Promise<void> => {
+    world = await World.of(hosts)
+    for (const spec of specs) await world.during(nth(0).agent.create('service', spec.Name, spec, author))
+    await world.pass(10_000)
+  }
+  const web = (
+    count: number,
+    config: Partial<NonNullable<ServiceSpec['UpdateConfig']>> = {},
+  ): ServiceSpec => ({
+    ...webSpec(count),
+    UpdateConfig: { Parallelism: 1, ...config },
+  })
+  const reserving = (spec: ServiceSpec, MemoryBytes: number): ServiceSpec => ({
+    ...spec,
+    TaskTemplate: { ...spec.TaskTemplate, Resources: { Reservations: { MemoryBytes } } },
+  })
+  /** Where the newest task of a slot is. */
+  const holderOf = (slot: number, attempt: number): Machine | undefined =>
+    world.machines.find(({ agent, node }) =>
+      [...(agent.view().records.get(node)?.tasks.values() ?? [])].some(
+        (task) => task.slot === slot && task.attempt === attempt && task.state === 'running',
+      ),
+    )
+  const crashOn = ({ engine }: Machine): void => {
+    const found = engine.containers().find(({ observation }) => observation.state === 'running')
+    if (found === undefined) throw new Error('nothing runs there')
+    engine.crash(found.observation.task)
+  }
+  const tasksOf = (name = 'web'): readonly string[] => {
+    const { id, spec } = serviceOf(name)
+    return world.machines
+      .flatMap(({ agent, node }) => [...(agent.view().records.get(node)?.tasks.values() ?? [])])
+      .filter(
+        (task) =>
+          task.service === (id as ServiceId) && task.desired === 'running' && task.state === 'running',
+      )
+      .map((task) => (task.digest === specDigest(spec) ? 'new' : 'old'))
+      .toSorted()
+  }
+
+  it('goes on where the engine of a host that is in its step goes down for good', async () => {
+    await begun(4, web(4))
+    await write(image('moot/test:2'))
+    let sick: Machine | undefined
+    await world.until('another is in its step', () => {
+      sick = world.machines
+        .slice(1)
+        .find(({ agent, node }) =>
+          [...(agent.view().records.get(node)?.updates.values() ?? [])].some(({ slots }) =>
+            Object.values(slots).some(({ state }) => state === 'begun'),
+          ),
+        )
+      return sick !== undefined
+    })
+    sick?.engine.down()
+    await world.pass(6 * minuteMs)
+    expect(stateOf()).toBe('completed')
+    expect(tasksOf().filter((each) => each === 'new').length).toBeGreaterThanOrEqual(4)
+  })
+
+  it('of a global service waits for no host whose engine is down, and reaches it when it is back', async () => {
+    await begun(4, { ...web(1), Mode: { Global: {} } })
+    const [first, second] = world.machines.toSorted((a, b) => (a.node < b.node ? -1 : 1))
+    first?.engine.down()
+    await world.pass(minuteMs)
+    await write(image('moot/test:2'), 'web', second)
+    await world.pass(minuteMs)
+    expect(stateOf('web', second)).toBe('completed')
+    expect(tasksOf()).toEqual(['new', 'new', 'new', 'old'])
+    first?.engine.up()
+    await world.pass(minuteMs)
+    expect(stateOf('web', second)).toBe('completed')
+    expect(tasksOf()).toEqual(['new', 'new', 'new', 'new'])
+  })
+
+  it('that fails goes back although the engine of the one that would say so is down', async () => {
+    await begun(4, { ...web(1, { FailureAction: 'rollback' }), Mode: { Global: {} } })
+    const { id } = serviceOf('web')
+    const nodes = world.machines.map(({ node }) => node)
+    const steward = world.machines.find(({ agent, node }) => isStewardOf(id, node, nodes, agent.liveness()))
+    const by = world.machines.find((machine) => machine !== steward)
+    steward?.engine.down()
+    await world.pass(minuteMs)
+    await write(image('moot/missing:2'), 'web', by)
+    await world.pass(minuteMs)
+    expect(stateOf('web', by)).toBe('rollback_completed')
+    expect(imageOf()).toBe('moot/test:1')
+  })
+
+  it('of two services at once fits on hosts that have room for each task once', async () => {
+    const one = (name: string): ServiceSpec => ({ ...reserving(web(3), 3 * gibibyte), Name: name })
+    await begun(3, one('web'), one('api'))
+    await Promise.all([write(image('moot/test:2')), write(image('moot/test:2'), 'api')])
+    await world.pass(minuteMs)
+    expect([stateOf('web'), stateOf('api')]).toEqual(['completed', 'completed'])
+    expect([...tasksOf('web'), ...tasksOf('api')]).toEqual(Array.from({ length: 6 }, () => 'new'))
+  })
+
+  it.each(['host port', 'memory'])(
+    'that starts first wanders through one spare host, for want of %s',
+    async (of) => {
+      const spec = web(3, { Order: 'start-first', Monitor: 1e9 })
+      const Ports = [
+        { Protocol: 'tcp' as const, TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' as const },
+      ]
+      const tight =
+        of === 'memory'
+          ? reserving(spec, 5 * gibibyte)
+          : { ...spec, EndpointSpec: { Mode: 'vip' as const, Ports } }
+      await begun(4, tight)
+      await write(image('moot/test:2'))
+      await world.pass(minuteMs)
+      expect(stateOf()).toBe('completed')
+      expect(tasksOf()).toEqual(['new', 'new', 'new'])
+    },
+  )
+
+  it('that is over is not undone by what crashes later', async () => {
+    await begun(3, web(3))
+    await write(image('moot/test:2'))
+    await world.pass(11 * minuteMs)
+    crashOn(nth(1))
+    await world.pass(3_000)
+    crashOn(nth(1))
+    await world.pass(minuteMs)
+    expect(stateOf()).toBe('completed')
+  })
+
+  it('is not failed by what crashes while the next slot waits for its Delay', async () => {
+    await begun(3, web(3, { FailureAction: 'rollback', Delay: 60e9 }))
+    await write(image('moot/test:2'))
+    let holder: Machine | undefined
+    await world.until('its first slot is up', () => (holder = holderOf(1, 2)) !== undefined)
+    await world.pass(30_000)
+    crashOn(holder!)
+    await world.pass(5 * minuteMs)
+    expect(stateOf()).toBe('completed')
+    expect(tasksOf()).toEqual(['new', 'new', 'new'])
+  })
+
+  it('reaches the slot whose failure was tolerated in the end', async () => {
+    await begun(4, web(4, { FailureAction: 'rollback', MaxFailureRatio: 0.5 }))
+    nth(1).engine.failNext('prepare', new TaskRejectedError('No such image: moot/test:2'))
+    await write(image('moot/test:2'))
+    await world.pass(2 * minuteMs)
+    expect(stateOf()).toBe('completed')
+    expect(tasksOf()).toEqual(['new', 'new', 'new', 'new'])
+  })
+
+  it('that was paused goes on once people say so', async () => {
+    await begun(3, web(3))
+    await write(image('moot/test:2'))
+    let holder: Machine | undefined
+    await world.until('its first slot is up', () => (holder = holderOf(1, 2)) !== undefined)
+    crashOn(holder!)
+    await world.pass(minuteMs)
+    expect([stateOf(), tasksOf()]).toEqual(['paused', ['new', 'old', 'old']])
+    const { id, spec } = serviceOf('web')
+    const facts = new Map([[updateFact.resumed(specDigest(spec), 'me'), {}]])
+    await world.during(nth(0).agent.addFacts('service', id, facts, author))
+    await world.pass(minuteMs)
+    expect([stateOf(), tasksOf()]).toEqual(['completed', ['new', 'new', 'new']])
+  })
+
+  it('that is past has no state once the service is written again', async () => {
+    await begun(3, web(3))
+    await write(image('moot/test:2'))
+    await world.pass(minuteMs)
+    expect(stateOf()).toBe('completed')
+    await write(replicas(6))
+    expect(stateOf()).toBeUndefined()
+    await world.runs(6)
+    expect(stateOf()).toBeUndefined()
+  })
+
+  it('that fails goes back to what has run in full, though it came while there were no replicas', async () => {
+    await begun(3, web(3, { FailureAction: 'rollback' }))
+    for (const change of [replicas(0), image('moot/test:2'), replicas(3), image('moot/missing:3')]) {
+      await write(change)
+      await world.pass(minuteMs)
+    }
+    expect([stateOf(), imageOf()]).toEqual(['rollback_completed', 'moot/test:2'])
+    expect(tasksOf()).toEqual(['new', 'new', 'new'])
+  })
+
+  it('that fails goes back to what has run in full, though what was before it had no place', async () => {
+    const spec = web(3, { FailureAction: 'rollback' })
+    const { TaskTemplate: template } = spec
+    const nowhere = { ...template, Placement: { Constraints: ['node.labels.x==y'] } }
+    await begun(3, { ...spec, TaskTemplate: nowhere })
+    await write(({ TaskTemplate, ...rest }) => ({
+      ...rest,
+      TaskTemplate: { ...TaskTemplate, Placement: {} },
+    }))
+    await write(image('moot/test:2'))
+    await world.pass(minuteMs)
+    await write(image('moot/missing:3'))
+    await world.pass(minuteMs)
+    expect([stateOf(), imageOf()]).toEqual(['rollback_completed', 'moot/test:2'])
+    expect(tasksOf()).toEqual(['new', 'new', 'new'])
+  })
+})
