@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { ContainerId } from '@moot/crdt-state'
 import { afterEach, expect, test } from 'vitest'
 import { EventRecorder } from './engine.events.ts'
-import { taskSetup, testCluster, testNode } from './engine.setup.ts'
+import { taskSetup, testCluster, testNetwork, testNode } from './engine.setup.ts'
 import { EngineUnavailableError, TaskRejectedError } from '../../packages/agent/src/ports/engine.errors.ts'
 import type { Engine, EngineEvent } from '../../packages/agent/src/ports/engine.ts'
 import { createDockerEngine } from '../../packages/agent/src/adapters/docker/engine.ts'
@@ -144,6 +144,26 @@ test('events of other nodes, other clusters and other people say only that someb
   )
   await told?.until('removed', ({ kind }) => kind === 'removed')
   expect(told?.seen.map(({ kind }) => kind)).toEqual(['connected', 'guests', 'removed'])
+})
+
+test('a network that is just being made is not made twice because another is removed meanwhile', async () => {
+  const { docker, engine } = await start()
+  const events = await openEvents(docker, engine)
+  docker.json(/GET .*\/networks/, [])
+  const asked = Promise.withResolvers<ServerResponse>()
+  docker.on(/networks\/create/, (_, response) => asked.resolve(response))
+  const [subnet, gateway, address] = ['10.77.0.0/24', '10.77.0.64', '10.77.0.65'] as const
+  const overlay = { network: testNetwork(), bridge: 'moot-x', subnet, gateway, address }
+  const first = engine.network(overlay, signal)
+  const answer = await asked.promise
+  const removed = { Type: 'network', Action: 'destroy', Actor: { ID: 'n1', Attributes: { name: 'other' } } }
+  events.write(`${JSON.stringify({ ...removed, Action: 'create' })}\n${JSON.stringify(removed)}\n`)
+  await told?.until('somebody may have left', ({ kind }) => kind === 'guests')
+  const second = engine.network(overlay, signal)
+  send(answer, 201, { Id: 'n2' })
+  expect(await Promise.all([first, second])).toEqual([overlay.network.name, overlay.network.name])
+  expect(told?.seen.map(({ kind }) => kind)).toEqual(['connected', 'guests'])
+  expect(docker.asked.filter((line) => line.includes('networks/create'))).toHaveLength(1)
 })
 
 test('an event whose look at the container fails is an event lost: the stream begins anew', async () => {

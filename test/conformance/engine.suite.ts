@@ -1,4 +1,4 @@
-import type { ContainerId, ServiceId } from '@moot/crdt-state'
+import type { ContainerId, ResourceId, ServiceId } from '@moot/crdt-state'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type {
   ContainerObservation,
@@ -27,6 +27,8 @@ export interface EngineBed {
   engineDown(): Promise<void>
   engineUp(): Promise<void>
   networks(): Promise<readonly string[]>
+  /** A person removes a network on which nothing runs. */
+  removeNetwork(id: ResourceId): Promise<void>
   /** A person puts a container on a network, by the engine's name of it, and does not start it. */
   putGuest(on: string, overlay: Overlay): Promise<{ readonly container: ContainerId; readonly name: string }>
   dropGuest(container: ContainerId, overlay: Overlay): Promise<void>
@@ -246,6 +248,28 @@ export function engineSuite(name: string, makeBed: () => Promise<EngineBed>): vo
       expect(await count()).toBe(1)
       await bed.engine.sweep({ services: noServices, networks: new Set() }, signal)
       expect(await count()).toBe(0)
+    })
+
+    test('a network that was removed behind our back is missed by the start, and made anew for the next task', async () => {
+      const network = testNetwork()
+      const { container } = await create({ networks: [network] })
+      await bed.removeNetwork(network.id)
+      const start = bed.engine.start(container, signal)
+      await expect(start).rejects.toMatchObject({ name: 'EngineCallError', status: 404 })
+      await expect(start).rejects.toThrow(`network ${network.name} not found`)
+      expect((await running({ networks: [network] })).observation.state).toBe('running')
+      expect(await bed.networks()).toContain(network.id)
+    })
+
+    test('the loss of a network is heard: no task is made for one that is not there', async () => {
+      const told = await record()
+      const network = testNetwork()
+      const { container } = await create({ networks: [network] })
+      await bed.engine.remove(container, signal)
+      const from = told.seen.length
+      await bed.removeNetwork(network.id)
+      await told.until('the network is gone', ({ kind }) => kind === 'guests', { from })
+      expect((await running({ networks: [network] })).observation.state).toBe('running')
     })
 
     test('who is put on a network of ours is seen there with the address, and the network stays meanwhile', async () => {

@@ -70,6 +70,7 @@ engineSuite('the engine in memory', () => {
     engineDown: () => Promise.resolve(engine.down()),
     engineUp: () => Promise.resolve(engine.up()),
     networks: () => Promise.resolve([...engine.networks()]),
+    removeNetwork: (id) => Promise.resolve(engine.removeNetworkBehindBack(id)),
     putGuest: (_, { network, address }) => {
       const guest = { container: 'c1' as ContainerId, name: 'box', isUp: false, network: network.id, address }
       engine.putGuest(guest)

@@ -46,6 +46,10 @@ export async function dockerBed(): Promise<DockerBed> {
       )
       return ids.split('\n').filter(Boolean)
     },
+    removeNetwork: async (id) => {
+      const found = await host.engine('network', 'ls', '-q', '--filter', `label=moot.network=${id}`)
+      await host.engine('network', 'rm', found.trim())
+    },
     putGuest: async (on, { address }) => {
       const name = `box-${process.pid}`
       const image = 'moot/test:1'

@@ -272,6 +272,17 @@ export class MemoryEngine implements Engine {
     this.#emit({ kind: 'removed', task, container })
   }
 
+  /** Somebody removes a network of ours on which nothing runs (`docker network prune`). */
+  removeNetworkBehindBack(network: ResourceId): void {
+    const isUsed = [...this.#boxes.values()].some(
+      ({ setup, observation }) =>
+        observation.state === 'running' && setup.networks.some(({ id }) => id === network),
+    )
+    if (isUsed) throw new Error(`network ${network} has active endpoints`)
+    this.#networks.delete(network)
+    this.#emit({ kind: 'guests' })
+  }
+
   /** Somebody puts a container on a network of ours, or changes one that is there. */
   putGuest(guest: GuestObservation): void {
     this.#guests.set(`${guest.container} ${guest.network}`, guest)
@@ -407,6 +418,8 @@ export class MemoryEngine implements Engine {
         500,
         'OCI runtime create failed: unable to start container process: fork: EAGAIN',
       )
+    const missing = box.setup.networks.find(({ id }) => !this.#networks.has(id))
+    if (missing !== undefined) throw new EngineCallError(404, `network ${missing.name} not found`)
     const ports = (box.setup.spec.EndpointSpec?.Ports ?? [])
       .filter((port) => port.PublishMode === 'host')
       .map((port) => ({

@@ -22,7 +22,7 @@ export interface EngineFacts {
 export type EngineEvent =
   | { readonly kind: 'container'; readonly observation: ContainerObservation }
   | { readonly kind: 'removed'; readonly task: TaskId; readonly container: ContainerId }
-  /** Something of a container that is not ours: who is on our networks may be another. */
+  /** Something of a container that is not ours, or a network was removed: who is on our networks may be another. */
   | { readonly kind: 'guests' }
   | { readonly kind: 'connected' }
   | { readonly kind: 'disconnected'; readonly error: string }

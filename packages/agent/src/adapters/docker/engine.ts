@@ -105,6 +105,7 @@ class DockerEngine implements Engine {
         own: () => this.#own(),
         known: this.#known,
         inspect: (container, signal) => this.#inspect(container, signal),
+        onNetworkRemoved: () => this.#networks.forget(),
         onDisconnect: () => {
           this.#connection.forgetVersion()
           this.#networks.forget()
@@ -126,20 +127,25 @@ class DockerEngine implements Engine {
     try {
       return await this.#networks.attach(setup, signal, (to) => this.#createAttached(setup, to, signal))
     } catch (error) {
-      if (!(error instanceof EngineCallError) || !isNetworkMissing(error.message)) throw error
+      if (!this.#forgetsMissing(error)) throw error
       // Removed behind our back since we last looked: made again, once.
-      this.#networks.forget()
       return this.#networks.attach(setup, signal, (to) => this.#createAttached(setup, to, signal))
     }
   }
 
   async start(container: ContainerId, signal: AbortSignal): Promise<ContainerObservation> {
-    await this.#connection.request({
-      method: 'POST',
-      path: `/containers/${container}/start`,
-      signal,
-      purpose: 'start',
-    })
+    try {
+      await this.#connection.request({
+        method: 'POST',
+        path: `/containers/${container}/start`,
+        signal,
+        purpose: 'start',
+      })
+    } catch (error) {
+      // A network that is not there is missed only now: Docker makes a container without looking. The task after this one has it again.
+      this.#forgetsMissing(error)
+      throw error
+    }
     return this.#inspectOurs(container, signal)
   }
 
@@ -213,6 +219,13 @@ class DockerEngine implements Engine {
 
   #own(): Ownership {
     return { cluster: this.#options.clusterId(), node: this.#options.node }
+  }
+
+  /** Where the engine misses a network, what is known of networks is not true any more. */
+  #forgetsMissing(error: unknown): boolean {
+    if (!(error instanceof EngineCallError) || !isNetworkMissing(error.message)) return false
+    this.#networks.forget()
+    return true
   }
 
   async #createAttached(

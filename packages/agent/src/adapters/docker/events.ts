@@ -8,8 +8,9 @@ import type { DockerConnection } from './connection.ts'
 import { jsonLines } from './json-lines.ts'
 import { readOwner, type Ownership } from './labels.ts'
 
-/** A line of `GET /events` about a container; its labels are among the attributes. */
+/** A line of `GET /events`; the labels of a container are among its attributes, those of a network are not. */
 interface DockerEvent {
+  readonly Type: string
   readonly Action: string
   readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> }
 }
@@ -20,6 +21,8 @@ export interface EventSource {
   /** What was last known of a container; the events keep it up to date. */
   readonly known: Map<ContainerId, ContainerObservation>
   inspect(container: ContainerId, signal: AbortSignal): Promise<ContainerObservation | undefined>
+  /** Some network of this engine is gone, ours or not. */
+  onNetworkRemoved(): void
   /** The stream ended: whatever is remembered of this engine may be wrong. */
   onDisconnect(): void
 }
@@ -89,7 +92,7 @@ async function readOnce(
   const connection = new AbortController()
   const either = AbortSignal.any([signal, connection.signal])
   // Not by label: a person's container on a network of ours has none.
-  const filters = JSON.stringify({ type: ['container'], event: actions })
+  const filters = JSON.stringify({ type: ['container', 'network'], event: actions })
   const stream = await source.connection.stream({
     method: 'GET',
     path: '/events',
@@ -135,6 +138,12 @@ class EventTranslator {
   }
 
   take(event: DockerEvent): void {
+    if (event.Type === 'network') {
+      if (event.Action !== 'destroy') return
+      this.#source.onNetworkRemoved()
+      this.#queue.push({ kind: 'guests' })
+      return
+    }
     const owner = readOwner(event.Actor.Attributes, this.#source.own())
     if (owner === undefined) {
       if (guestActions.has(event.Action)) this.#queue.push({ kind: 'guests' })

@@ -32,6 +32,13 @@ interface ListedGuest {
   }
 }
 
+/** The name on this engine of a bridge with this subnet and address. */
+interface KnownNetwork {
+  readonly subnet: string | undefined
+  readonly name: Promise<string>
+  isMade: boolean
+}
+
 /**
  * This engine's stand-ins for the cluster's networks: for now a local bridge each, made when the first task needs it.
  * A task reaches the others of its network on the same node only.
@@ -39,14 +46,8 @@ interface ListedGuest {
 export class LocalNetworks {
   readonly #connection: DockerConnection
   readonly #own: () => Ownership
-  /**
-   * Being made, or known: the name on this engine by the network's id, of a bridge with this subnet and address. Forgotten when the
-   * engine says it is gone.
-   */
-  readonly #names = new Map<
-    ResourceId,
-    { readonly subnet: string | undefined; readonly name: Promise<string> }
-  >()
+  /** Being made, or known, by the network's id. Forgotten when the engine says that a network is gone. */
+  readonly #names = new Map<ResourceId, KnownNetwork>()
   /** Networks that a container is just being made for: a sweep leaves them alone. */
   readonly #inUse = new Map<ResourceId, number>()
 
@@ -75,7 +76,7 @@ export class LocalNetworks {
 
   /** Its name here. Asked of the engine each time: a person's container is rare, and somebody may have removed the network. */
   have(overlay: Overlay, signal: AbortSignal): Promise<string> {
-    this.#names.delete(overlay.network.id)
+    if (this.#names.get(overlay.network.id)?.isMade === true) this.#names.delete(overlay.network.id)
     return this.#ensure(overlay.network, signal, overlay)
   }
 
@@ -106,9 +107,12 @@ export class LocalNetworks {
     }
   }
 
-  /** The engine was restarted, or somebody removed a network: ask again. */
+  /**
+   * The engine was restarted, or somebody removed a network: ask again. Not of what is being made: of a name that is asked for
+   * twice at once, older engines make two networks.
+   */
   forget(): void {
-    this.#names.clear()
+    for (const [id, { isMade }] of this.#names) if (isMade) this.#names.delete(id)
   }
 
   /** Removes our networks that are neither wanted nor attached to any container, running or not. */
@@ -165,11 +169,18 @@ export class LocalNetworks {
     const subnet = subnetLabel(overlay)
     const known = this.#names.get(network.id)
     if (known !== undefined && known.subnet === subnet) return waitFor(known.name, signal)
-    const made = { subnet, name: this.#findOrCreate(network, unaborted, overlay) }
+    const made: KnownNetwork = {
+      subnet,
+      name: this.#findOrCreate(network, unaborted, overlay),
+      isMade: false,
+    }
     this.#names.set(network.id, made)
-    made.name.catch(() => {
-      if (this.#names.get(network.id) === made) this.#names.delete(network.id)
-    })
+    made.name.then(
+      () => (made.isMade = true),
+      () => {
+        if (this.#names.get(network.id) === made) this.#names.delete(network.id)
+      },
+    )
     return waitFor(made.name, signal)
   }
 
