@@ -1,4 +1,5 @@
 import type { ContainerId, NodeId, ServiceId } from '@moot/crdt-state'
+import pLimit from 'p-limit'
 import type {
   ContainerObservation,
   GuestObservation,
@@ -72,13 +73,7 @@ class DockerEngine implements Engine {
     const listed = await this.#listContainers(signal)
     const here = new Set(listed.map(({ Id }) => Id as ContainerId))
     for (const container of this.#known.keys()) if (!here.has(container)) this.#known.delete(container)
-    const observations: ContainerObservation[] = []
-    const late = AbortSignal.timeout(this.#options.inspectAllTimeoutMs ?? defaults.engineInspectAllTimeoutMs)
-    for (let at = 0; at < listed.length; at += defaults.engineInspectConcurrency) {
-      const some = listed.slice(at, at + defaults.engineInspectConcurrency)
-      const seen = await Promise.all(some.map((item) => this.#observeListed(item, signal, late)))
-      observations.push(...seen.filter((observation) => observation !== undefined))
-    }
+    const observations = await this.#observeAll(listed, signal)
     this.#processes.look(observations.flatMap(({ pid }) => pid ?? []))
     return observations
   }
@@ -333,6 +328,22 @@ class DockerEngine implements Engine {
     })
   }
 
+  /** One that hangs keeps one place, and the others go on in the rest. */
+  async #observeAll(
+    listed: readonly Listed[],
+    signal: AbortSignal,
+  ): Promise<readonly ContainerObservation[]> {
+    const late = AbortSignal.timeout(this.#options.inspectAllTimeoutMs ?? defaults.engineInspectAllTimeoutMs)
+    const limit = pLimit(defaults.engineInspectConcurrency)
+    try {
+      const seen = await limit.map(listed, (item) => this.#observeListed(item, signal, late))
+      return seen.filter((observation) => observation !== undefined)
+    } finally {
+      // Of an engine that went away meanwhile nothing more is asked.
+      limit.clearQueue()
+    }
+  }
+
   /** One container that cannot be inspected must not hide all the others. */
   async #observeListed(
     listed: Listed,
@@ -344,9 +355,9 @@ class DockerEngine implements Engine {
     try {
       return await this.#inspect(listed.Id as ContainerId, AbortSignal.any([signal, late]))
     } catch (error) {
-      if (signal.aborted || !late.aborted) throw error
+      if (signal.aborted || !(late.aborted || error instanceof EngineCallError)) throw error
       this.#options.logger.warn(
-        { container: listed.Id },
+        { container: listed.Id, err: error },
         'the engine does not let this container be inspected; only its state is known',
       )
       return fromListing(listed, this.#own())
