@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { memoryStorage, type NodeId, openRecordStore, resourceId } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { defaults } from '../defaults.ts'
@@ -182,6 +183,31 @@ describe('telling everybody', () => {
     cluster.network.partition([[cluster.ids[0]!, cluster.ids[1]!], [cluster.ids[2]!]])
     await write()
     expect(await told()).toBeGreaterThanOrEqual(defaults.drainAckMaxMs)
+  })
+
+  it('leaves nothing on the signal of whoever waits, which lives as long as the agent', async () => {
+    cluster = await testCluster({ count: 2 })
+    await cluster.advance(2_000)
+    const life = new AbortController()
+    const { replication } = cluster.node(0)
+    await write()
+    const waits = [1, 2, 3].map(() => replication.tellAll(life.signal))
+    expect(getEventListeners(life.signal, 'abort')).toHaveLength(waits.length)
+    await during(Promise.all(waits))
+    expect(getEventListeners(life.signal, 'abort')).toEqual([])
+  })
+
+  it('is not waited for by one that has given up, before or meanwhile', async () => {
+    cluster = await testCluster({ count: 2 })
+    await cluster.advance(2_000)
+    cluster.network.partition([[cluster.ids[0]!], [cluster.ids[1]!]])
+    await write()
+    const { replication } = cluster.node(0)
+    const life = new AbortController()
+    const meanwhile = replication.tellAll(life.signal)
+    life.abort(new Error('the agent stops'))
+    const before = replication.tellAll(life.signal)
+    expect((await during(Promise.all([meanwhile, before]))).tookMs).toBe(0)
   })
 })
 

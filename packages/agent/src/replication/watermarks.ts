@@ -79,14 +79,20 @@ export function createTellAll(
     }
   }
 
-  return (signal) => {
+  return async (signal) => {
     const { epoch, seq } = records.own
     if (last === undefined || isNewer({ epoch, seq }, last.version)) {
       const version = { epoch, seq }
       last = { version, told: tellEverybody(version) }
     }
     const { promise, resolve } = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    return Promise.race([last.told, promise])
+    const abort = (): void => resolve()
+    signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
+    try {
+      await Promise.race([last.told, promise])
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
   }
 }
