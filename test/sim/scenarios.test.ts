@@ -197,6 +197,38 @@ describe.each(seeds)('with seed %i', (seed) => {
     },
   )
 
+  test('an update that one crash has paused goes on when its service is written again', async () => {
+    const { world, say, wrong } = await running(seed, 3)
+    await say({ kind: 'image', via: 0, service: 'web', image: 'web:2' })
+    let isCrashed = false
+    world.onContainer((host, { spec, task }, { state }) => {
+      if (isCrashed || state !== 'running' || spec.TaskTemplate.ContainerSpec.Image !== 'web:2') return
+      isCrashed = true
+      world.clock.after(100, () => host.engine.crash(task.id))
+    })
+    await world.pass(60_000)
+    expect(imagesOf(world).filter((image) => image === 'web:1')).toHaveLength(5)
+    await say({ kind: 'scale', via: 1, service: 'web', replicas: 7 })
+    await world.pass(60_000)
+    expect(imagesOf(world)).toEqual(Array.from({ length: 7 }, () => 'web:2'))
+    expect(await wrong()).toEqual([])
+  })
+
+  test('a bad update that is paused takes nothing more down when its service is written again', async () => {
+    const { world, say, wrong } = await running(seed, 3)
+    await say({ kind: 'image', via: 0, service: 'web', image: 'web:bad' })
+    await world.pass(30_000)
+    for (const replicas of [7, 6]) {
+      await say({ kind: 'scale', via: 1, service: 'web', replicas })
+      await world.pass(30_000)
+      const old = imagesOf(world).filter((image) => image === 'web:1')
+      expect(old.length).toBeGreaterThanOrEqual(5)
+    }
+    await say({ kind: 'image', via: 1, service: 'web', image: 'web:3' })
+    await world.pass(60_000)
+    expect(await wrong()).toEqual([])
+  })
+
   test.each([
     { image: 'web:missing', what: 'cannot be had', order: 'stop-first', least: 6 },
     { image: 'web:bad', what: 'crashes', order: 'stop-first', least: 4 },

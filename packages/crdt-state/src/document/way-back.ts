@@ -8,8 +8,6 @@ import { changedFields } from './diff.ts'
 import { failureOf, type UpdateFailure, updateFact } from './effective.ts'
 import { flatten } from './flat.ts'
 
-const replicasPointer = '/Mode/Replicated/Replicas'
-
 type Facts = ReadonlyMap<string, unknown>
 
 /** What is undone of an update that failed. */
@@ -57,12 +55,9 @@ export function wayBack(
   // It runs what it would go back to: only a change that replaces no task (a scale) would be undone.
   if (began === undefined || proven === undefined || proven.digest === digest) return undefined
   const releases = new Set(writes.slice(target + 1).flatMap(({ release }) => release ?? []))
-  const back = differences(began, proven.spec)
-  // How many there are to be is no part of an update that did not change it itself: scaled to 0 in between, say.
-  const isSameCount = writes[before]?.spec.Mode.Replicated?.Replicas === began.Mode.Replicated?.Replicas
-  const { [replicasPointer]: _, ...others } = back
   return {
-    back: isSameCount ? others : back,
+    // How many there were just before stays: scaled in between, to 0 say, is no part of an update that failed.
+    back: differences(began, scaledAs(proven.spec, writes[before]?.spec)),
     releases: [...releases].slice(-stateDefaults.releasesUndoneMax),
   }
 }
@@ -113,6 +108,13 @@ function writesOf(history: readonly HistoryEntry<ServiceSpec>[]): readonly Write
     })
   }
   return writes
+}
+
+function scaledAs(spec: ServiceSpec, other: ServiceSpec | undefined): ServiceSpec {
+  const { Replicated } = other?.Mode ?? {}
+  return spec.Mode.Replicated === undefined || Replicated === undefined
+    ? spec
+    : { ...spec, Mode: { ...spec.Mode, Replicated } }
 }
 
 function differences(began: ServiceSpec, target: ServiceSpec): UpdateFailure['back'] {

@@ -91,6 +91,20 @@ describe('an update that has failed', () => {
     expect(image(web(store))).toBe('good')
   })
 
+  test('leaves how many there are to be as it is, unless it changed that itself', async () => {
+    const { store } = await openSpecs()
+    await store.create('service', 'web', serviceSpec({ replicas: 3 }), author)
+    await write(store, scaled(web(store), 0))
+    await write(store, withImage(web(store), 'overtaken'))
+    await write(store, scaled(web(store), 5))
+    await write(store, withImage(web(store), 'bad'))
+    await fail(store)
+    expect([image(web(store)), replicas(web(store))]).toEqual(['nginx:1', 5])
+    await write(store, { ...withImage(web(store), 'bad:2'), Mode: { Replicated: { Replicas: 9 } } })
+    await fail(store)
+    expect([image(web(store)), replicas(web(store))]).toEqual(['nginx:1', 5])
+  })
+
   test('is settled by whoever writes on top of what was gone back to', async () => {
     const { store } = await goneBack()
     const service = await write(store, scaled(web(store), 5))

@@ -79,10 +79,9 @@ export function progressOf(
   const digest = specDigest(service.spec)
   const slots = new Map<SlotId, Seen>()
   const isOutdated = outdatedBy(view, service)
-  const resumed = resumedTimes(service.facts, digest)
   for (const [node, record] of view.records) {
     const seen = node === view.self && own !== undefined ? own : record
-    const facts = withoutResumed(seen.updates.get(id), service.spec, resumed)
+    const facts = seen.updates.get(id)
     const isAbsent = node !== view.self && isEngineGone(record)
     // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
     // the node that saw the failure, else its death would carry the bad spec to the next slot.
@@ -181,16 +180,6 @@ function ownTasks({ tasks }: UpdateRecord, service: ServiceId): readonly TaskEnt
   return [...tasks.values()].filter((task) => task.service === service)
 }
 
-/** What has failed before people let the update go on does not pause it any more. */
-function withoutResumed(
-  facts: UpdateFacts | undefined,
-  spec: ServiceSpec,
-  resumed: number,
-): UpdateFacts | undefined {
-  if (facts === undefined || facts.update !== updateKey(spec) || (facts.resumed ?? 0) >= resumed) return facts
-  return factsOf(facts, ({ state }) => state !== 'failed')
-}
-
 function factsOf(
   facts: UpdateFacts | undefined,
   counts: (fact: UpdateFact) => boolean,
@@ -221,7 +210,7 @@ interface Seen {
 
 function collect(
   slots: Map<SlotId, Seen>,
-  { id: service, spec }: Resource<ServiceSpec>,
+  { id: service, spec, facts: written }: Resource<ServiceSpec>,
   tasks: readonly TaskEntry[],
   facts: UpdateFacts | undefined,
   node: NodeId,
@@ -253,13 +242,19 @@ function collect(
     else seen.updated = true
   }
   if (facts === undefined) return
+  const { update } = facts
+  const isOther = update !== updateKey(spec)
+  // People have let it go on since this was written.
+  const isPast = (facts.resumed ?? 0) < resumedTimes(written, specDigest(spec))
+  const wordOf = (fact: UpdateFact, live: readonly TaskEntry[]): UpdateFact['state'] | undefined => {
+    if (!isOther) return isPast ? goneOn(fact, live, specDigest(spec)) : fact.state
+    // A step of another update that is under way is under way: its slot is down, whatever it leads to.
+    return fact.state === 'begun' || isComingBack(fact, live, digestOfUpdate(update)) ? 'begun' : undefined
+  }
   for (const [id, fact] of Object.entries(facts.slots)) {
     if (!asksFor(spec, parseSlotId(id as SlotId).slot)) continue
-    // A step of another update that is under way is under way: its slot is down, whatever it leads to.
-    const isOther = facts.update !== updateKey(spec)
-    const live = held.get(id as SlotId) ?? []
-    const state = isOther && isComingBack(fact, live, digestOfUpdate(facts.update)) ? 'begun' : fact.state
-    if (isOther && state !== 'begun') continue
+    const state = wordOf(fact, held.get(id as SlotId) ?? [])
+    if (state === undefined) continue
     const seen = seenAt(id as SlotId)
     const holds = held.has(id as SlotId)
     if (state === 'failed') seen.hasFailed = true
@@ -269,6 +264,19 @@ function collect(
       seen.atMs = fact.atMs
     }
   }
+}
+
+/**
+ * What failed before people let a paused update go on is judged once more where it runs what is wanted, and where it does not it has its
+ * turn again (`undefined`).
+ */
+export function goneOn(
+  { state }: UpdateFact,
+  live: readonly TaskEntry[],
+  digest: SpecDigest,
+): UpdateFact['state'] | undefined {
+  if (state !== 'failed') return state
+  return live.some((task) => task.digest === digest) ? 'begun' : undefined
 }
 
 /**

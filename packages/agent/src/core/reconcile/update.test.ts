@@ -441,9 +441,17 @@ describe('a paused update that people let go on', () => {
   test('gives a slot that stayed as it was its turn again, and so do others that have heard of it first', () => {
     const begun = factsIn(run({ ...scene(), services: [resumed], facts: [failed] }))
     expect(begun).toMatchObject({ slots: { [slot(1)]: { state: 'begun' } }, resumed: 1 })
-    const task = runningTask(service, { slot: 1, id: 'o' as TaskEntry['id'] })
-    const others = [recordOf(other, { tasks: [task], facts: [failed] })]
-    expect(begunIn(run({ ...scene({}, [2, 3, 4]), others }))).toEqual([])
+    const seenBy = (spec: Resource<ServiceSpec>, services: Resource<ServiceSpec>[]) => {
+      const task = runningTask(spec, { slot: 1, id: 'o' as TaskEntry['id'] })
+      const others = [recordOf(other, { tasks: [task], facts: [failed] })]
+      return begunIn(run({ ...scene({ Parallelism: 2 }, [2, 3, 4]), others, services }))
+    }
+    for (const spec of [old, service]) {
+      expect(seenBy(spec, [service])).toEqual([])
+      // The one that failed counts as begun, or as waiting, until its node has heard of it.
+      expect(seenBy(spec, [resumed])).toEqual([])
+    }
+    const others = [recordOf(other, { facts: [failed] })]
     expect(begunIn(run({ ...scene({}, [2, 3, 4]), others, services: [resumed] }))).toEqual([slot(2)])
   })
 

@@ -30,6 +30,7 @@ import {
 import { want } from './desire.ts'
 import {
   beginStep,
+  goneOn,
   begunIn,
   isComingBack,
   isServing,
@@ -106,9 +107,10 @@ function goOn(draft: Draft, service: Resource<ServiceSpec>, facts: UpdateFacts):
   const digest = specDigest(service.spec)
   const slots: Record<string, UpdateFact> = {}
   for (const [slot, fact] of Object.entries(facts.slots)) {
-    const isMade = tasksOfSlot(draft, slot as SlotId).some((task) => isClaim(task) && task.digest === digest)
-    if (fact.state !== 'failed') slots[slot] = fact
-    else if (isMade) slots[slot] = { state: 'begun', atMs: draft.input.nowMs }
+    const live = tasksOfSlot(draft, slot as SlotId).filter((task) => isClaim(task))
+    const state = goneOn(fact, live, digest)
+    if (state === fact.state) slots[slot] = fact
+    else if (state !== undefined) slots[slot] = { state, atMs: draft.input.nowMs }
   }
   const next = { ...facts, slots, resumed }
   putFacts(draft, facts.service, Object.keys(slots).length === 0 ? undefined : next)
