@@ -78,7 +78,11 @@ export function progressOf(
   const id = service.id as ServiceId
   const digest = specDigest(service.spec)
   const slots = new Map<SlotId, Seen>()
-  const isOutdated = outdatedBy(view, service)
+  const asked: Asked = {
+    service,
+    resumed: resumedTimes(service.facts, digest),
+    isOutdated: outdatedBy(view, service),
+  }
   for (const [node, record] of view.records) {
     const seen = node === view.self && own !== undefined ? own : record
     const facts = seen.updates.get(id)
@@ -88,22 +92,16 @@ export function progressOf(
     if (liveness?.get(node)?.kind === 'down')
       collect(
         slots,
-        service,
+        asked,
+        node,
         [],
-        factsOf(facts, (fact) => fact.state === 'failed'),
-        node,
-        isOutdated,
+        factsOf(facts, ({ state }) => state === 'failed'),
       )
-    else
-      collect(
-        slots,
-        service,
-        seen === own ? ownTasks(own, id) : serviceTasks(record, id),
-        isAbsent ? factsOf(facts, (fact) => fact.state !== 'begun') : facts,
-        node,
-        isOutdated,
-        isAbsent,
-      )
+    else {
+      const tasks = seen === own ? ownTasks(own, id) : serviceTasks(record, id)
+      const known = isAbsent ? factsOf(facts, ({ state }) => state !== 'begun') : facts
+      collect(slots, asked, node, tasks, known, isAbsent)
+    }
   }
   const positions: Position[] = []
   for (const [slotId, seen] of slots) {
@@ -208,13 +206,19 @@ interface Seen {
   atMs: number | undefined
 }
 
+interface Asked {
+  readonly service: Resource<ServiceSpec>
+  /** How often people have let the update go on. */
+  readonly resumed: number
+  readonly isOutdated: IsOutdated
+}
+
 function collect(
   slots: Map<SlotId, Seen>,
-  { id: service, spec, facts: written }: Resource<ServiceSpec>,
+  { service: { id: service, spec }, resumed, isOutdated }: Asked,
+  node: NodeId,
   tasks: readonly TaskEntry[],
   facts: UpdateFacts | undefined,
-  node: NodeId,
-  isOutdated: IsOutdated,
   isAbsent = false,
 ): void {
   const seenAt = (id: SlotId): Seen => {
@@ -245,7 +249,7 @@ function collect(
   const { update } = facts
   const isOther = update !== updateKey(spec)
   // People have let it go on since this was written.
-  const isPast = (facts.resumed ?? 0) < resumedTimes(written, specDigest(spec))
+  const isPast = (facts.resumed ?? 0) < resumed
   const wordOf = (fact: UpdateFact, live: readonly TaskEntry[]): UpdateFact['state'] | undefined => {
     if (!isOther) return isPast ? goneOn(fact, live, specDigest(spec)) : fact.state
     // A step of another update that is under way is under way: its slot is down, whatever it leads to.
