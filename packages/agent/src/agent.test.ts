@@ -253,6 +253,28 @@ describe('agents', () => {
     expect(await world.running()).toEqual(expect.arrayContaining(before))
   })
 
+  it('goes by the address that init or join were given, also after restarts; by a guess only until the next one', async () => {
+    world = await World.of(2)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    const joiner = await world.add()
+    await world.during(joiner.agent.join(token, { author, advertise: '192.168.1.10' }))
+    const addresses = (machine: Machine): readonly string[] | undefined =>
+      machine.agent.view().records.get(machine.node)?.status?.addresses
+    const restarted = async (machine: Machine): Promise<readonly string[] | undefined> => {
+      await world.restart(machine)
+      await world.pass(2_000)
+      return addresses(machine)
+    }
+    await world.pass(2_000)
+    expect(addresses(joiner)).toEqual(['192.168.1.10'])
+    expect(await restarted(joiner)).toEqual(['192.168.1.10'])
+    expect(await restarted(joiner)).toEqual(['192.168.1.10'])
+    joiner.advertise = '192.168.1.11'
+    expect(await restarted(joiner)).toEqual(['192.168.1.11'])
+    nth(1).address = '10.99.0.200'
+    expect(await restarted(nth(1))).toEqual(['10.99.0.200'])
+  })
+
   it('says what is wrong when it is asked for what its state forbids', async () => {
     world = await World.of(1)
     await expect(nth(0).agent.init({ author })).rejects.toThrow(AlreadyInClusterError)

@@ -32,8 +32,10 @@ export interface Machine {
   kernel: MemoryDataPlane
   forwarder: MemoryForwarder
   names: MemoryNameServerProcess
-  /** As others know it. */
+  /** As others know it, unless somebody says otherwise. */
   address: string
+  /** Given to its agent at each start. */
+  advertise?: string
   /** Whom its agent takes for a member. */
   gate: Gate
   /** What its agent knows, when it is another release. */
@@ -187,7 +189,8 @@ export class World {
       agentVersion: '0.0.0',
       rules: machine.rules ?? knownRules,
       hostname: 'machine',
-      advertise: (machine.address ??= `10.99.0.${(this.#addresses += 1)}`),
+      advertise: machine.advertise,
+      guessedAddress: (machine.address ??= `10.99.0.${(this.#addresses += 1)}`),
       halt: () => {
         throw new Error('the agent of a machine ends itself')
       },

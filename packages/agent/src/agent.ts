@@ -68,8 +68,10 @@ export interface AgentOptions {
   /** The decision rules that this agent can follow; `knownRules` outside tests. */
   readonly rules: readonly Rules[]
   readonly hostname: string
-  /** The address to show to people and other nodes where none was given. */
+  /** The address at which others reach this node, as a person gave it for this start. */
   readonly advertise?: string | undefined
+  /** What it may be where nobody gave one; not kept, since the next start may guess another. */
+  readonly guessedAddress?: string | undefined
   /** Ends the process with an error: this agent must not go on, and its log says why. */
   readonly halt: () => void
 }
@@ -101,7 +103,7 @@ export function createAgent(options: AgentOptions): Agent {
   let state: ClusterState = { kind: 'inactive' }
   let member: Member | undefined
   let admission: Admission | undefined
-  let advertise = options.advertise
+  let advertise = options.advertise ?? options.guessedAddress
   /** init, join and leave exclude each other. */
   let transition: Promise<unknown> = Promise.resolve()
   const stopAbort = new AbortController()
@@ -232,11 +234,17 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   /** Without an introduction: the founder, whom nobody admitted. */
-  async function rememberCluster(clusterId: string, introduction: Introduction = []): Promise<void> {
+  async function rememberCluster(
+    clusterId: string,
+    {
+      given,
+      introduction = [],
+    }: { readonly given: string | undefined; readonly introduction?: Introduction },
+  ): Promise<void> {
     await memory.write({
       kind: 'active',
       clusterId,
-      ...(advertise === undefined ? {} : { advertise }),
+      ...(given === undefined ? {} : { advertised: given }),
       ...(introduction.length === 0 ? {} : { introduction }),
     })
   }
@@ -344,7 +352,7 @@ export function createAgent(options: AgentOptions): Agent {
       exclusively(async () => {
         ensureFree()
         if (state.kind === 'removed') await forget()
-        advertise = given ?? options.advertise
+        advertise = given ?? options.advertise ?? options.guessedAddress
         const clusterId = options.newId()
         const opened = await open(clusterId, { isFounder: true })
         await orForget(opened, async () => {
@@ -357,7 +365,7 @@ export function createAgent(options: AgentOptions): Agent {
           await opened.connect()
           const spec = nodeSpec(identity.publicKey, opened.mesh.addresses())
           await opened.specs.create('node', self, spec, author)
-          await rememberCluster(clusterId)
+          await rememberCluster(clusterId, { given })
         })
         await activate(opened)
         return createToken({ ttlMs: settings.joinTokenTtlMs })
@@ -368,14 +376,14 @@ export function createAgent(options: AgentOptions): Agent {
         ensureFree()
         const token = parseToken(text)
         if (state.kind === 'removed') await forget()
-        advertise = given ?? options.advertise
+        advertise = given ?? options.advertise ?? options.guessedAddress
         const opened = await open(token.clusterId, { sponsor: token.issuer })
         await orForget(opened, async () => {
           await opened.connect()
           const introduction = await orStop(settings.joinTimeoutMs, (signal) =>
             joinThrough(opened, self, token, signal),
           )
-          await rememberCluster(token.clusterId, introduction)
+          await rememberCluster(token.clusterId, { given, introduction })
         })
         await activate(opened)
         await orStop(settings.bootSyncTimeoutMs, (signal) => opened.replication.firstSync(signal)).catch(
@@ -440,7 +448,7 @@ export function createAgent(options: AgentOptions): Agent {
         state = { kind: 'removed', clusterId: stored.clusterId, by: stored.by ?? '', atMs: stored.atMs ?? 0 }
         return
       }
-      advertise = options.advertise ?? stored.advertise
+      advertise = options.advertise ?? stored.advertised ?? options.guessedAddress
       await activate(await open(stored.clusterId))
     },
     async stop() {

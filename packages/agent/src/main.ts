@@ -133,7 +133,8 @@ export async function runAgent(argv: readonly string[]): Promise<void> {
     agentVersion,
     rules: knownRules,
     hostname: hostname(),
-    advertise: values.advertise ?? process.env['MOOT_ADVERTISE'] ?? hostAddress(),
+    advertise: values.advertise ?? process.env['MOOT_ADVERTISE'],
+    guessedAddress: hostAddress(),
     halt: () => {
       process.exitCode = 1
       abort.abort(new Error('this agent must not go on'))

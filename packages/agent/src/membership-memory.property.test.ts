@@ -12,7 +12,7 @@ const membership: fc.Arbitrary<StoredMembership> = fc.record(
   {
     kind: fc.constantFrom('active' as const, 'removed' as const),
     clusterId: id,
-    advertise: text,
+    advertised: text,
     by: text,
     atMs: fc.nat({ max: 2 ** 42 }),
     introduction: fc.array(fc.record({ key: text, by: text, signature: text }), { maxLength: 8 }),

@@ -7,7 +7,8 @@ import type { FileDamage } from './kept-file.ts'
 const membershipSchema = z.object({
   kind: z.enum(['active', 'removed']),
   clusterId: z.string(),
-  advertise: z.string().optional(),
+  /** What a person gave to `init` or `join`. (`advertise`, as older agents wrote it, may be a guess, and is not read.) */
+  advertised: z.string().optional(),
   /** Who admitted this node. One that cannot be read must not cost the membership. */
   introduction: introductionSchema.optional().catch(undefined),
   by: z.string().optional(),
