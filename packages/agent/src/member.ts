@@ -548,8 +548,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     changed()
   }
 
-  async function saidFarewell(removal: Uint8Array): Promise<void> {
-    await replication.receiveFarewell(removal)
+  async function saidFarewell(from: NodeId, removal: Uint8Array): Promise<void> {
+    await replication.receiveFarewell(from, removal)
     changed()
     tellRemoval()
   }
@@ -627,7 +627,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
         }),
         mesh.onFarewell((from, removal) => {
           logger.warn({ from }, 'a member says that this node was removed from the cluster')
-          saidFarewell(removal).catch((error: unknown) => logger.error({ err: error }, 'farewell'))
+          saidFarewell(from, removal).catch((error: unknown) => logger.error({ err: error }, 'farewell'))
         }),
       )
       gate.start()

@@ -80,6 +80,25 @@ describe('a membership that begins or ends half-way', () => {
     expect(nth(2).gate.member(issuer)).toBe(false)
   })
 
+  it('a host that was removed while it was away, by one that joined meanwhile, believes it of those that it knows', async () => {
+    world = await World.of(3)
+    const away = nth(2)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    world.network.cut(away.node)
+    await world.pass(5_000)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 60_000 })
+    const remover = await world.add()
+    await world.during(remover.agent.join(token, { author }))
+    await world.pass(2_000)
+    await remove(remover, away.node)
+    await world.pass(5_000)
+    world.network.heal(away.node)
+    await world.until('it is out', () => away.agent.state().kind === 'removed')
+    expect(await runningOn(away)).toBe(0)
+    await world.runs(3)
+  })
+
   it.each([
     ['stops', (machine: Machine) => world.restart(machine)],
     ['dies', (machine: Machine) => die(machine)],

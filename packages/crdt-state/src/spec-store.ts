@@ -184,8 +184,14 @@ export interface SpecStore {
   restore<K extends SpecKind>(kind: K, name: string, author: Author): Promise<Written<SpecOf[K]>>
   history<K extends SpecKind>(kind: K, id: ResourceId): readonly HistoryEntry<SpecOf[K]>[]
 
-  /** Applies what a peer sent; resolves once it is fsynced here. Idempotent, in any order. */
-  receive(messages: readonly SpecMessage[]): Promise<readonly ReceiveOutcome[]>
+  /**
+   * Applies what a peer sent; resolves once it is fsynced here. Idempotent, in any order. `vouched`: whoever hands removals over could
+   * sign them itself, so their signers need not be known here; their signatures must hold all the same.
+   */
+  receive(
+    messages: readonly SpecMessage[],
+    from?: { readonly vouched: boolean },
+  ): Promise<readonly ReceiveOutcome[]>
   digest(): SpecDigestTree
   entries(buckets: readonly number[]): SpecDigestEntries
   /** What a peer with these entries (of these buckets) lacks, and which documents it has that we lack. */

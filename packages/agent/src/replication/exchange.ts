@@ -57,7 +57,7 @@ export interface Exchange extends ExchangeOptions {
     schema: z.ZodType<T>,
     handler: (from: NodeId, body: T) => Promise<unknown>,
   ): () => void
-  receiveSpecs(messages: readonly SpecMessage[]): Promise<SpecsReceived>
+  receiveSpecs(messages: readonly SpecMessage[], from?: { readonly vouched: boolean }): Promise<SpecsReceived>
   /** Fetches whole documents from a peer and stores them. */
   fetchSpecs(from: NodeId, ids: readonly string[], signal?: AbortSignal): Promise<void>
   /** Stores records of members; answers with the nodes whose record must be fetched whole. */
@@ -140,12 +140,15 @@ export function createExchange(options: ExchangeOptions, counters: Counters, sto
     })
   }
 
-  async function receiveSpecs(messages: readonly SpecMessage[]): Promise<SpecsReceived> {
+  async function receiveSpecs(
+    messages: readonly SpecMessage[],
+    from = { vouched: false },
+  ): Promise<SpecsReceived> {
     const gaps = new Set<string>()
     const removals: SpecMessage[] = []
     let applied = 0
     let refused = 0
-    const outcomes = messages.length === 0 ? [] : await specs.receive(messages)
+    const outcomes = messages.length === 0 ? [] : await specs.receive(messages, from)
     for (const [index, outcome] of outcomes.entries()) {
       const message = messages[index]
       if (outcome.kind === 'applied') applied += 1

@@ -417,14 +417,37 @@ describe('records', () => {
     cluster = await testCluster({ count: 2, settings: quiet })
     await cluster.advance(1_000)
     const { specs, replication, id } = cluster.node(0)
+    const from = cluster.node(1).id
     const root = specs.digest().root
-    await replication.receiveFarewell(encode({ kind: 'node', name: id }))
-    await replication.receiveFarewell(new Uint8Array([1, 2, 3]))
+    await replication.receiveFarewell(from, encode({ kind: 'node', name: id }))
+    await replication.receiveFarewell(from, new Uint8Array([1, 2, 3]))
     expect(specs.digest().root).toBe(root)
     expect(replication.counters().garbage).toBe(2)
     const other = cluster.node(1).specs
     const [message] = await other.remove('node', other.byName('node', id)?.id as never, author)
-    await replication.receiveFarewell(encode(message?.type === 'tombstone' ? message.tombstone : undefined))
+    await replication.receiveFarewell(
+      from,
+      encode(message?.type === 'tombstone' ? message.tombstone : undefined),
+    )
+    expect(specs.byName('node', id)).toBeUndefined()
+  })
+
+  it('a farewell is believed of a member, whoever signed it, if it is of this node', async () => {
+    cluster = await testCluster({ count: 3, settings: quiet, trust: () => false })
+    await cluster.advance(1_000)
+    const { specs, replication, id } = cluster.node(0)
+    const other = cluster.node(1).specs
+    const removalOf = async (name: NodeId): Promise<Uint8Array> => {
+      const [message] = await other.remove('node', other.byName('node', name)?.id as never, author)
+      return encode(message?.type === 'tombstone' ? message.tombstone : undefined)
+    }
+    const third = cluster.node(2).id
+    await replication.receiveFarewell(cluster.node(1).id, await removalOf(third))
+    expect(specs.byName('node', third)).toBeDefined()
+    const removal = await removalOf(id)
+    await replication.receiveFarewell('a stranger' as NodeId, removal)
+    expect(specs.byName('node', id)).toBeDefined()
+    await replication.receiveFarewell(cluster.node(1).id, removal)
     expect(specs.byName('node', id)).toBeUndefined()
   })
 })

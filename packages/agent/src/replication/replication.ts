@@ -61,8 +61,8 @@ export interface Replication {
   firstSync(signal: AbortSignal): Promise<void>
   /** Calls back when another peer's state has been compared with for the first time since it connected. */
   onSync(listener: (peer: NodeId) => void): () => void
-  /** A removal that was handed over on connecting: JSON of a tombstone. Stored if it is genuine. */
-  receiveFarewell(removal: Uint8Array): Promise<void>
+  /** A removal that this peer handed over on connecting: JSON of a tombstone. Stored if it is genuine. */
+  receiveFarewell(from: NodeId, removal: Uint8Array): Promise<void>
   /** Compares with this peer now, or joins the comparison under way. */
   syncNow(peer: NodeId): Promise<void>
   /** Everybody who serves goes by this node's record as it is now, or time is up. */
@@ -205,7 +205,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    async receiveFarewell(removal) {
+    async receiveFarewell(from, removal) {
       const text = new TextDecoder().decode(removal)
       const messages = decode(
         specMessagesSchema,
@@ -215,9 +215,15 @@ export function createReplication(options: ReplicationOptions): Replication {
         counters.count('garbage')
         return
       }
-      await exchange.receiveSpecs(messages)
+      // Who removed this node may have joined while it was away, and nobody compares with one that is removed: it would never hear of it.
+      const vouched = options.member(from) && messages.every((message) => isRemovalOf(mesh.self, message))
+      await exchange.receiveSpecs(messages, { vouched })
     },
     syncNow,
     counters: () => counters.read(),
   }
+}
+
+function isRemovalOf(node: NodeId, message: SpecMessage): boolean {
+  return message.type === 'tombstone' && message.tombstone.kind === 'node' && message.tombstone.name === node
 }

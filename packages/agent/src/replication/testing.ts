@@ -84,6 +84,8 @@ export async function testCluster(options: {
   readonly seed?: number
   readonly gossip?: boolean
   readonly settings?: Partial<Defaults>
+  /** Whose removals count: everybody's. */
+  readonly trust?: (publicKey: Uint8Array) => boolean
 }): Promise<TestCluster> {
   const clock = memoryClock()
   const network = memoryNetwork({ clock })
@@ -101,7 +103,7 @@ export async function testCluster(options: {
   async function open(disk: Disk): Promise<TestNode> {
     const { identity, storage, id } = disk
     const newActor = (): string => String((actors += 1)).padStart(32, '0')
-    const specs = await openSpecStore({ storage, identity, clusterId, newActor })
+    const specs = await openSpecStore({ storage, identity, clusterId, newActor, trust: options.trust })
     const records = await openRecordStore({ storage, identity, clusterId })
     const member = (node: NodeId): boolean => specs.byName('node', node) !== undefined
     const mesh = network.mesh(id, {

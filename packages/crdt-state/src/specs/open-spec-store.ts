@@ -206,9 +206,14 @@ class DocumentSpecStore implements SpecStore {
     return historyOf(document) as readonly HistoryEntry<SpecOf[K]>[]
   }
 
-  receive(messages: readonly SpecMessage[]): Promise<readonly ReceiveOutcome[]> {
+  receive(
+    messages: readonly SpecMessage[],
+    from: { readonly vouched: boolean } = { vouched: false },
+  ): Promise<readonly ReceiveOutcome[]> {
     return this.#exclusively(async () => {
-      const { identity, clusterId, trust = (): boolean => true } = this.#options
+      const everybody = (): boolean => true
+      const { identity, clusterId } = this.#options
+      const trust = from.vouched ? everybody : (this.#options.trust ?? everybody)
       const outcomes: ReceiveOutcome[] = []
       for (let start = 0; start < messages.length; start += stateDefaults.messagesPerCommit) {
         const staging = new Staging(this.#index)

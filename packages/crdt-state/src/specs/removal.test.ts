@@ -50,8 +50,14 @@ describe('removal', () => {
     expect(await b.receive([forged])).toMatchObject([{ kind: 'refused' }])
     expect(await elsewhere.receive([removal])).toMatchObject([{ kind: 'refused' }])
     expect(await strict.receive([removal])).toMatchObject([{ kind: 'refused' }])
+    // Whoever vouches for the signer does not vouch for the signature, nor for another cluster's.
+    for (const store of [b, strict]) {
+      expect(await store.receive([forged], { vouched: true })).toMatchObject([{ kind: 'refused' }])
+    }
+    expect(await elsewhere.receive([removal], { vouched: true })).toMatchObject([{ kind: 'refused' }])
     for (const store of [b, elsewhere, strict]) expect(store.byName('service', 'web')).toBeDefined()
     expect(await b.receive([removal])).toEqual([{ kind: 'applied' }])
+    expect(await strict.receive([removal], { vouched: true })).toEqual([{ kind: 'applied' }])
   })
 
   test('by a node that left counts for one that joins later and never knew it', async () => {
