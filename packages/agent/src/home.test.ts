@@ -42,7 +42,12 @@ describe('a data directory', () => {
     const key = home.identity().publicKey
     home.writeNote('{}')
     await home.openStorage().close()
+    // A replacing of a damaged store that was broken off: not gone on with in the next cluster.
+    writeFileSync(join(directory, 'state.db.new'), '')
     home.wipe(false)
+    const storage = home.openStorage()
+    expect(storage.damaged()).toEqual([])
+    await storage.close()
     expect(home.readNote()).toBeUndefined()
     expect(directoryHome(directory).identity().publicKey).toEqual(key)
     home.wipe(true)

@@ -65,7 +65,8 @@ export function directoryHome(directory: string): Home {
     wipe(andKey) {
       // The note first: what is left after a crash must not look like a member that lost its store.
       note.remove()
-      for (const suffix of ['', '-wal', '-shm']) rmSync(storePath + suffix, { force: true })
+      for (const suffix of ['.new', '.new-journal', '', '-wal', '-shm'])
+        rmSync(storePath + suffix, { force: true })
       forgetAll(wireGuardKeys)
       if (andKey) key.remove()
     },

@@ -1,9 +1,7 @@
-import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { stateDefaults } from './defaults.ts'
 import { StorageFailedError } from './errors.ts'
-import type { Table } from './storage.ts'
+import { beginReplacing, isBeingReplaced, replaceDamaged, tables } from './sqlite-salvage.ts'
 import { isLogDamaged } from './write-ahead-log.ts'
 
 export interface OpenedDatabase {
@@ -19,10 +17,11 @@ export interface OpenedDatabase {
  */
 export function openDatabase(path: string): OpenedDatabase {
   try {
-    if (isLogDamaged(`${path}-wal`)) return replaced(path)
-    const database = open(path)
-    if (isSound(database)) return { database, setAsideAs: undefined }
-    database.close()
+    if (!isBeingReplaced(path) && !isLogDamaged(`${path}-wal`)) {
+      const database = open(path)
+      if (isSound(database)) return { database, setAsideAs: undefined }
+      database.close()
+    }
   } catch (error) {
     // A missing directory or a full disk is not damage, and renaming would not help.
     if (!existsSync(path) || isUnusableDisk(error)) throw new StorageFailedError(path, error)
@@ -30,11 +29,24 @@ export function openDatabase(path: string): OpenedDatabase {
   return replaced(path)
 }
 
-function replaced(path: string): OpenedDatabase {
-  const setAsideAs = setDatabaseAside(path, undefined)
-  const database = open(path)
-  salvageInto(database, setAsideAs)
-  return { database, setAsideAs }
+/** One that turned out to be damaged while it was used. Where that fails `database` may be closed; opening its path goes on with it. */
+export function replaceDatabase(path: string, database: DatabaseSync): OpenedDatabase {
+  return replaced(path, database)
+}
+
+function replaced(path: string, inUse?: DatabaseSync): OpenedDatabase {
+  try {
+    const isResumed = beginReplacing(path)
+    try {
+      inUse?.close()
+    } catch {
+      // Closing checkpoints the log, which a damaged file refuses: the log is kept beside it.
+    }
+    const setAsideAs = replaceDamaged(path, isResumed)
+    return { database: open(path), setAsideAs }
+  } catch (error) {
+    throw new StorageFailedError(path, error)
+  }
 }
 
 function open(path: string): DatabaseSync {
@@ -43,13 +55,7 @@ function open(path: string): DatabaseSync {
     // EXTRA adds nothing to FULL in WAL mode; NORMAL would lose acknowledged commits with the power.
     database.exec('PRAGMA journal_mode = WAL')
     database.exec('PRAGMA synchronous = FULL')
-    database.exec(`
-      CREATE TABLE IF NOT EXISTS object (
-        tbl TEXT NOT NULL, key TEXT NOT NULL, bytes BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (tbl, key)
-      ) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS set_aside (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, key TEXT NOT NULL, bytes BLOB
-      );`)
+    database.exec(tables)
     return database
   } catch (error) {
     database.close()
@@ -70,74 +76,4 @@ function isSound(database: DatabaseSync): boolean {
 function isUnusableDisk(error: unknown): boolean {
   if (typeof error !== 'object' || error === null || !('errcode' in error)) return false
   return [3, 5, 8, 10, 13, 14].includes(Number(error.errcode) & 0xff)
-}
-
-/** Renames the file and its log to the first free `….damaged-N`; the oldest beyond the bound are removed. */
-export function setDatabaseAside(path: string, database: DatabaseSync | undefined): string {
-  try {
-    database?.close()
-  } catch {
-    // Closing checkpoints the log, which a damaged file refuses: the log is kept beside it.
-  }
-  const taken = damagedFiles(path)
-  const target = `${path}.damaged-${(taken.at(-1)?.number ?? 0) + 1}`
-  for (const suffix of ['', '-wal', '-shm']) {
-    if (existsSync(path + suffix)) renameSync(path + suffix, target + suffix)
-  }
-  for (const { file } of taken.slice(0, Math.max(0, taken.length + 1 - stateDefaults.setAsideFilesMax))) {
-    for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
-  }
-  return target
-}
-
-function damagedFiles(path: string): readonly { readonly file: string; readonly number: number }[] {
-  const prefix = `${basename(path)}.damaged-`
-  return readdirSync(dirname(path))
-    .filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)))
-    .map((name) => ({ file: join(dirname(path), name), number: Number(name.slice(prefix.length)) }))
-    .sort((a, b) => a.number - b.number)
-}
-
-const promises: Table = 'lease'
-
-/**
- * Copies the rows that can still be read: forward until the damage, and backward from the end until the damage.
- * Their checksums are copied too, so that a row that was read wrongly is found when it is used. What was promised to
- * others is not copied: a damaged log may have taken it back to an older state, and a promise that is forgotten in part is worse than none.
- */
-export function salvageInto(database: DatabaseSync, damagedPath: string): void {
-  let damaged: DatabaseSync | undefined
-  try {
-    damaged = new DatabaseSync(damagedPath)
-    const put = database.prepare('INSERT OR IGNORE INTO object (tbl, key, bytes, sum) VALUES (?, ?, ?, ?)')
-    database.exec('BEGIN')
-    for (const direction of ['ASC', 'DESC']) copyRows(damaged, put, direction)
-  } catch {
-    // Not a database at all: peers have what it held.
-  } finally {
-    if (database.isTransaction) database.exec('COMMIT')
-    try {
-      damaged?.close()
-    } catch {
-      // As above.
-    }
-  }
-}
-
-function copyRows(
-  from: DatabaseSync,
-  put: { run(tbl: string, key: string, bytes: Uint8Array, sum: Uint8Array): unknown },
-  direction: string,
-): void {
-  try {
-    const rows = from
-      .prepare(`SELECT tbl, key, bytes, sum FROM object ORDER BY tbl ${direction}, key ${direction}`)
-      .iterate()
-    for (const { tbl, key, bytes, sum } of rows) {
-      if (typeof tbl !== 'string' || typeof key !== 'string' || tbl === promises) continue
-      if (bytes instanceof Uint8Array && sum instanceof Uint8Array) put.run(tbl, key, bytes, sum)
-    }
-  } catch {
-    // The damage begins here.
-  }
 }

@@ -5,7 +5,7 @@ import { stateDefaults } from './defaults.ts'
 import { StorageFailedError, StoreClosedError } from './errors.ts'
 import { sha256 } from './hash.ts'
 import { describeWrites } from './memory-storage.ts'
-import { openDatabase, salvageInto, setDatabaseAside } from './sqlite-database.ts'
+import { openDatabase, replaceDatabase } from './sqlite-database.ts'
 import {
   type DamagedObject,
   type Storage,
@@ -102,7 +102,7 @@ export class SqliteStorage implements Storage {
       this.#attempt(writes)
       return undefined
     } catch (error) {
-      if (!isCorruption(error)) return error
+      if (!this.#isReplaceable(error)) return error
     }
     try {
       this.#replaceDatabase()
@@ -173,7 +173,7 @@ export class SqliteStorage implements Storage {
     try {
       return read()
     } catch (error) {
-      if (!isCorruption(error)) throw new StorageFailedError('a read', error)
+      if (!this.#isReplaceable(error)) throw new StorageFailedError('a read', error)
     }
     this.#replaceDatabase()
     return read()
@@ -198,14 +198,19 @@ export class SqliteStorage implements Storage {
     return undefined
   }
 
+  /** Is the file damaged? Or is none open, because the disk had no room for replacing a damaged one? */
+  #isReplaceable(error: unknown): boolean {
+    return isCorruption(error) || (!this.#closed && !this.#database.isOpen)
+  }
+
   /** The file is damaged beyond a row: a new one is begun with what can still be read of it. */
   #replaceDatabase(): void {
-    const previous = setDatabaseAside(this.#path, this.#database)
-    const { database } = openDatabase(this.#path)
+    const { database, setAsideAs } = this.#database.isOpen
+      ? replaceDatabase(this.#path, this.#database)
+      : openDatabase(this.#path)
     this.#database = database
-    salvageInto(database, previous)
     this.#statements = prepare(database)
-    this.#reportDatabase(previous)
+    if (setAsideAs !== undefined) this.#reportDatabase(setAsideAs)
   }
 
   #reportDatabase(setAsideAs: string): void {
