@@ -18,10 +18,13 @@ import type { Defaults } from './defaults.ts'
 import {
   AlreadyInClusterError,
   CutOffError,
+  EngineAwayError,
   LastVoterError,
   LastNodeError,
   LeavingError,
   NotInClusterError,
+  OwnDocumentLostError,
+  StillStoppingError,
 } from './errors.ts'
 import type { Home } from './home.ts'
 import type { FileDamage } from './kept-file.ts'
@@ -35,11 +38,13 @@ import { type Clock, withinTime } from './ports/clock.ts'
 import type { NameServer } from './ports/name-server.ts'
 import type { DataPlane } from './ports/data-plane.ts'
 import type { Forwarder } from './ports/forwarder.ts'
+import { EngineUnavailableError } from './ports/engine.errors.ts'
 import type { Engine } from './ports/engine.ts'
 import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
+import { windDown, type WindingDown } from './winding-down.ts'
 
 export interface AgentOptions {
   readonly home: Home
@@ -81,6 +86,8 @@ export interface Agent extends Cluster {
   stop(): Promise<void>
 }
 
+type Leaving = Parameters<Cluster['leave']>[0]
+
 /** Tokens are their issuer's alone: no peer can give one back, and a new one is made in a second. */
 function lostTokens(storage: Storage): readonly FileDamage[] {
   return storage
@@ -103,6 +110,8 @@ export function createAgent(options: AgentOptions): Agent {
   let state: ClusterState = { kind: 'inactive' }
   let member: Member | undefined
   let admission: Admission | undefined
+  /** From its removal until nothing of it is left here `member` is one of nobody's cluster. */
+  let windingDown: WindingDown | undefined
   let advertise = options.advertise ?? options.guessedAddress
   /** init, join and leave exclude each other. */
   let transition: Promise<unknown> = Promise.resolve()
@@ -160,7 +169,7 @@ export function createAgent(options: AgentOptions): Agent {
       lastKnown: memory.members(),
       membersKnown: rememberMembers,
       removed: (tombstone) => {
-        exclusively(() => becomeRemoved(tombstone)).catch((error: unknown) =>
+        exclusively(async () => becomeRemoved(tombstone)).catch((error: unknown) =>
           logger.error({ err: error }, 'leaving the cluster failed'),
         )
       },
@@ -215,10 +224,13 @@ export function createAgent(options: AgentOptions): Agent {
   /** What is told to others changes at once, and never says `active` without a member behind it. */
   async function end(next: ClusterState): Promise<void> {
     const part = member
+    const winding = windingDown
     member = undefined
+    windingDown = undefined
     admission?.stop()
     admission = undefined
     state = next
+    await winding?.stop()
     await part?.stop()
   }
 
@@ -254,14 +266,6 @@ export function createAgent(options: AgentOptions): Agent {
     return withinTime(clock, ms, stopAbort.signal, work)
   }
 
-  async function stopTasks(part: Member): Promise<void> {
-    try {
-      await orStop(settings.leaveTimeoutMs, (signal) => part.clear(signal))
-    } catch (error) {
-      logger.warn({ err: error }, 'this node leaves although some of its containers are still there')
-    }
-  }
-
   /** While it is a member still: who is none has no vote, and the only voter of a small cluster would take all with it. */
   async function handOverVote(part: Member, force: boolean): Promise<void> {
     try {
@@ -277,23 +281,84 @@ export function createAgent(options: AgentOptions): Agent {
     }
   }
 
-  async function becomeRemoved(tombstone: Tombstone): Promise<void> {
-    if (member === undefined || state.kind !== 'active') return
-    const { clusterId } = member
+  function becomeRemoved({ author }: Tombstone): void {
+    if (member === undefined || state.kind !== 'active' || windingDown !== undefined) return
     logger.warn(
-      { by: tombstone.author },
+      { by: author },
       'this node was removed from its cluster: it stops its tasks and goes inactive',
     )
-    await stopTasks(member)
-    // The next start goes on with it: what still runs here would be nobody's.
-    if (stopAbort.signal.aborted) return
-    const removal = { clusterId, by: tombstone.author.node, atMs: tombstone.author.atMs }
+    beginToWindDown(member, author)
+  }
+
+  /** Nobody waits for it in the queue of transitions: it may take as long as the engine is away. The next start goes on with it. */
+  function beginToWindDown(part: Member, by: Author): WindingDown {
+    const winding = windDown({ clear: (signal) => part.clear(signal), clock, logger, settings })
+    windingDown = winding
+    winding
+      .over(stopAbort.signal)
+      .then(
+        () => exclusively(() => goInactive(part, by)),
+        () => undefined,
+      )
+      .catch((error: unknown) => logger.error({ err: error }, 'leaving the cluster failed'))
+    return winding
+  }
+
+  async function goInactive(part: Member, by: Author): Promise<void> {
+    if (member !== part || stopAbort.signal.aborted) return
+    const removal = { clusterId: part.clusterId, by: by.node, atMs: by.atMs }
     await end({ kind: 'removed', ...removal })
     await memory.write({ kind: 'removed', ...removal })
   }
 
-  function ensureFree(): void {
-    if (state.kind === 'active') throw new AlreadyInClusterError(state.clusterId)
+  /** Rejects with `StillStoppingError` when it takes long. */
+  async function woundDown(part: Member, winding: WindingDown): Promise<void> {
+    try {
+      await orStop(settings.leaveTimeoutMs, (signal) => winding.over(signal))
+    } catch {
+      // The next start goes on with it: what still runs here would be nobody's.
+      stopAbort.signal.throwIfAborted()
+      const engine = part.watch.state()
+      const away = engine.kind === 'down' ? `its Docker engine is down: ${engine.error}` : undefined
+      throw new StillStoppingError(
+        away ?? winding.trouble() ?? `not done within ${settings.leaveTimeoutMs} ms`,
+      )
+    }
+  }
+
+  /** After its removal a node is free once it has wound down. */
+  async function ensureFree(): Promise<void> {
+    if (member !== undefined && windingDown !== undefined) await woundDown(member, windingDown)
+    else if (state.kind === 'active') throw new AlreadyInClusterError(state.clusterId)
+  }
+
+  async function forgetFormer(): Promise<void> {
+    if (state.kind !== 'inactive') await forget()
+  }
+
+  /** Of a node that stays nothing is changed: whatever may forbid that it leaves is looked at before the others are told. */
+  async function removeSelf(part: Member, { force, author }: Leaving): Promise<void> {
+    if (!force) {
+      if (part.view().nodes.size <= 1) throw new LastNodeError()
+      if (part.mesh.peers().size === 0) throw new CutOffError()
+      if (part.specs.byName('node', self) === undefined) throw new OwnDocumentLostError()
+      await ensureEngineAnswers(part)
+    }
+    await handOverVote(part, force)
+    const own = part.specs.byName('node', self)
+    // `removed` is told as well; it finds nothing left to do once this transition is over.
+    if (own !== undefined) await spread(await part.specs.remove('node', own.id, author))
+  }
+
+  async function ensureEngineAnswers(part: Member): Promise<void> {
+    try {
+      await orStop(settings.leaveEngineAnswerMs, (signal) => part.askEngine(signal))
+    } catch (error) {
+      stopAbort.signal.throwIfAborted()
+      const why = error instanceof Error ? error.message : String(error)
+      const isTold = error instanceof EngineUnavailableError
+      throw new EngineAwayError(isTold ? why : `the Docker engine does not answer (${why})`)
+    }
   }
 
   async function createToken({ ttlMs }: { readonly ttlMs: number }): Promise<JoinToken> {
@@ -350,8 +415,8 @@ export function createAgent(options: AgentOptions): Agent {
 
     init: ({ advertise: given, author }) =>
       exclusively(async () => {
-        ensureFree()
-        if (state.kind === 'removed') await forget()
+        await ensureFree()
+        await forgetFormer()
         advertise = given ?? options.advertise ?? options.guessedAddress
         const clusterId = options.newId()
         const opened = await open(clusterId, { isFounder: true })
@@ -373,9 +438,9 @@ export function createAgent(options: AgentOptions): Agent {
 
     join: (text, { advertise: given }) =>
       exclusively(async () => {
-        ensureFree()
+        await ensureFree()
         const token = parseToken(text)
-        if (state.kind === 'removed') await forget()
+        await forgetFormer()
         advertise = given ?? options.advertise ?? options.guessedAddress
         const opened = await open(token.clusterId, { sponsor: token.issuer })
         await orForget(opened, async () => {
@@ -395,15 +460,15 @@ export function createAgent(options: AgentOptions): Agent {
       exclusively(async () => {
         if (state.kind === 'removed') return forget()
         const part = active()
-        if (part.view().nodes.size <= 1 && !force) throw new LastNodeError()
-        if (part.mesh.peers().size === 0 && !force) throw new CutOffError()
-        await handOverVote(part, force)
-        const own = part.specs.byName('node', self)
-        // `removed` is told as well; it finds nothing left to do once this transition is over.
-        if (own !== undefined) await spread(await part.specs.remove('node', own.id, author))
-        await stopTasks(part)
-        // The next start goes on with it: what still runs here would be nobody's.
-        stopAbort.signal.throwIfAborted()
+        const removal = (): Tombstone | undefined => part.specs.tombstone('node', self)
+        if (removal() === undefined) await removeSelf(part, { force, author })
+        try {
+          await woundDown(part, windingDown ?? beginToWindDown(part, removal()?.author ?? author))
+        } catch (error) {
+          stopAbort.signal.throwIfAborted()
+          if (!force) throw error
+          logger.warn({ err: error }, 'this node leaves although some of its containers are still there')
+        }
         return forget()
       }),
 
@@ -431,6 +496,7 @@ export function createAgent(options: AgentOptions): Agent {
         ? {}
         : {
             peers: [...member.mesh.peers()],
+            windingDown: windingDown !== undefined,
             synced: member.synced(),
             cutOff: member.isCutOff(),
             engine: member.watch.state(),

@@ -76,8 +76,10 @@ export const defaults = {
   agentStopTimeoutMs: 4_000,
   /** A joiner waits this long for its issuer's answer. */
   joinTimeoutMs: 15_000,
-  /** A leaving node waits this long for its tasks to stop before it leaves all the same. */
+  /** Who leaves is told after this that tasks have not stopped yet; where it is forced the node leaves all the same. A try to stop them is given up after it, and the next one begun. */
   leaveTimeoutMs: 60_000,
+  /** An engine that has not answered by then cannot be asked to stop what runs: far above its answer on a loaded host. */
+  leaveEngineAnswerMs: 10_000,
   /** How often the engine's containers are listed in full, whatever the events said. */
   relistIntervalMs: 30_000,
   /** How long a write waits for one peer's fsync before it is done with a warning. */

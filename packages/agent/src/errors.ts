@@ -48,6 +48,38 @@ export class LastVoterError extends Error {
   }
 }
 
+/** Nothing was changed. */
+export class EngineAwayError extends Error {
+  readonly code = 'ERR_ENGINE_AWAY'
+  override name = 'EngineAwayError'
+  constructor(detail: string) {
+    super(
+      `This node's containers cannot be stopped: ${detail}. It stays a member. Try again when Docker is back; or use --force to leave all the same: containers that run then are left behind, beside their replacements on other nodes.`,
+    )
+  }
+}
+
+/** Nothing was changed: others take this node for a member, and this node cannot tell them otherwise. */
+export class OwnDocumentLostError extends Error {
+  readonly code = 'ERR_OWN_DOCUMENT_LOST'
+  override name = 'OwnDocumentLostError'
+  constructor() {
+    super(
+      "This node has lost its own entry among the members, and waits for another node's copy: without it the others would not hear that it leaves. Try again in a few seconds; or use --force here, and remove it at another node (docker node rm --force).",
+    )
+  }
+}
+
+export class StillStoppingError extends Error {
+  readonly code = 'ERR_STILL_STOPPING'
+  override name = 'StillStoppingError'
+  constructor(why: string) {
+    super(
+      `This node is no member of its cluster any more, and some of its containers have not been stopped and removed yet (${why}). It goes on with that by itself, also when Docker comes back later: try again then; or use "moot leave --force" to leave them behind.`,
+    )
+  }
+}
+
 export class LeavingError extends Error {
   readonly code = 'ERR_LEAVING'
   override name = 'LeavingError'

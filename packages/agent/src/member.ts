@@ -130,6 +130,8 @@ export interface Member {
     query: URLSearchParams,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>>
+  /** Rejects if the engine does not answer now. */
+  askEngine(signal: AbortSignal): Promise<void>
   /** After this node's removal: resolves once its tasks have stopped and their containers are gone. */
   clear(signal: AbortSignal): Promise<void>
   synced(): boolean
@@ -591,6 +593,9 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     },
     logs: (task, query, signal) =>
       task.node === self ? localLogs(task.id, query, signal) : fetchLogs(mesh, task, query, signal),
+    async askEngine(signal) {
+      await engine.facts(signal)
+    },
     async clear(signal) {
       await stopped(signal)
       // What ended is kept for `service logs` while there is a cluster; now there is none.

@@ -1,6 +1,8 @@
 import type { MemoryStorage } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
+import { defaults } from './defaults.ts'
+import { EngineAwayError, StillStoppingError } from './errors.ts'
 import type { Home } from './home.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
 
@@ -122,10 +124,7 @@ describe('a membership that begins or ends half-way', () => {
     world = await World.of(3)
     await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
     await world.runs(3)
-    nth(2).engine.down()
-    const leaving = nth(2).agent.leave({ force: false, author })
-    leaving.catch(() => undefined)
-    await world.pass(3_000)
+    const { leaving } = await leaveWhileEngineGoes(nth(2))
     await world.restart(nth(2))
     await expect(leaving).rejects.toThrow(/stops/)
     nth(2).engine.up()
@@ -133,6 +132,123 @@ describe('a membership that begins or ends half-way', () => {
     await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
     expect(await runningOn(nth(2))).toBe(0)
   })
+
+  it('a host whose engine is away while it is removed stops its containers when that is back, however late', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    nth(2).engine.down()
+    await remove(nth(0), nth(2).node)
+    await world.pass(5 * defaults.leaveTimeoutMs)
+    expect(nth(2).agent.status()).toMatchObject({ windingDown: true })
+    nth(2).engine.failNext('sweep')
+    nth(2).engine.up()
+    await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
+    expect(await nth(2).engine.list(AbortSignal.timeout(1_000))).toEqual([])
+    await world.runs(3)
+  })
+
+  it('a removed host that still stops what it ran says so, and can be forced to leave it behind', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    const removed = nth(2)
+    removed.engine.down()
+    await remove(nth(0), removed.node)
+    await world.pass(3_000)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })
+    for (const asked of [
+      () => removed.agent.init({ author }),
+      () => removed.agent.join(token, { author }),
+      () => removed.agent.leave({ force: false, author }),
+    ]) {
+      const answer = await settled(asked(), defaults.leaveTimeoutMs + 1_000)
+      expect(answer).toBeInstanceOf(StillStoppingError)
+      expect(removed.agent.state().kind).toBe('active')
+    }
+    await settled(removed.agent.leave({ force: true, author }), defaults.leaveTimeoutMs + 1_000)
+    expect(removed.agent.state()).toEqual({ kind: 'inactive' })
+    await world.during(removed.agent.join(token, { author }))
+    expect(nth(0).agent.view().nodes.size).toBe(3)
+  })
+
+  it('a removed host joins as soon as it has stopped what it ran', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    nth(2).engine.down()
+    await remove(nth(0), nth(2).node)
+    await world.pass(2 * defaults.leaveTimeoutMs)
+    const { token } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })
+    const joining = nth(2).agent.join(token, { author })
+    await world.pass(10_000)
+    nth(2).engine.up()
+    await world.during(joining)
+    expect(nth(2).agent.state().kind).toBe('active')
+    expect(await runningOn(nth(2))).toBe(0)
+    expect(nth(0).agent.view().nodes.size).toBe(3)
+  })
+
+  it.each([
+    ['is down', (machine: Machine) => machine.engine.down(), (machine: Machine) => machine.engine.up()],
+    ['hangs', (machine: Machine) => machine.engine.hang(), (machine: Machine) => machine.engine.release()],
+  ])('a host whose engine %s stays a member when it is asked to leave', async (_what, goes, comes) => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    const voters = nth(0).agent.voters().epoch
+    goes(nth(2))
+    await world.pass(1_000)
+    const answer = await settled(nth(2).agent.leave({ force: false, author }), 15_000)
+    expect(answer).toBeInstanceOf(EngineAwayError)
+    expect(nth(2).agent.state().kind).toBe('active')
+    for (const { agent } of world.machines) expect(agent.view().nodes.size).toBe(3)
+    expect(nth(0).agent.voters().epoch).toEqual(voters)
+    comes(nth(2))
+    await world.pass(2_000)
+    await world.during(nth(2).agent.leave({ force: false, author }))
+    expect(nth(2).agent.state()).toEqual({ kind: 'inactive' })
+    expect(await runningOn(nth(2))).toBe(0)
+    await world.runs(3)
+  })
+
+  it('a host whose engine goes away while it leaves says so, and stops its containers when that is back', async () => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    const { leaving } = await leaveWhileEngineGoes(nth(2))
+    const answer = await settled(leaving, defaults.leaveTimeoutMs + 1_000)
+    expect(answer).toBeInstanceOf(StillStoppingError)
+    expect(nth(0).agent.view().nodes.size).toBe(2)
+    nth(2).engine.up()
+    await world.until('it is out', () => nth(2).agent.state().kind === 'removed')
+    expect(await runningOn(nth(2))).toBe(0)
+    await world.runs(3)
+    await world.during(nth(2).agent.leave({ force: false, author }))
+    expect(nth(2).agent.state()).toEqual({ kind: 'inactive' })
+  })
+
+  /** What it came to within that time. */
+  async function settled(work: Promise<unknown>, withinMs: number): Promise<unknown> {
+    let answer: unknown = 'no answer'
+    work.then(
+      (value) => (answer = value),
+      (error: unknown) => (answer = error),
+    )
+    await world.pass(withinMs)
+    return answer
+  }
+
+  /** The others know that it leaves, and nothing that it ran has stopped. */
+  async function leaveWhileEngineGoes({ agent, engine }: Machine): Promise<{ leaving: Promise<void> }> {
+    engine.hang('stop')
+    const leaving = agent.leave({ force: false, author })
+    leaving.catch(() => undefined)
+    await world.until('the others know', () => nth(0).agent.view().nodes.size === 2)
+    engine.down()
+    engine.release('stop')
+    return { leaving }
+  }
 
   /** SIGKILL: another agent begins on what the disk has. */
   async function die(machine: Machine): Promise<void> {

@@ -9,6 +9,8 @@ import { isObject } from './schema-errors.ts'
 
 const cutOffWarning =
   'WARNING: no other node of the cluster answers, nor does the way to them: this node takes nothing over from them'
+const windingDownWarning =
+  'WARNING: this node is no member of its cluster any more, and still stops and removes what it ran'
 
 /** `GET /info`: the engine's answer with Moot's `Swarm`; Moot's part alone while the engine is down. */
 async function info(api: Api, call: Call): Promise<void> {
@@ -40,6 +42,7 @@ function warnings({ cluster }: Api): readonly string[] {
   const isCutOff = cluster.status()['cutOff'] === true
   const trouble = voterTrouble(cluster)
   return [
+    ...(cluster.status()['windingDown'] === true ? [windingDownWarning] : []),
     ...(isCutOff ? [cutOffWarning] : []),
     ...(trouble === undefined ? [] : [`WARNING: ${trouble}`]),
     ...networkWarnings(cluster),

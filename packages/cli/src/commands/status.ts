@@ -8,6 +8,7 @@ interface StatusAnswer {
   readonly peers?: readonly string[]
   readonly synced?: boolean
   readonly cutOff?: boolean
+  readonly windingDown?: boolean
   readonly encryption?: {
     readonly by: 'kernel' | 'wireguard-go' | 'none'
     readonly why?: string
@@ -58,6 +59,9 @@ export function statusCommand(): Command {
         lines.push(
           `peers     ${status.peers?.length ?? 0} connected${status.synced === true ? '' : ' (not yet synced)'}`,
         )
+        if (status.windingDown === true) {
+          lines.push('removed   no member of it any more: it still stops and removes what it ran')
+        }
         if (status.cutOff === true) {
           lines.push(
             'cut off   no other node answers, nor does the way to them: nothing of theirs is taken over here',

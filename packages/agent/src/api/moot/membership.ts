@@ -42,7 +42,10 @@ export const membershipOperations: readonly Operation[] = [
     method: 'POST',
     path: '/leave',
     summary: "Stop this node's tasks and forget the cluster",
-    query: { force: '1: also as the last node, whose specs are lost with it' },
+    query: {
+      force:
+        '1: also as the last node, whose specs are lost with it, or when its containers cannot be stopped',
+    },
     answer: z.object({}),
     anywhere: true,
     run: async (api, call) => {

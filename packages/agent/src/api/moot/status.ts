@@ -32,6 +32,10 @@ const statusSchema = z.looseObject({
     .describe(
       'No other member answers, nor does the way to them: this node takes nothing over from the others.',
     ),
+  windingDown: z
+    .boolean()
+    .optional()
+    .describe('This node is no member any more, and still stops and removes what it ran.'),
   encryption: encryptionSchema.optional(),
   voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
   network: abilitySchema.optional(),
