@@ -21,6 +21,7 @@ function setupOf(fence: number): TaskSetup {
     service: { id: 'service', name: 'db' },
     spec: { TaskTemplate: { ContainerSpec: { Image: 'db:1' } } },
     networks: [],
+    overlays: [],
     lease: { slot, fence },
   } as unknown as TaskSetup
 }
