@@ -113,6 +113,12 @@ export interface Shape {
   readonly evensOut?: boolean
   /** Never to run twice, whatever it costs. */
   readonly exclusive?: boolean
+  /** Between two slots of an update. */
+  readonly delayMs?: number
+  /** This part of all slots may fail. */
+  readonly tolerated?: number
+  /** Of each host's 8 GiB. */
+  readonly reservedBytes?: number
 }
 
 export interface Plan {
@@ -198,6 +204,10 @@ export function planOf(random: Random, faultsForMs: number, isStorm = false): Pl
     : undefined
   acts.push(...(exclusive?.acts ?? []))
   if (random.chance(0.4)) acts.push(...attachments(random, hosts, faultsForMs))
+  for (const [index, act] of acts.entries()) {
+    if (act.kind === 'deploy' && random.chance(0.4))
+      acts[index] = { ...act, shape: { ...act.shape, ...rulesOf(random, act.service) } }
+  }
   return {
     hosts,
     founders,
@@ -217,6 +227,15 @@ function shapeOf(random: Random, service: string): Shape {
     parallelism: random.between(0, 2),
     order: random.chance(0.5) ? 'start-first' : 'stop-first',
     onFailure: random.pick(['continue', 'pause', 'rollback'] as const) ?? 'continue',
+  }
+}
+
+/** Ten of the one service that reserves anything fit on two hosts, and on one they do not. */
+function rulesOf(random: Random, service: string): Partial<Shape> {
+  return {
+    delayMs: random.pick([0, 500, 3_000]) ?? 0,
+    tolerated: random.pick([0, 0.2, 0.5]) ?? 0,
+    ...(service === 'db' && { reservedBytes: 1024 ** 3 }),
   }
 }
 

@@ -304,7 +304,10 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
     Order: shape.order,
     FailureAction: shape.onFailure,
     Monitor: 1_000_000_000,
+    ...(shape.delayMs !== undefined && { Delay: shape.delayMs * 1_000_000 }),
+    ...(shape.tolerated !== undefined && { MaxFailureRatio: shape.tolerated }),
   }
+  const { reservedBytes: MemoryBytes } = shape
   const Healthcheck = shape.checked ? { Test: ['CMD', 'true'] } : undefined
   return {
     Name,
@@ -317,6 +320,7 @@ function bodyOf(Name: string, shape: Shape, label: string): object {
     TaskTemplate: {
       ...(shape.networked === true && { Networks: [{ Target: networkName }] }),
       ContainerSpec: { Image: shape.image, ...(Healthcheck && { Healthcheck }) },
+      ...(MemoryBytes !== undefined && { Resources: { Reservations: { MemoryBytes } } }),
       RestartPolicy: { Condition: 'any', Delay: 3_000_000_000 },
     },
     Mode: shape.global ? { Global: {} } : { Replicated: { Replicas: shape.replicas } },
