@@ -209,10 +209,16 @@ describe('a task that falls ill', () => {
     expect(output.actions).toMatchObject([{ kind: 'stop' }])
   })
 
-  test('as a step of an update is the update’s affair: stopped at once', () => {
+  test('as a step of an update waits its turn like any other; the step has failed unless it had stood its time', () => {
     const others = elsewhere([runningTask(web, { slot: 1, illness: { ...illness, kind: 'stopping' } })])
-    const output = run({ ...scene, ...others, facts: [factsOf(web, { 4: 'begun' })] })
-    expect(output.actions).toMatchObject([{ kind: 'stop' }])
+    const factAfter = (stateAtMs: number) => {
+      const tasks = [{ ...task, stateAtMs }]
+      const output = run({ ...scene, ...others, tasks, facts: [factsOf(web, { 4: 'begun' })] })
+      expect(output.actions).toEqual([])
+      return output.changes.get(`update/${web.id}`)
+    }
+    expect(factAfter(997_000)).toMatchObject({ slots: { [`${web.id}.4`]: { state: 'failed' } } })
+    expect(factAfter(995_000)).toBeUndefined()
   })
 
   test('and is to make way for a step elsewhere, waits like any other', () => {

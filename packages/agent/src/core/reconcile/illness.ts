@@ -1,5 +1,4 @@
 import {
-  digestOfUpdate,
   isClaim,
   isTerminal,
   type NodeId,
@@ -12,7 +11,7 @@ import {
 import type { LivenessMap } from '../membership/liveness.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import type { View } from '../view.ts'
-import { changeTask, isDue, slotOf, wakeAt, type Draft } from './draft.ts'
+import { changeTask, isDue, wakeAt, type Draft } from './draft.ts'
 import { updateConfigOf } from './progress.ts'
 import { asksFor, compareSlots } from './spec.ts'
 
@@ -79,11 +78,10 @@ function illnessOf(task: TaskEntry): IllSlot['state'] | undefined {
 /**
  * A task that is ill and waits: is it its turn? First it has said so for a moment, so that of two who fall ill at once
  * each has heard of the other: then a stale view delays a stop and does not hasten it. Who had to wait for others is asked
- * once more how it is, for what they had in common may be over: the moment begins anew. What an update has begun is the
- * update's affair, and bounded by it.
+ * once more how it is, for what they had in common may be over: the moment begins anew. What an update has made is no exception: its
+ * step has failed without that.
  */
 export function isItsTurn(draft: Draft, task: TaskEntry, illness: Illness): boolean {
-  if (isStep(draft, task)) return true
   const { view, liveness, settings, synced, nowMs } = draft.input
   const service = view.services.get(task.service)
   if (!synced || service === undefined) return false
@@ -98,17 +96,6 @@ export function isItsTurn(draft: Draft, task: TaskEntry, illness: Illness): bool
   changeTask(draft, task, { illness: { kind: 'waiting', sinceMs: nowMs, why }, error: why })
   wakeAt(draft, nowMs + settings.illnessSettleMs)
   return false
-}
-
-/** What the update has made. What is to make way for it, and runs the same where it may not any more, is none of it. */
-function isStep(draft: Draft, task: TaskEntry): boolean {
-  const facts = draft.facts.get(task.service)
-  return (
-    facts !== undefined &&
-    task.leaves === undefined &&
-    digestOfUpdate(facts.update) === task.digest &&
-    facts.slots[slotOf(task)]?.state === 'begun'
-  )
 }
 
 /** Nobody else has a task of the service: there is no one to hear of. */

@@ -174,7 +174,9 @@ function settled(
   if (newest.state === 'complete' && endsByDesign(spec)) return 'ok'
   if (newest.state === 'complete' || newest.state === 'failed' || newest.state === 'rejected')
     return hasStood(draft, service, newest) ? 'begun' : 'failed'
-  if (newest.state !== 'running' || newest.illness !== undefined) return 'begun'
+  if (newest.state !== 'running') return 'begun'
+  // Whether its turn to be stopped has come or not; what it had in common with others may have made it ill after it had stood its time.
+  if (newest.illness !== undefined) return hasStood(draft, service, newest) ? 'begun' : 'failed'
   const config = updateConfigOf(service)
   const watchMs = isWatched(progress(), slot) ? monitorMs(draft, updateConfigOf(service)) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
@@ -231,7 +233,7 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
   return ranMs >= 0 && ranMs < monitorMs(draft, updateConfigOf(service))
 }
 
-/** It has ended in this very call, and has run well for Monitor before: while the step waits for its Delay that is no failure of it. */
+/** It has run well for Monitor before it fell ill, or ended in this very call: while the step waits for its Delay that is no failure of it. */
 function hasStood(draft: Draft, service: Resource<ServiceSpec>, { id }: TaskEntry): boolean {
   const before = draft.own.tasks.get(id)
   if (before?.state !== 'running') return false
