@@ -196,6 +196,17 @@ describe('who watches over', () => {
     expect(await runs({ ...planWith([], { wholeNetwork: true }), acts: [probed, down, illness] })).toEqual([])
   })
 
+  test('stability allows what a drain has begun to end, though the host is active again by then', async () => {
+    const everywhere = { ...deploy, shape: { ...shape, global: true, networked: true } }
+    const pause = { kind: 'pause agent', atMs: 10_000, forMs: 6_000, host: 2 } as const
+    const on = { kind: 'availability', via: 1, host: 0 } as const
+    const drain = { ...on, atMs: 10_100, state: 'drain' } as const
+    const active = { ...on, atMs: 10_900, state: 'active' } as const
+    expect(
+      await runs({ ...planWith([pause, drain, active]), acts: [everywhere, pause, drain, active] }),
+    ).toEqual([])
+  })
+
   test('turns allows a host that leaves in the middle of its steps: what it ran is placed anew', async () => {
     const leave = { kind: 'leave', atMs: update.atMs + 225, via: 1, host: 0 } as const
     const five = { ...deploy, shape: { ...shape, replicas: 5, checked: true, parallelism: 2 } }

@@ -40,6 +40,7 @@ export class People {
     world.contracts.say(deed, world.nowMs)
     const answer = await this.#say(host, deed)
     if ('service' in deed) world.askedAboutMs.set(deed.service, world.nowMs)
+    if (deed.kind === 'availability') world.askedAboutMs.set(world.host(deed.host).node, world.nowMs)
     world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)
     if (answer !== undefined && answer.status < 300) world.met.add(deed.kind)
     if (answer !== undefined && isUnexpected(answer)) {

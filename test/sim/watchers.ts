@@ -159,6 +159,7 @@ export class Watchers {
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       this.#wasScaledAway(host, found.setup, service) ||
+      this.#wasDrained(host, task) ||
       // Two sides of a partition may have had one address, or a subnet each.
       (!this.#world.isPeaceful && hasLostAddress(host, task)) ||
       view.nodes.get(host.node)?.spec.Availability !== 'active' ||
@@ -201,6 +202,19 @@ export class Watchers {
       ?.history('service', id)
       .some(({ spec }) => !wantedSlots(this.#world, spec).has(String(task.slot)))
     return isGoing && wasUnwanted === true && this.#world.nowMs - askedMs < drainedWithinMs + stopsWithinMs
+  }
+
+  /** Its host was to be drained, and is not any more: what it had begun to end goes for good all the same. */
+  #wasDrained({ agent, node }: Host, task: TaskId): boolean {
+    const askedMs = this.#world.askedAboutMs.get(node) ?? -Infinity
+    const { nodes, records } = agent?.view() ?? {}
+    const desired = records?.get(node)?.tasks.get(task)?.desired
+    const id = nodes?.get(node)?.id
+    const wasAway =
+      id !== undefined &&
+      agent?.history('node', id).some(({ spec }) => spec.Availability !== 'active') === true
+    const isGoing = desired === 'shutdown' || desired === 'remove'
+    return isGoing && wasAway && this.#world.nowMs - askedMs < drainedWithinMs + stopsWithinMs
   }
 
   /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */

@@ -460,7 +460,9 @@ export function createAgent(options: AgentOptions): Agent {
       exclusively(async () => {
         if (state.kind === 'removed') return forget()
         const part = active()
-        const removal = (): Tombstone | undefined => part.specs.tombstone('node', self)
+        // One that was removed once and has joined again has a document, whatever tombstones there are.
+        const removal = (): Tombstone | undefined =>
+          part.specs.byName('node', self) === undefined ? part.specs.tombstone('node', self) : undefined
         if (removal() === undefined) await removeSelf(part, { force, author })
         try {
           await woundDown(part, windingDown ?? beginToWindDown(part, removal()?.author ?? author))

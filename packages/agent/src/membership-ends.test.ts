@@ -44,6 +44,27 @@ describe('a membership that begins or ends half-way', () => {
     await world.until('it speaks', () => nth(0).agent.liveness().get(joiner.node)?.kind === 'alive')
   })
 
+  it('a joiner that was removed before it came back leaves like any other, though its name has a tombstone', async () => {
+    world = await World.of(2)
+    const joiner = await world.add()
+    joiner.answerLost = true
+    const join = async (): Promise<void> => {
+      const { token } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })
+      await world.during(joiner.agent.join(token, { author }))
+    }
+    await expect(join()).rejects.toThrow(PeerUnreachableError)
+    await remove(nth(0), joiner.node)
+    joiner.answerLost = false
+    await join()
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+    await world.during(joiner.agent.leave({ force: false, author }))
+    expect(joiner.agent.state().kind).toBe('inactive')
+    await world.pass(5_000)
+    expect(nth(0).agent.view().nodes.size).toBe(2)
+    expect(await runningOn(joiner)).toBe(0)
+  })
+
   it('a joiner that never came back can be removed, and its used token lets it in no more', async () => {
     world = await World.of(1)
     const { token } = await nth(0).agent.createToken({ ttlMs: 3_600_000 })

@@ -68,6 +68,27 @@ describe('an update', () => {
     if (found === undefined) throw new Error('nothing runs there')
     engine.crash(found.observation.task)
   }
+  const goOn = async (): Promise<void> => {
+    const { id, spec } = serviceOf('web')
+    const facts = new Map([[updateFact.resumed(specDigest(spec), 'me'), {}]])
+    await world.during(nth(0).agent.addFacts('service', id, facts, author))
+  }
+  /** For so long each container of the new image ends so long after its start. */
+  const crashing = async (forMs: number, afterMs: number): Promise<void> => {
+    const sinceMs = new Map<string, number>()
+    for (let atMs = 0; atMs < forMs; atMs += 100) {
+      await world.pass(100)
+      for (const { engine } of world.machines) {
+        for (const { setup, observation } of engine.containers()) {
+          const isNew = setup.spec.TaskTemplate.ContainerSpec.Image === 'moot/test:2'
+          if (!isNew || observation.state !== 'running') continue
+          const since = sinceMs.get(observation.container) ?? atMs
+          sinceMs.set(observation.container, since)
+          if (atMs - since >= afterMs) engine.crash(observation.task)
+        }
+      }
+    }
+  }
   const tasksOf = (name = 'web'): readonly string[] => {
     const { id, spec } = serviceOf(name)
     return world.machines
@@ -113,6 +134,30 @@ describe('an update', () => {
     await world.pass(minuteMs)
     expect(stateOf('web', second)).toBe('completed')
     expect(tasksOf()).toEqual(['new', 'new', 'new', 'new'])
+  })
+
+  it('watches the first slot that it can change, though one that it cannot stands before it', async () => {
+    await begun(6, { ...web(1, { FailureAction: 'pause' }), Mode: { Global: {} } })
+    const [first, second] = world.machines.toSorted((a, b) => (a.node < b.node ? -1 : 1))
+    first?.engine.down()
+    await world.pass(minuteMs)
+    await write(image('moot/test:2'), 'web', second)
+    await crashing(20_000, 2_000)
+    expect(stateOf('web', second)).toBe('paused')
+    expect(tasksOf().filter((each) => each === 'old')).toHaveLength(5)
+  })
+
+  it('that failed on a host goes on without it once people say so, its engine having gone for good', async () => {
+    await begun(4, { ...web(1), Mode: { Global: {} } })
+    const [first, second] = world.machines.toSorted((a, b) => (a.node < b.node ? -1 : 1))
+    await write(image('moot/test:2'), 'web', second)
+    await crashing(8_000, 1_000)
+    expect(stateOf('web', second)).toBe('paused')
+    first?.engine.down()
+    await world.pass(minuteMs)
+    await goOn()
+    await world.pass(minuteMs)
+    expect(stateOf('web', second)).toBe('completed')
   })
 
   it('that fails goes back although the engine of the one that would say so is down', async () => {
@@ -180,6 +225,13 @@ describe('an update', () => {
     expect(tasksOf()).toEqual(['new', 'new', 'new'])
   })
 
+  it('does not wait for ever for one that ends again and again, but after it has stood its time', async () => {
+    await begun(3, web(3, { Delay: 30e9 }))
+    await write(image('moot/test:2'))
+    await crashing(8 * minuteMs, 15_000)
+    expect(stateOf()).toBe('completed')
+  })
+
   it('reaches the slot whose failure was tolerated in the end', async () => {
     await begun(4, web(4, { FailureAction: 'rollback', MaxFailureRatio: 0.5 }))
     nth(1).engine.failNext('prepare', new TaskRejectedError('No such image: moot/test:2'))
@@ -197,11 +249,24 @@ describe('an update', () => {
     crashOn(holder!)
     await world.pass(minuteMs)
     expect([stateOf(), tasksOf()]).toEqual(['paused', ['new', 'old', 'old']])
-    const { id, spec } = serviceOf('web')
-    const facts = new Map([[updateFact.resumed(specDigest(spec), 'me'), {}]])
-    await world.during(nth(0).agent.addFacts('service', id, facts, author))
+    await goOn()
     await world.pass(minuteMs)
     expect([stateOf(), tasksOf()]).toEqual(['completed', ['new', 'new', 'new']])
+  })
+
+  it('that was paused goes on past a slot that is not restarted', async () => {
+    const spec = web(3)
+    const { TaskTemplate: template } = spec
+    await begun(3, { ...spec, TaskTemplate: { ...template, RestartPolicy: { Condition: 'none' } } })
+    await write(image('moot/test:2'))
+    let holder: Machine | undefined
+    await world.until('its first slot is up', () => (holder = holderOf(1, 2)) !== undefined)
+    crashOn(holder!)
+    await world.pass(minuteMs)
+    expect([stateOf(), tasksOf()]).toEqual(['paused', ['old', 'old']])
+    await goOn()
+    await world.pass(minuteMs)
+    expect([stateOf(), tasksOf()]).toEqual(['completed', ['new', 'new']])
   })
 
   it('that is past has no state once the service is written again', async () => {

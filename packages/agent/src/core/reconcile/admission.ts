@@ -18,18 +18,21 @@ export function admit(draft: Draft, task: TaskEntry): Admission {
   const capacity = draft.own.status?.capacity
   if (spec === undefined || capacity === undefined) return { kind: 'admitted' }
   const others = [...draft.tasks.values()].filter((other) => countsAgainst(task, other))
-  const reason = shortage(draft, spec, capacity, others)
+  const reason = shortage(spec, capacity, usedBy(draft, others))
   if (reason === undefined) return { kind: 'admitted' }
   const staying = others.filter((other) => other.desired !== 'shutdown' && other.desired !== 'remove')
-  if (shortage(draft, spec, capacity, staying) === undefined) return { kind: 'wait' }
+  if (shortage(spec, capacity, usedBy(draft, staying)) === undefined) return { kind: 'wait' }
   return { kind: 'refused', reason }
 }
 
-/** Is there room for another task of this spec, beside all that is here and may yet stop? */
-export function hasRoomFor(draft: Draft, spec: ServiceSpec): boolean {
+/** Is there room for another task of a spec, beside all that is here and may yet stop? What is here is counted once for all specs. */
+export function roomHere(draft: Draft): (spec: ServiceSpec) => boolean {
   const capacity = draft.own.status?.capacity
-  const others = [...draft.tasks.values()].filter(isHere)
-  return capacity === undefined || shortage(draft, spec, capacity, others) === undefined
+  let used: Need | undefined
+  return (spec) => {
+    used ??= usedBy(draft, [...draft.tasks.values()].filter(isHere))
+    return capacity === undefined || shortage(spec, capacity, used) === undefined
+  }
 }
 
 function countsAgainst(task: TaskEntry, other: TaskEntry): boolean {
@@ -43,14 +46,13 @@ function isHere(task: TaskEntry): boolean {
 
 type Capacity = NonNullable<NodeRecord['status']>['capacity']
 
-function shortage(
-  draft: Draft,
-  spec: ServiceSpec,
-  capacity: Capacity,
-  others: readonly TaskEntry[],
-): string | undefined {
+function usedBy(draft: Draft, others: readonly TaskEntry[]): Need {
   const used = nothing()
   for (const tasks of Map.groupBy(others, slotOf).values()) add(used, needOfSlot(draft, tasks))
+  return used
+}
+
+function shortage(spec: ServiceSpec, capacity: Capacity, used: Need): string | undefined {
   const need = needOf(spec)
   const freeCpus = capacity.nanoCpus - used.nanoCpus
   if (need.nanoCpus > freeCpus) return `needs ${need.nanoCpus / 1e9} CPUs, has ${freeCpus / 1e9} free`

@@ -1,6 +1,7 @@
 import {
   digestOfUpdate,
   isClaim,
+  isTerminal,
   parseSlotId,
   resumedTimes,
   specDigest,
@@ -89,18 +90,10 @@ export function progressOf(
     const isAbsent = node !== view.self && isEngineGone(record)
     // A dead node's claims are void, and so is what it had begun. That a step failed stays true: the pause outlives
     // the node that saw the failure, else its death would carry the bad spec to the next slot.
-    if (liveness?.get(node)?.kind === 'down')
-      collect(
-        slots,
-        asked,
-        node,
-        [],
-        factsOf(facts, ({ state }) => state === 'failed'),
-      )
+    if (liveness?.get(node)?.kind === 'down') collect(slots, asked, node, [], failuresOf(facts))
     else {
       const tasks = seen === own ? ownTasks(own, id) : serviceTasks(record, id)
-      const known = isAbsent ? factsOf(facts, ({ state }) => state !== 'begun') : facts
-      collect(slots, asked, node, tasks, known, isAbsent)
+      collect(slots, asked, node, tasks, facts, isAbsent)
     }
   }
   const positions: Position[] = []
@@ -178,15 +171,10 @@ function ownTasks({ tasks }: UpdateRecord, service: ServiceId): readonly TaskEnt
   return [...tasks.values()].filter((task) => task.service === service)
 }
 
-function factsOf(
-  facts: UpdateFacts | undefined,
-  counts: (fact: UpdateFact) => boolean,
-): UpdateFacts | undefined {
+function failuresOf(facts: UpdateFacts | undefined): UpdateFacts | undefined {
   if (facts === undefined) return undefined
-  return {
-    ...facts,
-    slots: Object.fromEntries(Object.entries(facts.slots).filter(([, fact]) => counts(fact))),
-  }
+  const failed = Object.entries(facts.slots).filter(([, fact]) => fact.state === 'failed')
+  return { ...facts, slots: Object.fromEntries(failed) }
 }
 
 /** It is no restart of Docker: what runs there goes on, and nothing of an update does. */
@@ -258,7 +246,7 @@ function collect(
   for (const [id, fact] of Object.entries(facts.slots)) {
     if (!asksFor(spec, parseSlotId(id as SlotId).slot)) continue
     const state = wordOf(fact, held.get(id as SlotId) ?? [])
-    if (state === undefined) continue
+    if (state === undefined || (state === 'begun' && isAbsent)) continue
     const seen = seenAt(id as SlotId)
     const holds = held.has(id as SlotId)
     if (state === 'failed') seen.hasFailed = true
@@ -271,8 +259,8 @@ function collect(
 }
 
 /**
- * What failed before people let a paused update go on is judged once more where it runs what is wanted, and where it does not it has its
- * turn again (`undefined`).
+ * What failed before people let a paused update go on is judged once more where it runs what is wanted, or is about to; else nothing is said of
+ * it (`undefined`), and what stayed as it was has its turn again.
  */
 export function goneOn(
   { state }: UpdateFact,
@@ -280,7 +268,7 @@ export function goneOn(
   digest: SpecDigest,
 ): UpdateFact['state'] | undefined {
   if (state !== 'failed') return state
-  return live.some((task) => task.digest === digest) ? 'begun' : undefined
+  return live.some((task) => task.digest === digest && !isTerminal(task.state)) ? 'begun' : undefined
 }
 
 /**
@@ -366,7 +354,8 @@ export function mayBeginAgain(progress: Progress): boolean {
  * replicas to a bad image), and so is a slot that none waits for: then it costs nothing, and "completed" means it.
  */
 export function isWatched(progress: Progress, slot: SlotId): boolean {
-  const index = progress.positions.findIndex((position) => position.id === slot)
+  const awaited = progress.positions.filter(({ state }) => state !== 'absent')
+  const index = awaited.findIndex((position) => position.id === slot)
   if (index < parallelismOf(progress)) return true
   return !progress.positions.some((position) => position.state === 'waiting')
 }

@@ -1,5 +1,5 @@
 import { isClaim, isTerminal, specDigest, type TaskEntry, type TaskId } from '@moot/crdt-state'
-import { hasRoomFor } from './admission.ts'
+import { roomHere } from './admission.ts'
 import { want } from './desire.ts'
 import {
   act,
@@ -43,10 +43,11 @@ function isWanted(draft: Draft, task: TaskEntry): boolean {
 /** A refusal holds for one digest and for a bounded time (images appear), or until there is room. */
 export function withdrawRejections(draft: Draft): void {
   const { view, settings } = draft.input
+  const hasRoomFor = roomHere(draft)
   for (const [id, rejection] of draft.rejections) {
     const service = view.services.get(id)
     const current = service !== undefined && specDigest(service.spec) === rejection.digest
-    const hasRoom = current && rejection.isShort === true && hasRoomFor(draft, service.spec)
+    const hasRoom = current && rejection.isShort === true && hasRoomFor(service.spec)
     if (!current || hasRoom || isDue(draft, rejection.atMs, settings.rejectionRetryMs))
       putRejection(draft, id, undefined)
   }

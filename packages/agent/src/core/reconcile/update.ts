@@ -173,7 +173,7 @@ function settled(
   }
   if (newest.state === 'complete' && endsByDesign(spec)) return 'ok'
   if (newest.state === 'complete' || newest.state === 'failed' || newest.state === 'rejected')
-    return hasStood(draft, service, newest) ? 'begun' : 'failed'
+    return hasStood(draft, service, newest) ? afterStanding(draft, service, fact) : 'failed'
   if (newest.state !== 'running') return 'begun'
   // Whether its turn to be stopped has come or not; what it had in common with others may have made it ill after it had stood its time.
   if (newest.illness !== undefined) return hasStood(draft, service, newest) ? 'begun' : 'failed'
@@ -231,6 +231,17 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
   const ranMs = draft.input.nowMs - before.stateAtMs
   // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
   return ranMs >= 0 && ranMs < monitorMs(draft, updateConfigOf(service))
+}
+
+/**
+ * Its successor is waited for, for the rest of the Delay: but not as often as it ends. One that has none, by its restart policy, has
+ * done what it was to do.
+ */
+function afterStanding(draft: Draft, service: Resource<ServiceSpec>, fact: UpdateFact): UpdateFact['state'] {
+  const config = updateConfigOf(service)
+  const forMs = monitorMs(draft, config) + toMs(config?.Delay ?? 0)
+  const isLast = service.spec.TaskTemplate.RestartPolicy?.Condition === 'none'
+  return isLast || isDue(draft, fact.atMs, forMs) ? 'ok' : 'begun'
 }
 
 /** It has run well for Monitor before it fell ill, or ended in this very call: while the step waits for its Delay that is no failure of it. */
