@@ -44,6 +44,7 @@ import type { ExclusiveHost } from './ports/exclusive-host.ts'
 import type { Gate, Mesh } from './ports/mesh.ts'
 import type { Prober } from './ports/prober.ts'
 import type { Witness } from './ports/witness.ts'
+import { removalOf } from './removal.ts'
 import { windDown, type WindingDown } from './winding-down.ts'
 
 export interface AgentOptions {
@@ -460,9 +461,7 @@ export function createAgent(options: AgentOptions): Agent {
       exclusively(async () => {
         if (state.kind === 'removed') return forget()
         const part = active()
-        // One that was removed once and has joined again has a document, whatever tombstones there are.
-        const removal = (): Tombstone | undefined =>
-          part.specs.byName('node', self) === undefined ? part.specs.tombstone('node', self) : undefined
+        const removal = (): Tombstone | undefined => removalOf(part.specs, self)
         if (removal() === undefined) await removeSelf(part, { force, author })
         try {
           await woundDown(part, windingDown ?? beginToWindDown(part, removal()?.author ?? author))

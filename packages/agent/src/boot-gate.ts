@@ -2,6 +2,7 @@ import type { NodeId, SpecStore } from '@moot/crdt-state'
 import type { LivenessMap } from './core/membership/liveness.ts'
 import type { Defaults } from './defaults.ts'
 import type { Clock } from './ports/clock.ts'
+import { removalOf } from './removal.ts'
 
 /** What an agent that has just started knows of what it and the others ran; until then it makes, claims and stops nothing. */
 export interface BootGate {
@@ -40,8 +41,6 @@ export function createBootGate(options: {
   /** Whose own document is lost was not removed. */
   const isForgotten = (): boolean =>
     specs.byName('node', self) === undefined && specs.tombstone('node', self) === undefined
-  const isRemoved = (): boolean =>
-    specs.byName('node', self) === undefined && specs.tombstone('node', self) !== undefined
   /** Documents are lost and no peer has filled the holes yet. What was damaged is told of at one start only. */
   const specsHaveHoles = (): boolean =>
     !isCompared() &&
@@ -80,7 +79,7 @@ export function createBootGate(options: {
       // Its own claims are lost: peers hold a copy of them, so nothing is claimed anew before they were asked.
       if (!recordIsWhole()) return false
       // Nobody compares what it has with one that is no member: whatever its disk has lost, all that runs here ends.
-      if (isRemoved()) return true
+      if (removalOf(specs, self) !== undefined) return true
       const members = options.members()
       // Not removed, but forgotten by a damaged store: acting on what is left of it would stop everything here.
       if (specsHaveHoles()) return hearWaitOver && members.has(self)

@@ -55,6 +55,7 @@ import { watchRecords } from './record-events.ts'
 import { createReconciler, type Reconciler } from './reconciler.ts'
 import { createMembershipDriver } from './replication/membership.ts'
 import { createReplication, type Replication } from './replication/replication.ts'
+import { removalOf } from './removal.ts'
 import { roundTrips } from './round-trips.ts'
 import { createSpecHistory } from './spec-history.ts'
 import { createViewSource } from './view-source.ts'
@@ -561,8 +562,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
    * change tells of the removal, which had none to remove.
    */
   function tellRemoval(): void {
-    const tombstone = specs.tombstone('node', self)
-    if (tombstone !== undefined && specs.byName('node', self) === undefined) options.removed(tombstone)
+    const removal = removalOf(specs, self)
+    if (removal !== undefined) options.removed(removal)
   }
 
   return {
@@ -673,7 +674,6 @@ export async function openMember(options: MemberOptions): Promise<Member> {
 }
 
 function farewellOf(specs: SpecStore, node: NodeId): Uint8Array | undefined {
-  if (specs.byName('node', node) !== undefined) return undefined
-  const tombstone = specs.tombstone('node', node)
-  return tombstone === undefined ? undefined : new TextEncoder().encode(JSON.stringify(tombstone))
+  const removal = removalOf(specs, node)
+  return removal === undefined ? undefined : new TextEncoder().encode(JSON.stringify(removal))
 }

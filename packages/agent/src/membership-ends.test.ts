@@ -13,6 +13,12 @@ describe('a membership that begins or ends half-way', () => {
   const nth = (index: number): Machine => world.nth(index)
   const runningOn = async ({ engine }: Machine): Promise<number> =>
     (await engine.list(AbortSignal.timeout(1_000))).filter(({ state }) => state === 'running').length
+  /** Three hosts with a task each. */
+  const threeRun = async (): Promise<void> => {
+    world = await World.of(3)
+    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
+    await world.runs(3)
+  }
   const remove = async (by: Machine, node: string): Promise<void> => {
     const found = by.agent.view().nodes.get(node as never)
     if (found === undefined) throw new Error('not a member')
@@ -126,9 +132,7 @@ describe('a membership that begins or ends half-way', () => {
     ['stops', (machine: Machine) => world.restart(machine)],
     ['dies', (machine: Machine) => die(machine)],
   ])('an agent that %s while it winds up its removal goes on with it', async (_what, restart) => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     nth(2).engine.down()
     await remove(nth(0), nth(2).node)
     await world.pass(3_000)
@@ -142,9 +146,7 @@ describe('a membership that begins or ends half-way', () => {
   })
 
   it('an agent that stops while it leaves goes on leaving', async () => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     const { leaving } = await leaveWhileEngineGoes(nth(2))
     await world.restart(nth(2))
     await expect(leaving).rejects.toThrow(/stops/)
@@ -155,9 +157,7 @@ describe('a membership that begins or ends half-way', () => {
   })
 
   it('a host whose engine is away while it is removed stops its containers when that is back, however late', async () => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     nth(2).engine.down()
     await remove(nth(0), nth(2).node)
     await world.pass(5 * defaults.leaveTimeoutMs)
@@ -170,9 +170,7 @@ describe('a membership that begins or ends half-way', () => {
   })
 
   it('a removed host that still stops what it ran says so, and can be forced to leave it behind', async () => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     const removed = nth(2)
     removed.engine.down()
     await remove(nth(0), removed.node)
@@ -194,9 +192,7 @@ describe('a membership that begins or ends half-way', () => {
   })
 
   it('a removed host joins as soon as it has stopped what it ran', async () => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     nth(2).engine.down()
     await remove(nth(0), nth(2).node)
     await world.pass(2 * defaults.leaveTimeoutMs)
@@ -214,9 +210,7 @@ describe('a membership that begins or ends half-way', () => {
     ['is down', (machine: Machine) => machine.engine.down(), (machine: Machine) => machine.engine.up()],
     ['hangs', (machine: Machine) => machine.engine.hang(), (machine: Machine) => machine.engine.release()],
   ])('a host whose engine %s stays a member when it is asked to leave', async (_what, goes, comes) => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     const voters = nth(0).agent.voters().epoch
     goes(nth(2))
     await world.pass(1_000)
@@ -234,9 +228,7 @@ describe('a membership that begins or ends half-way', () => {
   })
 
   it('a host whose engine goes away while it leaves says so, and stops its containers when that is back', async () => {
-    world = await World.of(3)
-    await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
-    await world.runs(3)
+    await threeRun()
     const { leaving } = await leaveWhileEngineGoes(nth(2))
     const answer = await settled(leaving, defaults.leaveTimeoutMs + 1_000)
     expect(answer).toBeInstanceOf(StillStoppingError)

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Defaults } from './defaults.ts'
 import { type Clock, withinTime } from './ports/clock.ts'
+import { waitFor } from './shared-call.ts'
 
 /**
  * A node that is no member any more ends what it runs, for as long as that takes: while its engine is away, and after calls that failed.
@@ -48,14 +49,7 @@ export function windDown(options: {
   cleared.catch(() => undefined)
 
   return {
-    over(signal) {
-      return new Promise((resolve, reject) => {
-        const aborted = (): void => reject(signal.reason as Error)
-        if (signal.aborted) return aborted()
-        signal.addEventListener('abort', aborted, { once: true })
-        cleared.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted))
-      })
-    },
+    over: (signal) => waitFor(cleared, signal),
     trouble: () => trouble,
     async stop() {
       stopping.abort(new Error('what is left stays'))

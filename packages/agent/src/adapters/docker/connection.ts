@@ -6,7 +6,7 @@ import { defaults } from '../../defaults.ts'
 import { EngineUnavailableError } from '../../ports/engine.errors.ts'
 import { compareVersions, newestApiVersion } from './api-version.ts'
 import { classify, type CallPurpose } from './failure.ts'
-import { unaborted, waitFor } from './shared-call.ts'
+import { unaborted, waitFor } from '../../shared-call.ts'
 
 export interface CallOptions {
   readonly method: 'GET' | 'POST' | 'DELETE'

@@ -4,7 +4,7 @@ import { EngineUnavailableError, TaskRejectedError } from '../../ports/engine.er
 import type { DockerConnection } from './connection.ts'
 import { isStatus } from './failure.ts'
 import { jsonLines } from './json-lines.ts'
-import { waitFor } from './shared-call.ts'
+import { waitFor } from '../../shared-call.ts'
 
 interface Progress {
   readonly error?: string

@@ -8,7 +8,7 @@ import { predefinedNetworks } from './container.ts'
 import type { DockerConnection } from './connection.ts'
 import { isStatus } from './failure.ts'
 import { label, ownFilter, readOwner, taskName, type Ownership } from './labels.ts'
-import { unaborted, waitFor } from './shared-call.ts'
+import { unaborted, waitFor } from '../../shared-call.ts'
 
 interface ListedNetwork {
   readonly Id: string

@@ -162,7 +162,7 @@ export interface Scene {
   readonly nowMs?: number
   readonly leases?: Leases
   readonly synced?: boolean
-  /** Services whose documents were lost. */
+  /** Services and networks whose documents were lost. */
   readonly lost?: readonly ResourceId[]
   readonly listed?: boolean
   readonly engineDownForMs?: number
