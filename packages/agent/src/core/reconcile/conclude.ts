@@ -78,21 +78,22 @@ function hasPart(record: NodeRecord, service: Resource<ServiceSpec>, digest: Spe
  * All its slots run it, and this node's have for Monitor: what was written while it had no replicas, or none that had a place, is proven
  * without a step.
  */
-function runsInFull(draft: Draft, { id, spec }: Resource<ServiceSpec>): boolean {
-  const service = id as ServiceId
+function runsInFull(draft: Draft, service: Resource<ServiceSpec>): boolean {
+  const { spec } = service
+  const id = service.id as ServiceId
   const isWell = (task: TaskEntry): boolean =>
     isServing(task) &&
     task.illness === undefined &&
     task.unready === undefined &&
     task.digest === specDigest(spec)
-  const own = [...draft.tasks.values()].filter((task) => task.service === service && isClaim(task))
-  const watchMs = monitorMs(draft, spec.UpdateConfig)
+  const own = [...draft.tasks.values()].filter((task) => task.service === id && isClaim(task))
+  const watchMs = monitorMs(draft, service)
   if (!own.every((task) => isWell(task) && isDue(draft, task.stateAtMs, watchMs))) return false
   const { liveness, view } = draft.input
   const slots = new Set<Slot>()
   for (const [node, record] of view.records) {
     if (liveness.get(node)?.kind === 'down') continue
-    const claims = serviceTasks(record, service).filter((task) => isClaim(task) && asksFor(spec, task.slot))
+    const claims = serviceTasks(record, id).filter((task) => isClaim(task) && asksFor(spec, task.slot))
     if (!claims.every(isWell)) return false
     for (const { slot } of claims) slots.add(slot)
   }

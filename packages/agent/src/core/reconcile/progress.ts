@@ -62,8 +62,8 @@ export function updateConfigOf(service: Resource<ServiceSpec>): UpdateConfig | u
 }
 
 /** For how long a task is watched, ms. */
-export function monitorMs({ input }: Draft, config: UpdateConfig | undefined): number {
-  const monitor = config?.Monitor
+export function monitorMs({ input }: Draft, service: Resource<ServiceSpec>): number {
+  const monitor = updateConfigOf(service)?.Monitor
   return monitor === undefined || monitor === 0 ? input.settings.updateMonitorMs : toMs(monitor)
 }
 

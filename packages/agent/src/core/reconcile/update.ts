@@ -178,12 +178,12 @@ function settled(
   // Whether its turn to be stopped has come or not; what it had in common with others may have made it ill after it had stood its time.
   if (newest.illness !== undefined) return hasStood(draft, service, newest) ? 'begun' : 'failed'
   const config = updateConfigOf(service)
-  const watchMs = isWatched(progress(), slot) ? monitorMs(draft, updateConfigOf(service)) : 0
+  const watchMs = isWatched(progress(), slot) ? monitorMs(draft, service) : 0
   // The pause between two slots is part of this one's step: so it passes on one clock.
   if (!isDue(draft, newest.stateAtMs, Math.max(watchMs, toMs(config?.Delay ?? 0)))) return 'begun'
   if (newest.unready === undefined) return 'ok'
   // It was ready and is not any more: a step must not wait for that for ever.
-  return isDue(draft, newest.unready.sinceMs, monitorMs(draft, updateConfigOf(service))) ? 'failed' : 'begun'
+  return isDue(draft, newest.unready.sinceMs, monitorMs(draft, service)) ? 'failed' : 'begun'
 }
 
 function isLost(draft: Draft, slot: SlotId, tasks: readonly TaskEntry[]): boolean {
@@ -230,7 +230,7 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
   if (task.state !== 'failed' && task.illness === undefined) return false
   const ranMs = draft.input.nowMs - before.stateAtMs
   // Less than nothing: the clock was set back, and nobody knows for how long it ran. A step that counted stays counted.
-  return ranMs >= 0 && ranMs < monitorMs(draft, updateConfigOf(service))
+  return ranMs >= 0 && ranMs < monitorMs(draft, service)
 }
 
 /**
@@ -238,8 +238,7 @@ function failedSoon(draft: Draft, service: Resource<ServiceSpec>, task: TaskEntr
  * done what it was to do.
  */
 function afterStanding(draft: Draft, service: Resource<ServiceSpec>, fact: UpdateFact): UpdateFact['state'] {
-  const config = updateConfigOf(service)
-  const forMs = monitorMs(draft, config) + toMs(config?.Delay ?? 0)
+  const forMs = monitorMs(draft, service) + toMs(updateConfigOf(service)?.Delay ?? 0)
   const isLast = service.spec.TaskTemplate.RestartPolicy?.Condition === 'none'
   return isLast || isDue(draft, fact.atMs, forMs) ? 'ok' : 'begun'
 }
@@ -248,10 +247,7 @@ function afterStanding(draft: Draft, service: Resource<ServiceSpec>, fact: Updat
 function hasStood(draft: Draft, service: Resource<ServiceSpec>, { id }: TaskEntry): boolean {
   const before = draft.own.tasks.get(id)
   if (before?.state !== 'running') return false
-  return (
-    (before.illness?.sinceMs ?? draft.input.nowMs) - before.stateAtMs >=
-    monitorMs(draft, updateConfigOf(service))
-  )
+  return (before.illness?.sinceMs ?? draft.input.nowMs) - before.stateAtMs >= monitorMs(draft, service)
 }
 
 /** Step 4: begins the slots whose turn it is, and takes each begun slot one step further. */
@@ -409,7 +405,7 @@ function hasProven(
 ): boolean {
   if (fact.state === 'ok') return true
   if (next.state !== 'running' || next.unready !== undefined || next.illness !== undefined) return false
-  return !watched() || isDue(draft, next.stateAtMs, monitorMs(draft, updateConfigOf(service)))
+  return !watched() || isDue(draft, next.stateAtMs, monitorMs(draft, service))
 }
 
 /** Of an exclusive slot there is one task at a time. */
