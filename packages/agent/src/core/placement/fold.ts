@@ -36,6 +36,8 @@ export interface OpenService {
   readonly standing: () => readonly Claim[]
   /** All claims, whatever comes of them. */
   readonly claims: () => Iterable<Claim>
+  /** Does another service mount it too? */
+  readonly isVolumeShared: (volume: string) => boolean
   readonly pasts: () => Iterable<{
     readonly slot: Slot
     readonly past: readonly Claim[]
@@ -68,7 +70,11 @@ export class Fold {
     const state = this.#stateOf(service)
     const ask: Ask = { workload, slot: open.slot, tie: state.homes?.tie(open.slot) }
     const node = known === undefined ? this.#choose(open, ask, state) : known.to && this.#nodeOf(known.to)
-    if (node === undefined) return refused(open, this.#refusals(ask, state, open.leaving?.because))
+    if (node === undefined) {
+      const refusals = this.#refusals(ask, state, open.leaving?.because)
+      state.homes?.wait(open.slot)
+      return refused(open, refusals)
+    }
     const assumed = state.assumed(workload, open.slot)
     node.load.add(workload, open.slot)
     this.#given.push({ node, workload })
@@ -154,7 +160,9 @@ class ServiceFold {
     this.#nodeOf = nodeOf
     this.#filters = concerning(loadFilters, workload)
     const isReplicated = workload.mode.kind === 'replicated'
-    if (isReplicated && workload.volumes.length > 0) this.homes = new VolumeHomes(workload, pasts(), nodes)
+    if (isReplicated && workload.volumes.length > 0) {
+      this.homes = new VolumeHomes(workload, pasts(), nodes, service.isVolumeShared)
+    }
     if (!isReplicated || workload.spread.length === 0) return
     const claims = standing()
     this.#tally = new SpreadTally(workload, claims, nodeOf)

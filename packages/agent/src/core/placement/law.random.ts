@@ -156,7 +156,7 @@ export function randomNode(
     memoryBytes: (1 + dice.roll(8)) * gibibyte,
     generic: dice.once(2) ? [{ kind: 'gpu', value: dice.once(2) ? dice.roll(4) : ['g0', 'g1'] }] : [],
     maxTasks: 2 + dice.roll(12),
-    volumes: services.flatMap(({ name }) => (dice.once(5) ? [`${name}-data`] : [])),
+    volumes: volumeNames(services).filter(() => dice.once(5)),
     tasks: services.flatMap((of) => randomTasks(dice, of, name)),
     rejections: services.flatMap((of) => (dice.once(12) ? [rejection(of)] : [])),
     ...(dice.once(15) ? { engineError: 'no socket' } : {}),
@@ -230,8 +230,24 @@ export function randomService(dice: Dice, name: string): Resource<ServiceSpec> {
       Labels: dice.once(6) ? { 'moot.volume.move': 'true' } : {},
     },
     { Resources: { Reservations: reservations }, Placement: placement },
-    dice.once(4) ? { Mounts: [{ Type: 'volume', Source: `${name}-data`, Target: '/data' }] } : {},
+    dice.once(4) ? { Mounts: randomVolumes(dice, name) } : {},
   )
+}
+
+const sharedVolume = 'certs'
+
+function randomVolumes(dice: Dice, name: string): readonly object[] {
+  const own = `${name}-${dice.once(3) ? '{{.Task.Slot}}' : 'data'}`
+  const sources = dice.once(2) ? [own, sharedVolume] : [own]
+  return sources.map((Source) => ({ Type: 'volume', Source, Target: `/${Source}` }))
+}
+
+/** All that nodes may have of them. */
+function volumeNames(services: readonly Resource<ServiceSpec>[]): readonly string[] {
+  return [
+    sharedVolume,
+    ...services.flatMap(({ name }) => ['data', '1', '2', '3'].map((end) => `${name}-${end}`)),
+  ]
 }
 
 function randomGeneric(dice: Dice): object {

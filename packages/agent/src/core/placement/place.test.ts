@@ -407,6 +407,87 @@ describe('local volumes', () => {
     expect(slots.get(second!)).toMatchObject({ to: nodeId('b') })
   })
 
+  describe('with two volumes', () => {
+    const two = (...Source: readonly string[]): Record<string, unknown> => ({
+      Mounts: Source.map((each) => ({ Type: 'volume', Source: each, Target: `/${each}` })),
+    })
+    const both = service('db', replicas(2), {}, two('data', 'certs'))
+    const [first, second] = [1, 2].map((number) => slotId(both.id as ServiceId, number))
+
+    test('the nodes that have both are preferred to those that have one, whichever stood there before', () => {
+      for (const home of ['a', 'b', 'c']) {
+        const nodes = ['a', 'b', 'c'].map((name) =>
+          node(name, { volumes: name === home ? ['certs', 'data'] : ['certs'] }),
+        )
+        expect(place(input([both], nodes)).slots.get(first!)).toMatchObject({ to: nodeId(home) })
+      }
+      const dead = node('a', {
+        liveness: 'down',
+        volumes: ['certs', 'data'],
+        tasks: [task(both, 1, { attempt: 1 })],
+      })
+      const failed = { ...task(both, 1, { attempt: 2 }), state: 'rejected', desired: 'shutdown' } as const
+      const later = node('b', { volumes: ['certs'], tasks: [failed] })
+      expect(place(input([both], [dead, later])).slots.get(first!)).toMatchObject({ kind: 'pending' })
+    })
+
+    test('one that another service mounts too tells nothing of where the data is', () => {
+      const web = service('web', {}, {}, two('certs'))
+      const dead = node('a', { liveness: 'down', volumes: ['data'] })
+      const { slots } = place(input([both, web], [dead, node('b', { volumes: ['certs'] })]))
+      expect(slots.get(first!)).toMatchObject({
+        kind: 'pending',
+        refusals: [
+          { filter: 'liveness' },
+          { reason: expect.stringMatching(/^volume data is on a /) as unknown },
+        ],
+      })
+      expect(slots.get(second!)).toMatchObject({ to: nodeId('b') })
+    })
+
+    test('the one with the slot’s own name alone tells it', () => {
+      const own = service('db', replicas(2), {}, two('db-{{.Task.Slot}}', 'certs'))
+      const nodes = [
+        node('a', { volumes: ['db-1'] }),
+        node('b', { volumes: ['certs', 'db-2'] }),
+        node('c', { volumes: ['certs'] }),
+      ]
+      const { slots } = place(input([own], nodes))
+      expect([slots.get(first!), slots.get(second!)]).toMatchObject([
+        { to: nodeId('a') },
+        { to: nodeId('b') },
+      ])
+    })
+  })
+
+  test('a slot waits for what is left over on a node that takes nothing, and the others go elsewhere', () => {
+    const five = service('db', replicas(5), {}, mounts)
+    const tasks = [task(five, 1)]
+    const nodes = [
+      node('a', { volumes: ['data'], tasks }),
+      node('b', { volumes: ['data'], availability: 'drain' }),
+      node('c', { volumes: ['data'], liveness: 'down' }),
+      ...['d', 'e', 'f'].map((name) => node(name)),
+    ]
+    const where = (number: number): unknown =>
+      place(input([five], nodes)).slots.get(slotId(five.id as ServiceId, number))
+    expect([2, 3].map(where)).toMatchObject([{ kind: 'pending' }, { kind: 'pending' }])
+    expect([4, 5].map(where)).toMatchObject([{ kind: 'vacant' }, { kind: 'vacant' }])
+    // The name that the node gives is not the slot's own: it is told apart as little.
+    const byHost = service(
+      'db',
+      replicas(2),
+      {},
+      { Mounts: [{ Type: 'volume', Source: 'data-{{.Node.Hostname}}', Target: '/data' }] },
+    )
+    const left = [node('a', { volumes: ['data-a'], availability: 'drain' }), node('b')]
+    const { slots } = place(input([byHost], left))
+    expect([1, 2].map((number) => slots.get(slotId(byHost.id as ServiceId, number)))).toMatchObject([
+      { kind: 'pending' },
+      { to: nodeId('b') },
+    ])
+  })
+
   test('volumes of network file systems and of other drivers tie nothing', () => {
     for (const DriverConfig of [{ Name: 'local', Options: { type: 'nfs4' } }, { Name: 'rexray' }]) {
       const shared = service(

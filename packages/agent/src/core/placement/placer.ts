@@ -343,7 +343,14 @@ export class Placer {
       standing: () => [...state.settled.values()].flatMap(standingClaim),
       pasts: () => this.#pasts(state),
       claims: () => this.#claims(state),
+      isVolumeShared: (volume) => this.#isVolumeShared(state.id, volume),
     }
+  }
+
+  #isVolumeShared(service: ServiceId, volume: string): boolean {
+    return this.#services
+      .values()
+      .some(({ id, workload }) => id !== service && workload?.volumes.includes(volume))
   }
 
   #takers(): readonly NodeState[] {
