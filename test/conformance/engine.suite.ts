@@ -32,6 +32,8 @@ export interface EngineBed {
   /** A person puts a container on a network, by the engine's name of it, and does not start it. */
   putGuest(on: string, overlay: Overlay): Promise<{ readonly container: ContainerId; readonly name: string }>
   dropGuest(container: ContainerId, overlay: Overlay): Promise<void>
+  /** A person makes a volume. */
+  makeVolume(name: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -233,6 +235,14 @@ export function engineSuite(name: string, makeBed: () => Promise<EngineBed>): vo
       expect(volumes).toContain(volume)
       // An anonymous volume ties no slot to this node.
       expect(volumes.filter((name) => /^[0-9a-f]{64}$/.test(name))).toEqual([])
+    })
+
+    test('a volume is told as soon as there is one, whoever made it', async () => {
+      const events = await record()
+      const volume = freshId('volume')
+      await bed.makeVolume(volume)
+      await events.until('a volume', ({ kind }) => kind === 'volumes')
+      expect(await bed.engine.volumes(signal)).toContain(volume)
     })
 
     test('tasks that need one network at once make it once, and it stays while it is wanted or used', async () => {

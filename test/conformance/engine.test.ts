@@ -76,6 +76,7 @@ engineSuite('the engine in memory', () => {
       engine.putGuest(guest)
       return Promise.resolve(guest)
     },
+    makeVolume: (name) => Promise.resolve(engine.makeVolume(name)),
     dropGuest: (container, { network }) => Promise.resolve(engine.dropGuest(container, network.id)),
     close: () => Promise.resolve(),
   })

@@ -59,6 +59,9 @@ export async function dockerBed(): Promise<DockerBed> {
     dropGuest: async (container) => {
       await host.engine('rm', '--force', container)
     },
+    makeVolume: async (name) => {
+      await host.engine('volume', 'create', '--label', `moot.cluster=${testCluster}`, name)
+    },
     inspect: async (...what) => {
       const [found] = JSON.parse(await host.engine('inspect', ...what)) as Record<string, unknown>[]
       if (found === undefined) throw new Error(`nothing to inspect: ${what.join(' ')}`)

@@ -62,6 +62,8 @@ export const defaults = {
   engineInspectAllTimeoutMs: 10_000,
   /** Engine events waiting to be read; beyond it they are dropped and everything is listed again. */
   engineEventQueueLimit: 10_000,
+  /** Names of volumes in a node's record: 1,000 are about 30 KB, told to all when one is made or removed. */
+  volumesToldLimit: 1_000,
   /** Stops at a time: a grace period is waiting, not work. */
   engineStopConcurrency: 32,
   /** A call that takes longer than this leaves its place to the next one: far above a start on a loaded host, and no task waits much longer for hung ones. */
@@ -190,6 +192,8 @@ export const defaults = {
   restartBackoffResetMs: 60_000,
   /** A node that refused a spec (no such image, no room) offers itself again after this. */
   rejectionRetryMs: 30_000,
+  /** A task whose place is taken by what stops waits for so long: Docker's grace. It may be a grace of an hour, and others may have room. */
+  roomAwaitedMs: 10_000,
   /** An engine call that failed because the engine is unwell is repeated after this. */
   engineRetryMs: 1_000,
   /** A health probe's interval, timeout and retries where its labels say nothing: those of Docker's health check. */
@@ -210,8 +214,8 @@ export const defaults = {
   healthBodyTimeoutMs: 500,
   /** Who finds a task ill says so and waits this long for others who do, before it stops it: far above gossip's p99 (142 ms at 50 nodes), and twice as long as until the next answer of what may be well again. */
   illnessSettleMs: 1_000,
-  /** A task that waits for a lease longer than this says in its record why, and looks this often whether that has changed: a free slot is had in well under a second. */
-  leaseExplainAfterMs: 3_000,
+  /** A task that waits for a lease or for room longer than this says in its record why, and looks this often whether that has changed: a free slot is had in well under a second. */
+  explainWaitingAfterMs: 3_000,
   /** Docker's default stop grace period. */
   stopGraceMs: 10_000,
   /** Swarm's default monitor time of an update. */
@@ -336,8 +340,8 @@ export const defaults = {
   guestsMax: 1_000,
   /** Who asks for an address waits for so long at most: a block is had in 0.2 s, a network's subnet in a second. */
   guestWaitMs: 5_000,
-  /** The engine's other containers are listed so soon after an event of one: several go at once. */
-  guestLookDelayMs: 50,
+  /** The engine's other containers, and its volumes, are listed so soon after an event of one: several go at once. */
+  engineLookDelayMs: 50,
   /** One mesh message; larger ones are refused before they are read. */
   maxMessageBytes: 8 * 1024 * 1024,
   /** One dial with its handshakes: a LAN takes 20 ms; a SYN lost twice is sent for the third time after 3 s. */

@@ -29,6 +29,11 @@ export interface EngineWatch {
   stop(): Promise<void>
 }
 
+interface Look {
+  ask(): Promise<void>
+  settled(): Promise<void>
+}
+
 /**
  * A container of ours goes created → running → ended and never back (its restart policy is `no`), so an answer that
  * was overtaken by an event is recognised by its rank and dropped.
@@ -41,7 +46,8 @@ export function createEngineWatch(options: {
   readonly logger: Logger
   readonly relistIntervalMs: number
   readonly retryMs: number
-  readonly guestLookDelayMs: number
+  /** For what is asked again when an event says that it may be another: one question for all that come together. */
+  readonly lookDelayMs: number
   readonly changed: () => void
   readonly guestsChanged: () => void
 }): EngineWatch {
@@ -57,9 +63,9 @@ export function createEngineWatch(options: {
   let listed = false
   let facts: EngineFacts | undefined
   let volumes: readonly string[] = []
+  let volumesAsked = 0
+  let volumesOf = 0
   let guests: readonly GuestObservation[] | undefined
-  let looking: Promise<void> = Promise.resolve()
-  let nextLook: Promise<void> | undefined
   /** Containers that an event spoke of while a listing was under way: the listing's older word on them is dropped. */
   const touchedBy = new Set<Set<ContainerId>>()
   const loops: Promise<void>[] = []
@@ -87,12 +93,12 @@ export function createEngineWatch(options: {
   async function relist(): Promise<void> {
     const touched = new Set<ContainerId>()
     touchedBy.add(touched)
-    void lookAtGuests()
+    void guestLook.ask()
     try {
-      const [list, factsNow, volumesNow] = await Promise.all([
+      const [list, factsNow] = await Promise.all([
         engine.list(abort.signal),
         engine.facts(abort.signal),
-        engine.volumes(abort.signal),
+        readVolumes(),
       ])
       const byTask = new Map<TaskId, ContainerObservation[]>()
       const add = (observation: ContainerObservation): void => {
@@ -104,7 +110,6 @@ export function createEngineWatch(options: {
       }
       containers = byTask
       facts = factsNow
-      volumes = volumesNow
       state = { kind: 'up' }
       listed = true
     } finally {
@@ -113,9 +118,27 @@ export function createEngineWatch(options: {
     changed()
   }
 
-  async function look(): Promise<void> {
-    await clock.sleep(options.guestLookDelayMs, abort.signal).catch(() => undefined)
-    nextLook = undefined
+  /** An answer that was overtaken by one to a later question is dropped. */
+  async function readVolumes(): Promise<void> {
+    volumesAsked += 1
+    const question = volumesAsked
+    const answer = await engine.volumes(abort.signal)
+    if (question < volumesOf) return
+    volumesOf = question
+    volumes = answer
+  }
+
+  async function seeVolumes(): Promise<void> {
+    const before = volumes
+    try {
+      await readVolumes()
+    } catch (error) {
+      logger.debug({ err: error }, 'the volumes of this node could not be seen; they are listed again')
+    }
+    if (!sameJson(before, volumes)) changed()
+  }
+
+  async function seeGuests(): Promise<void> {
     const before = guests
     try {
       guests = await engine.guests(abort.signal)
@@ -131,10 +154,24 @@ export function createEngineWatch(options: {
   }
 
   /** Whoever asks before a look has begun shares it; what is seen is never older than the question. */
-  function lookAtGuests(): Promise<void> {
-    if (nextLook === undefined) looking = nextLook = looking.then(look)
-    return nextLook
+  function shared(see: () => Promise<void>): Look {
+    let last: Promise<void> = Promise.resolve()
+    let next: Promise<void> | undefined
+    const look = async (): Promise<void> => {
+      await clock.sleep(options.lookDelayMs, abort.signal).catch(() => undefined)
+      next = undefined
+      if (!abort.signal.aborted) await see()
+    }
+    return {
+      ask() {
+        if (next === undefined) last = next = last.then(look)
+        return next
+      },
+      settled: () => last,
+    }
   }
+  const guestLook = shared(seeGuests)
+  const volumeLook = shared(seeVolumes)
 
   function down(error: string): void {
     if (state.kind === 'up')
@@ -161,7 +198,10 @@ export function createEngineWatch(options: {
       case 'disconnected':
         return down(event.error)
       case 'guests':
-        void lookAtGuests()
+        void guestLook.ask()
+        return undefined
+      case 'volumes':
+        void volumeLook.ask()
         return undefined
       case 'container':
         observe(event.observation)
@@ -199,7 +239,7 @@ export function createEngineWatch(options: {
     facts: () => facts,
     volumes: () => volumes,
     guests: () => guests,
-    lookAtGuests,
+    lookAtGuests: () => guestLook.ask(),
     observe(observation) {
       observe(observation)
     },
@@ -213,7 +253,7 @@ export function createEngineWatch(options: {
     },
     async stop() {
       abort.abort(new Error('the agent stops'))
-      await Promise.allSettled([...loops, looking])
+      await Promise.allSettled([...loops, guestLook.settled(), volumeLook.settled()])
     },
   }
 }

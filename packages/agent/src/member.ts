@@ -267,7 +267,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     logger: logger.child({ part: 'engine' }),
     relistIntervalMs: settings.relistIntervalMs,
     retryMs: settings.engineRetryMs,
-    guestLookDelayMs: settings.guestLookDelayMs,
+    lookDelayMs: settings.engineLookDelayMs,
     changed: () => {
       changed()
       status.publish()

@@ -169,7 +169,7 @@ export interface NodeStatus {
   }
   readonly engineLabels: Readonly<Record<string, string>>
   readonly plugins: readonly { readonly type: string; readonly name: string }[]
-  /** Names of the local volumes that Moot tasks made here: a slot of their service is tied to this node. */
+  /** Names of the local volumes that are here, whoever made them: a slot of a service with one is tied to this node. */
   readonly volumes: readonly string[]
   /** Which voter it would be, and the newest epoch of voters that it knows. Absent: an agent that knows nothing of leases. */
   readonly seat?: { readonly disk: string; readonly epoch: number }

@@ -238,6 +238,13 @@ export class MemoryEngine implements Engine {
     return this.#calls.received
   }
 
+  /** As `docker volume create`. */
+  makeVolume(name: string): void {
+    if (this.#volumes.has(name)) return
+    this.#volumes.add(name)
+    this.#emit({ kind: 'volumes' })
+  }
+
   /** The process of this task ends by itself. */
   crash(task: TaskId, exitCode = 1, options: { readonly oomKilled?: boolean } = {}): void {
     const box = this.#boxOf(task)
@@ -388,7 +395,7 @@ export class MemoryEngine implements Engine {
           `invalid mount config for type "bind": bind source path does not exist: ${source}`,
         )
       }
-      if (mount.Type === 'volume' && source !== '') this.#volumes.add(source)
+      if (mount.Type === 'volume' && source !== '') this.makeVolume(source)
     }
     for (const overlay of setup.overlays) this.#refuseOtherBridge(overlay)
     for (const network of setup.networks) this.#networks.add(network.id)

@@ -24,6 +24,8 @@ export type EngineEvent =
   | { readonly kind: 'removed'; readonly task: TaskId; readonly container: ContainerId }
   /** Something of a container that is not ours, or a network was removed: who is on our networks may be another. */
   | { readonly kind: 'guests' }
+  /** A volume was made or removed. */
+  | { readonly kind: 'volumes' }
   | { readonly kind: 'connected' }
   | { readonly kind: 'disconnected'; readonly error: string }
 
@@ -38,7 +40,7 @@ export interface Engine {
   list(signal: AbortSignal): Promise<readonly ContainerObservation[]>
   /** Has the process of a container that ran ended, as the host's kernel knows without the engine? No where that cannot be told. */
   hasEnded(container: ContainerObservation): boolean
-  /** Names of the volumes that tasks of Moot made here. */
+  /** Names of the volumes whose data is on this host, whoever made them; not those without a name. */
   volumes(signal: AbortSignal): Promise<readonly string[]>
   /** Ends when aborted; reconnects with back-off by itself and says `connected` and `disconnected`. */
   events(signal: AbortSignal): AsyncIterable<EngineEvent>

@@ -22,6 +22,7 @@ import { LocalNetworks } from './networks.ts'
 import { agrees, fromListing, observe, type Inspected, type Listed } from './observation.ts'
 import { ContainerProcesses } from './processes.ts'
 import { refuseWhatIsIgnored } from './requirements.ts'
+import { dataHere, type ListedVolume } from './volumes.ts'
 
 export interface DockerEngineOptions {
   /** At most about 100 characters: longer ones give EINVAL. */
@@ -84,13 +85,12 @@ class DockerEngine implements Engine {
   }
 
   async volumes(signal: AbortSignal): Promise<readonly string[]> {
-    const answer = await this.#connection.request<{ Volumes: readonly { Name: string }[] | null }>({
+    const answer = await this.#connection.request<{ Volumes: readonly ListedVolume[] | null }>({
       method: 'GET',
       path: '/volumes',
-      query: { filters: ownFilter(this.#own()) },
       signal,
     })
-    return (answer.Volumes ?? []).map(({ Name }) => Name).toSorted()
+    return dataHere(answer.Volumes ?? [])
   }
 
   events(signal: AbortSignal): AsyncIterable<EngineEvent> {

@@ -92,7 +92,7 @@ async function readOnce(
   const connection = new AbortController()
   const either = AbortSignal.any([signal, connection.signal])
   // Not by label: a person's container on a network of ours has none.
-  const filters = JSON.stringify({ type: ['container', 'network'], event: actions })
+  const filters = JSON.stringify({ type: ['container', 'network', 'volume'], event: actions })
   const stream = await source.connection.stream({
     method: 'GET',
     path: '/events',
@@ -138,6 +138,10 @@ class EventTranslator {
   }
 
   take(event: DockerEvent): void {
+    if (event.Type === 'volume') {
+      this.#queue.push({ kind: 'volumes' })
+      return
+    }
     if (event.Type === 'network') {
       if (event.Action !== 'destroy') return
       this.#source.onNetworkRemoved()

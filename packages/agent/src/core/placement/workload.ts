@@ -131,7 +131,16 @@ const networkFilesystems = /^(nfs|cifs|smb|ceph|glusterfs|9p)/
 function isTiedVolume(mount: Mount): boolean {
   if (mount.Type !== 'volume' || mount.Source === undefined || mount.Source === '') return false
   const driver = mount.VolumeOptions?.DriverConfig
-  return localDrivers.has(driver?.Name ?? '') && !networkFilesystems.test(driver?.Options?.['type'] ?? '')
+  return isLocalDriver(driver?.Name ?? '') && !isNetworkFilesystem(driver?.Options?.['type'])
+}
+
+export function isLocalDriver(name: string): boolean {
+  return localDrivers.has(name)
+}
+
+/** `type`: the option of Docker's local driver. */
+export function isNetworkFilesystem(type: string | undefined): boolean {
+  return networkFilesystems.test(type ?? '')
 }
 
 /** Built into every engine (moby daemon/logger and daemon/logdrivers_linux.go). */
@@ -154,7 +163,7 @@ function pluginsOf(spec: ServiceSpec, mounts: readonly Mount[]): Workload['plugi
   const volumeDrivers = mounts
     .filter((mount) => mount.Type === 'volume')
     .map((mount) => mount.VolumeOptions?.DriverConfig?.Name ?? '')
-    .filter((name) => !localDrivers.has(name))
+    .filter((name) => !isLocalDriver(name))
   const logDriver = spec.TaskTemplate.LogDriver?.Name ?? ''
   return [
     ...[...new Set(volumeDrivers)].map((name) => ({ type: 'Volume', name }) as const),

@@ -4,9 +4,8 @@ import { specOfTask } from './spec.ts'
 
 export type Admission =
   | { readonly kind: 'admitted' }
-  /** What is in the way is already being stopped. */
-  | { readonly kind: 'wait' }
-  | { readonly kind: 'refused'; readonly reason: string }
+  /** `wait`: what is in the way is already being stopped. */
+  | { readonly kind: 'wait' | 'refused'; readonly reason: string }
 
 /**
  * The chosen node has the last word: an exact check against what really is here, since the placement that chose it
@@ -21,7 +20,7 @@ export function admit(draft: Draft, task: TaskEntry): Admission {
   const reason = shortage(spec, capacity, usedBy(draft, others))
   if (reason === undefined) return { kind: 'admitted' }
   const staying = others.filter((other) => other.desired !== 'shutdown' && other.desired !== 'remove')
-  if (shortage(spec, capacity, usedBy(draft, staying)) === undefined) return { kind: 'wait' }
+  if (shortage(spec, capacity, usedBy(draft, staying)) === undefined) return { kind: 'wait', reason }
   return { kind: 'refused', reason }
 }
 
@@ -54,12 +53,12 @@ function usedBy(draft: Draft, others: readonly TaskEntry[]): Need {
 
 function shortage(spec: ServiceSpec, capacity: Capacity, used: Need): string | undefined {
   const need = needOf(spec)
-  const freeCpus = capacity.nanoCpus - used.nanoCpus
+  const freeCpus = Math.max(0, capacity.nanoCpus - used.nanoCpus)
   if (need.nanoCpus > freeCpus) return `needs ${need.nanoCpus / 1e9} CPUs, has ${freeCpus / 1e9} free`
-  const freeBytes = capacity.memoryBytes - used.memoryBytes
+  const freeBytes = Math.max(0, capacity.memoryBytes - used.memoryBytes)
   if (need.memoryBytes > freeBytes) return `needs ${need.memoryBytes} bytes of memory, has ${freeBytes} free`
   for (const [kind, count] of need.generic) {
-    const free = genericCapacity(capacity, kind) - (used.generic.get(kind) ?? 0)
+    const free = Math.max(0, genericCapacity(capacity, kind) - (used.generic.get(kind) ?? 0))
     if (count > free) return `needs ${count} ${kind}, has ${free} free`
   }
   for (const port of need.ports.keys())

@@ -19,7 +19,7 @@ import { healthOf } from './health.ts'
 import { isExclusiveSlot, keyOf } from './lease-need.ts'
 import { explainWaiting, hasLostLease, permissionOf } from './lease.ts'
 import { isItsTurn } from './illness.ts'
-import { leaveSlotToHolder } from './leave.ts'
+import { holderOfSlot, leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask } from './observe.ts'
 import { isAfterIllness, notWellYet } from './restart.ts'
 import { isBalanced, setupOf, specOfTask, stopGraceOf } from './spec.ts'
@@ -67,8 +67,8 @@ function advance(draft: Draft, task: TaskEntry, container: ContainerObservation 
 function accept(draft: Draft, task: TaskEntry): void {
   if (!mayPrepare(draft, task)) return
   const admission = admit(draft, task)
-  if (admission.kind === 'wait') return
-  if (admission.kind === 'refused') {
+  if (admission.kind === 'wait' && waitsForRoom(draft, task, admission.reason)) return
+  if (admission.kind !== 'admitted') {
     if (!leaveSlotToHolder(draft, task, admission.reason)) rejectTask(draft, task, admission.reason, true)
     return
   }
@@ -79,6 +79,15 @@ function accept(draft: Draft, task: TaskEntry): void {
   }
   const preparing = changeTask(draft, task, { state: 'preparing', message: 'preparing', error: undefined })
   act(draft, { kind: 'prepare', task: task.id, setup: { ...needed.setup, task: preparing } })
+}
+
+/** What stops here may take minutes: a slot that nobody has goes elsewhere then, if there is a place. */
+function waitsForRoom(draft: Draft, task: TaskEntry, reason: string): boolean {
+  const { explainWaitingAfterMs, roomAwaitedMs } = draft.input.settings
+  if (!isDue(draft, task.createdAtMs, explainWaitingAfterMs)) return true
+  if (isDue(draft, task.createdAtMs, roomAwaitedMs) && holderOfSlot(draft, task) === undefined) return false
+  changeTask(draft, task, { message: 'waiting for another task to stop here', error: reason })
+  return true
 }
 
 /**
@@ -108,7 +117,7 @@ function make(draft: Draft, task: TaskEntry): void {
   const permission = permissionOf(draft, task)
   if (permission.kind === 'wait') {
     changeTask(draft, task, { state: 'ready', message: leaseWaitMessage, error: undefined })
-    wakeAt(draft, draft.input.nowMs + draft.input.settings.leaseExplainAfterMs)
+    wakeAt(draft, draft.input.nowMs + draft.input.settings.explainWaitingAfterMs)
     return
   }
   const attached = attach(draft, task, needed.setup)

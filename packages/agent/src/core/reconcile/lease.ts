@@ -80,8 +80,8 @@ export function isUnleased(draft: Draft, task: TaskEntry): boolean {
 export function explainWaiting(draft: Draft, task: TaskEntry): void {
   const { leases, view, settings, nowMs } = draft.input
   const key = keyOf(view, task)
-  if (key === undefined || !isDue(draft, task.stateAtMs, settings.leaseExplainAfterMs)) return
-  wakeAt(draft, nowMs + settings.leaseExplainAfterMs)
+  if (key === undefined || !isDue(draft, task.stateAtMs, settings.explainWaitingAfterMs)) return
+  wakeAt(draft, nowMs + settings.explainWaitingAfterMs)
   const why = withoutTimes(leases.explain(key))
   changeTask(draft, task, { error: why === '' ? undefined : why })
 }

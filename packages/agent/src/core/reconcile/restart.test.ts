@@ -154,6 +154,14 @@ describe('no restart', () => {
     expect(attemptsWhile(service, [0, 50, 61, 62])).toEqual(['restart', 'restart', 'restart', 'done'])
   })
 
+  test('also where a window may hold more of them than are written down', () => {
+    const service = withPolicy({ MaxAttempts: 250, Delay: 0, Window: seconds(1_000) })
+    const inOneWindow = Array.from({ length: 300 }, (_, second) => second)
+    expect(attemptsWhile(service, inOneWindow)).toHaveLength(251)
+    const slower = Array.from({ length: 300 }, (_, index) => index * 5)
+    expect(attemptsWhile(service, slower)).toEqual(slower.map(() => 'restart'))
+  })
+
   function attemptsWhile(service: ReturnType<typeof serviceOf>, atSeconds: readonly number[]): string[] {
     const verdicts: string[] = []
     let task = taskOf(service, { state: 'failed' })

@@ -27,7 +27,7 @@ interface Again {
   readonly restart: Restart | undefined
 }
 
-/** How many restart times are carried at most, whatever MaxAttempts says. */
+/** How many restart times are carried at most: of a larger MaxAttempts each stands for several restarts. */
 const recentLimit = 100
 
 /**
@@ -53,9 +53,11 @@ export function restartVerdict(
   const before = task.restart
   const maxAttempts = policy.MaxAttempts ?? 0
   const windowMs = toMs(policy.Window ?? 0)
+  const total = before?.total ?? 0
   // A time in the future is one from before the clock was set back: it counts as old.
   const recent = (before?.recentMs ?? []).filter((atMs) => atMs <= nowMs && atMs > nowMs - windowMs)
-  const used = windowMs > 0 ? recent.length : (before?.total ?? 0)
+  const each = Math.max(1, Math.ceil(maxAttempts / recentLimit))
+  const used = windowMs > 0 ? recent.length * each + (total % each) : total
   if (maxAttempts > 0 && used >= maxAttempts) return { kind: 'done' }
 
   const count = before?.count ?? 0
@@ -67,9 +69,9 @@ export function restartVerdict(
       count: count + 1,
       windowStartMs: count === 0 ? nowMs : (before?.windowStartMs ?? nowMs),
       notBeforeMs: nowMs + delayMs,
-      ...(maxAttempts > 0 && windowMs === 0 ? { total: used + 1 } : {}),
+      ...(maxAttempts > 0 && (windowMs === 0 || each > 1) ? { total: total + 1 } : {}),
       ...(maxAttempts > 0 && windowMs > 0
-        ? { recentMs: [...recent, nowMs].slice(-Math.min(maxAttempts, recentLimit)) }
+        ? { recentMs: (total + 1) % each === 0 ? [...recent, nowMs] : recent }
         : {}),
     },
   }
