@@ -227,7 +227,7 @@ export function engineSuite(name: string, makeBed: () => Promise<EngineBed>): vo
 
     test('a named volume of a task is told, and outlives its container', async () => {
       const volume = freshId('volume')
-      const { container } = await create({
+      const { container } = await running({
         container: { Mounts: [{ Type: 'volume', Source: volume, Target: '/data' }, { Target: '/other' }] },
       })
       await bed.engine.remove(container, signal)
@@ -243,6 +243,26 @@ export function engineSuite(name: string, makeBed: () => Promise<EngineBed>): vo
       await bed.makeVolume(volume)
       await events.until('a volume', ({ kind }) => kind === 'volumes')
       expect(await bed.engine.volumes(signal)).toContain(volume)
+    })
+
+    test('a volume that was made for a task is told once that has run, and one that was there at once', async () => {
+      const [made, there] = [freshId('made'), freshId('there')]
+      await bed.makeVolume(there)
+      const Mounts = [made, there].map((Source) => ({
+        Type: 'volume' as const,
+        Source,
+        Target: `/${Source}`,
+      }))
+      const first = await create({ container: { Mounts } })
+      const told = async (): Promise<readonly string[]> =>
+        (await bed.engine.volumes(signal)).filter((name) => name === made || name === there)
+      expect(await told()).toEqual([there])
+      // Whoever of those that use it runs first.
+      const second = await create({ slot: 2, container: { Mounts } })
+      await bed.engine.start(second.container, signal)
+      expect(await told()).toEqual([made, there].toSorted())
+      await bed.engine.remove(first.container, signal)
+      expect(await told()).toEqual([made, there].toSorted())
     })
 
     test('tasks that need one network at once make it once, and it stays while it is wanted or used', async () => {

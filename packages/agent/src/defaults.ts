@@ -192,8 +192,6 @@ export const defaults = {
   restartBackoffResetMs: 60_000,
   /** A node that refused a spec (no such image, no room) offers itself again after this. */
   rejectionRetryMs: 30_000,
-  /** A task whose place is taken by what stops waits for so long: Docker's grace. It may be a grace of an hour, and others may have room. */
-  roomAwaitedMs: 10_000,
   /** An engine call that failed because the engine is unwell is repeated after this. */
   engineRetryMs: 1_000,
   /** A health probe's interval, timeout and retries where its labels say nothing: those of Docker's health check. */
@@ -340,8 +338,10 @@ export const defaults = {
   guestsMax: 1_000,
   /** Who asks for an address waits for so long at most: a block is had in 0.2 s, a network's subnet in a second. */
   guestWaitMs: 5_000,
-  /** The engine's other containers, and its volumes, are listed so soon after an event of one: several go at once. */
-  engineLookDelayMs: 50,
+  /** The engine's other containers are listed so soon after an event of one: several go at once. */
+  guestLookDelayMs: 50,
+  /** The engine's volumes likewise. Later, since all hear of them, and each change has everybody place anew what waits. */
+  volumeLookDelayMs: 1_000,
   /** One mesh message; larger ones are refused before they are read. */
   maxMessageBytes: 8 * 1024 * 1024,
   /** One dial with its handshakes: a LAN takes 20 ms; a SYN lost twice is sent for the third time after 3 s. */

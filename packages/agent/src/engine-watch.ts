@@ -46,8 +46,8 @@ export function createEngineWatch(options: {
   readonly logger: Logger
   readonly relistIntervalMs: number
   readonly retryMs: number
-  /** For what is asked again when an event says that it may be another: one question for all that come together. */
-  readonly lookDelayMs: number
+  readonly guestLookDelayMs: number
+  readonly volumeLookDelayMs: number
   readonly changed: () => void
   readonly guestsChanged: () => void
 }): EngineWatch {
@@ -74,6 +74,8 @@ export function createEngineWatch(options: {
     for (const touched of touchedBy) touched.add(observation.container)
     const known = containers.get(observation.task) ?? []
     const before = known.find((other) => other.container === observation.container)
+    // What it writes to holds data from now on.
+    if (observation.state === 'running' && before?.state !== 'running') void volumeLook.ask()
     if (before !== undefined && rank[observation.state] < rank[before.state]) return
     containers = new Map(containers).set(observation.task, [
       ...known.filter((other) => other.container !== observation.container),
@@ -154,11 +156,11 @@ export function createEngineWatch(options: {
   }
 
   /** Whoever asks before a look has begun shares it; what is seen is never older than the question. */
-  function shared(see: () => Promise<void>): Look {
+  function shared(see: () => Promise<void>, delayMs: number): Look {
     let last: Promise<void> = Promise.resolve()
     let next: Promise<void> | undefined
     const look = async (): Promise<void> => {
-      await clock.sleep(options.lookDelayMs, abort.signal).catch(() => undefined)
+      await clock.sleep(delayMs, abort.signal).catch(() => undefined)
       next = undefined
       if (!abort.signal.aborted) await see()
     }
@@ -170,8 +172,8 @@ export function createEngineWatch(options: {
       settled: () => last,
     }
   }
-  const guestLook = shared(seeGuests)
-  const volumeLook = shared(seeVolumes)
+  const guestLook = shared(seeGuests, options.guestLookDelayMs)
+  const volumeLook = shared(seeVolumes, options.volumeLookDelayMs)
 
   function down(error: string): void {
     if (state.kind === 'up')

@@ -267,7 +267,8 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     logger: logger.child({ part: 'engine' }),
     relistIntervalMs: settings.relistIntervalMs,
     retryMs: settings.engineRetryMs,
-    lookDelayMs: settings.engineLookDelayMs,
+    guestLookDelayMs: settings.guestLookDelayMs,
+    volumeLookDelayMs: settings.volumeLookDelayMs,
     changed: () => {
       changed()
       status.publish()

@@ -8,6 +8,7 @@ import { MemoryEngineCalls, type MemoryCall } from './engine.memory.calls.ts'
 import type { Engine, EngineEvent, EngineFacts } from './engine.ts'
 import { MemoryLog } from './engine.memory.log.ts'
 import { EngineEventQueue } from './engine.queue.ts'
+import { FreshVolumes } from './fresh-volumes.ts'
 
 /** How the process in a container behaves; asked once per task, when its container is created. */
 export interface MemoryBehaviour {
@@ -63,6 +64,7 @@ export class MemoryEngine implements Engine {
   readonly #boxes = new Map<ContainerId, Box>()
   readonly #byTask = new Map<TaskId, ContainerId>()
   readonly #volumes = new Set<string>()
+  readonly #fresh = new FreshVolumes()
   readonly #networks = new Set<string>()
   readonly #guests = new Map<string, GuestObservation>()
   readonly #queues = new Set<EngineEventQueue>()
@@ -115,7 +117,9 @@ export class MemoryEngine implements Engine {
   }
 
   volumes(signal: AbortSignal): Promise<readonly string[]> {
-    return this.#calls.call('volumes', undefined, signal, () => [...this.#volumes].toSorted())
+    return this.#calls.call('volumes', undefined, signal, () =>
+      [...this.#volumes].filter((volume) => !this.#fresh.has(volume)).toSorted(),
+    )
   }
 
   async *events(signal: AbortSignal): AsyncGenerator<EngineEvent> {
@@ -184,6 +188,7 @@ export class MemoryEngine implements Engine {
       if (box.observation.state === 'running') this.#exit(box, 137)
       this.#boxes.delete(container)
       this.#byTask.delete(box.setup.task.id)
+      this.#fresh.removed(container)
       box.log.wake()
       this.#emit({ kind: 'removed', task: box.setup.task.id, container })
     })
@@ -388,6 +393,7 @@ export class MemoryEngine implements Engine {
     if (existing !== undefined) return this.#box(existing).observation
     const spec = setup.spec.TaskTemplate.ContainerSpec
     if (!this.#imageExists(spec.Image)) throw new TaskRejectedError(`No such image: ${spec.Image}`)
+    const volumes: string[] = []
     for (const mount of spec.Mounts ?? []) {
       const source = mount.Source ?? ''
       if (mount.Type === 'bind' && !(this.#options.pathExists ?? pathExistsByDefault)(source)) {
@@ -395,13 +401,15 @@ export class MemoryEngine implements Engine {
           `invalid mount config for type "bind": bind source path does not exist: ${source}`,
         )
       }
-      if (mount.Type === 'volume' && source !== '') this.makeVolume(source)
+      if (mount.Type === 'volume' && source !== '') volumes.push(source)
     }
     for (const overlay of setup.overlays) this.#refuseOtherBridge(overlay)
     for (const network of setup.networks) this.#networks.add(network.id)
     this.#containersMade++
     const container =
       `${this.#options.node.slice(0, 12)}${String(this.#containersMade).padStart(52, '0')}` as ContainerId
+    this.#fresh.created(container, volumes, new Set(volumes).difference(this.#volumes))
+    for (const volume of volumes) this.makeVolume(volume)
     const observation: ContainerObservation = {
       container,
       task: setup.task.id,
@@ -435,6 +443,7 @@ export class MemoryEngine implements Engine {
         published: port.PublishedPort ? port.PublishedPort : this.#nextPort++,
       }))
     this.#refuseTakenPorts(box, ports)
+    this.#fresh.started(box.observation.container)
     const test = box.setup.spec.TaskTemplate.ContainerSpec.Healthcheck?.Test ?? []
     const checked = test.length > 0 && test[0] !== 'NONE'
     const { container, task, service } = box.observation

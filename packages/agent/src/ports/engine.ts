@@ -40,7 +40,7 @@ export interface Engine {
   list(signal: AbortSignal): Promise<readonly ContainerObservation[]>
   /** Has the process of a container that ran ended, as the host's kernel knows without the engine? No where that cannot be told. */
   hasEnded(container: ContainerObservation): boolean
-  /** Names of the volumes whose data is on this host, whoever made them; not those without a name. */
+  /** Names of the volumes whose data is on this host, whoever made them; not those without a name, nor `FreshVolumes`. */
   volumes(signal: AbortSignal): Promise<readonly string[]>
   /** Ends when aborted; reconnects with back-off by itself and says `connected` and `disconnected`. */
   events(signal: AbortSignal): AsyncIterable<EngineEvent>

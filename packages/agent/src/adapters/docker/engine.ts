@@ -7,6 +7,7 @@ import type {
   TaskSetup,
 } from '../../core/reconcile/actions.ts'
 import { defaults } from '../../defaults.ts'
+import { FreshVolumes } from '../../ports/fresh-volumes.ts'
 import { EngineCallError, TaskRejectedError } from '../../ports/engine.errors.ts'
 import type { Engine, EngineEvent, EngineFacts } from '../../ports/engine.ts'
 import { createBody, type Attachment } from './container.ts'
@@ -18,6 +19,7 @@ import { assignResources, type AssignedResources } from './generic.ts'
 import { Images } from './images.ts'
 import { label, ownFilter, taskName, type Ownership } from './labels.ts'
 import { leaseDriver } from './lease.ts'
+import { namedVolumes } from './mounts.ts'
 import { LocalNetworks } from './networks.ts'
 import { agrees, fromListing, observe, type Inspected, type Listed } from './observation.ts'
 import { ContainerProcesses } from './processes.ts'
@@ -54,6 +56,7 @@ class DockerEngine implements Engine {
   readonly #processes = new ContainerProcesses()
   /** What was last seen of each container, so that a listing inspects only those that changed. Never longer than a listing. */
   readonly #known = new Map<ContainerId, ContainerObservation>()
+  readonly #fresh = new FreshVolumes()
   #facts: EngineFacts | undefined
   /** Named generic resources are handed out one container at a time. */
   #assigning: Promise<unknown> = Promise.resolve()
@@ -90,7 +93,7 @@ class DockerEngine implements Engine {
       path: '/volumes',
       signal,
     })
-    return dataHere(answer.Volumes ?? [])
+    return dataHere((answer.Volumes ?? []).filter(({ Name }) => !this.#fresh.has(Name)))
   }
 
   events(signal: AbortSignal): AsyncIterable<EngineEvent> {
@@ -177,6 +180,7 @@ class DockerEngine implements Engine {
       // 409: its removal is under way.
       if (!isStatus(error, 404, 409)) throw error
     }
+    this.#fresh.removed(container)
   }
 
   async network(overlay: Overlay, signal: AbortSignal): Promise<string> {
@@ -250,18 +254,23 @@ class DockerEngine implements Engine {
       cgroups: facts.cgroups,
     }
     const create = async (assigned: AssignedResources): Promise<ContainerId> => {
+      const body = createBody(setup, node, attachments, assigned)
+      const volumes = namedVolumes(body)
+      const missing = await this.#missing(volumes, signal)
       const answer = await this.#connection.request<{ Id: string; Warnings: readonly string[] | null }>({
         method: 'POST',
         path: '/containers/create',
         query: { name: taskName(setup) },
-        body: createBody(setup, node, attachments, assigned),
+        body,
         signal,
         purpose: 'create',
       })
       for (const warning of answer.Warnings ?? []) {
         this.#options.logger.warn({ task: setup.task.id, service: setup.spec.Name }, warning)
       }
-      return answer.Id as ContainerId
+      const container = answer.Id as ContainerId
+      this.#fresh.created(container, volumes, missing)
+      return container
     }
     try {
       return await this.#withResources(setup, facts, signal, create)
@@ -272,6 +281,23 @@ class DockerEngine implements Engine {
       if (raced !== undefined) return raced
       throw new TaskRejectedError((error as Error).message, error)
     }
+  }
+
+  async #missing(volumes: readonly string[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const missing = new Set<string>()
+    for (const volume of volumes) {
+      try {
+        await this.#connection.request({
+          method: 'GET',
+          path: `/volumes/${encodeURIComponent(volume)}`,
+          signal,
+        })
+      } catch (error) {
+        if (!isStatus(error, 404)) throw error
+        missing.add(volume)
+      }
+    }
+    return missing
   }
 
   /** Which named resources are free is read from the containers that hold them, and so must not be asked twice at once. */
@@ -372,7 +398,10 @@ class DockerEngine implements Engine {
   async #inspect(container: ContainerId, signal: AbortSignal): Promise<ContainerObservation | undefined> {
     try {
       const observation = observe(await this.#inspectRaw(container, signal), this.#own())
-      if (observation !== undefined) this.#known.set(container, observation)
+      if (observation !== undefined) {
+        this.#known.set(container, observation)
+        if (observation.state !== 'created') this.#fresh.started(container)
+      }
       return observation
     } catch (error) {
       if (isStatus(error, 404)) return undefined

@@ -4,12 +4,17 @@ import type { Ownership } from './labels.ts'
 import { label } from './labels.ts'
 import { expandTemplate, type TemplateContext } from './template.ts'
 
+export interface CreatedMount {
+  readonly Type: Mount['Type']
+  readonly Source?: string
+}
+
 /** Docker's Mount, as container create takes it: the same words as the service's. */
 export function createMounts(
   mounts: readonly Mount[],
   template: TemplateContext,
   own: Ownership,
-): readonly object[] {
+): readonly CreatedMount[] {
   return mounts.map((mount, index) => {
     const expand = (text: string, field: string): string =>
       expandTemplate(text, template, `Mounts[${index}].${field}`)
@@ -55,4 +60,12 @@ function expandAll(
   return Object.fromEntries(
     Object.entries(map ?? {}).map(([key, value]) => [key, expand(value, `VolumeOptions ${key}`)]),
   )
+}
+
+/** Of a container's body: the volumes that it uses and that have a name. */
+export function namedVolumes(body: object): readonly string[] {
+  const { HostConfig: { Mounts = [] } = {} } = body as {
+    readonly HostConfig?: { readonly Mounts?: readonly CreatedMount[] }
+  }
+  return Mounts.flatMap(({ Type, Source }) => (Type === 'volume' && Source !== undefined ? [Source] : []))
 }

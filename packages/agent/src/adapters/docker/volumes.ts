@@ -21,7 +21,10 @@ const anonymous = /^[0-9a-f]{64}$/
 export function dataHere(volumes: readonly ListedVolume[]): readonly string[] {
   const named = volumes.filter(
     ({ Name, Driver, Options }) =>
-      !anonymous.test(Name) && isLocalDriver(Driver) && !isNetworkFilesystem(Options?.['type']),
+      !anonymous.test(Name) &&
+      isLocalDriver(Driver) &&
+      !isNetworkFilesystem(Options?.['type']) &&
+      Options?.['type'] !== 'tmpfs',
   )
   const [ours, others] = [true, false].map((isOurs) =>
     named

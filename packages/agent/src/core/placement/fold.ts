@@ -7,6 +7,7 @@ import {
   passesAll,
   placeFilters,
   serviceFilters,
+  suitFilters,
 } from './filters/pipeline.ts'
 import type { Ask, Filter } from './filters/filter.ts'
 import { hashText } from '../hash.ts'
@@ -161,7 +162,10 @@ class ServiceFold {
     this.#filters = concerning(loadFilters, workload)
     const isReplicated = workload.mode.kind === 'replicated'
     if (isReplicated && workload.volumes.length > 0) {
-      this.homes = new VolumeHomes(workload, pasts(), nodes, service.isVolumeShared)
+      const ask: Ask = { workload, slot: 0, tie: undefined }
+      this.homes = new VolumeHomes(workload, pasts(), nodes, service.isVolumeShared, (node) =>
+        passesAll(suitFilters, node, ask),
+      )
     }
     if (!isReplicated || workload.spread.length === 0) return
     const claims = standing()
@@ -254,7 +258,7 @@ class ServiceFold {
   }
 
   gave({ slot, attempt }: OpenSlot, node: NodeState): void {
-    this.homes?.take(node.id)
+    this.homes?.take(node)
     if (this.#counts !== undefined) this.#counts[node.position] = (this.#counts[node.position] ?? 0) + 1
     this.#tally?.add(node)
     if (typeof slot === 'number' && this.#tally !== undefined) this.#young.push({ slot, attempt })

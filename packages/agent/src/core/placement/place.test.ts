@@ -439,10 +439,51 @@ describe('local volumes', () => {
         kind: 'pending',
         refusals: [
           { filter: 'liveness' },
-          { reason: expect.stringMatching(/^volume data is on a /) as unknown },
+          { reason: expect.stringMatching(/^volumes data, certs are on a /) as unknown },
         ],
       })
       expect(slots.get(second!)).toMatchObject({ to: nodeId('b') })
+    })
+
+    test('a slot stays with the node that it ran on last, whatever of its volumes that has', () => {
+      const volumes = ['certs', 'data']
+      const ended = { ...task(both, 1), state: 'shutdown', desired: 'shutdown' } as const
+      const stale = node('a', { volumes, tasks: [ended] })
+      const last = node('b', { liveness: 'down', volumes: ['data'], tasks: [task(both, 1, { attempt: 2 })] })
+      const elsewhere = service('backup', {}, {}, two('data'))
+      const withOwn = service('db', {}, {}, two('data', 'cache-{{.Task.Slot}}'))
+      for (const of of [both, withOwn]) {
+        const { slots } = place(input([of, elsewhere], [stale, last, node('c')]))
+        expect(slots.get(first!)).toMatchObject({ kind: 'pending' })
+      }
+    })
+
+    test('one that has just been added tells nothing yet', () => {
+      const backup = service('backup', {}, {}, two('data'))
+      for (const of of [both, service('db', {}, {}, two('data', 'cache-{{.Task.Slot}}'))]) {
+        for (const home of ['a', 'b', 'c']) {
+          const nodes = ['a', 'b', 'c'].map((name) => node(name, name === home ? { volumes: ['data'] } : {}))
+          expect(place(input([of, backup], nodes)).slots.get(first!)).toMatchObject({ to: nodeId(home) })
+        }
+      }
+    })
+
+    test('one that is only read tells nothing beside one that is written to', () => {
+      const { Mounts } = two('data', 'certs') as { Mounts: readonly { Source: string }[] }
+      const reading = Mounts.map((mount) => ({ ...mount, ReadOnly: mount.Source === 'certs' }))
+      const db = service('db', {}, {}, { Mounts: reading })
+      for (const home of ['a', 'b', 'c']) {
+        const nodes = ['a', 'b', 'c'].map((name) =>
+          node(name, { volumes: name === home ? ['data'] : ['certs'] }),
+        )
+        expect(place(input([db], nodes)).slots.get(first!)).toMatchObject({ to: nodeId(home) })
+      }
+    })
+
+    test('a volume of a single task ties nothing', () => {
+      const db = service('db', {}, {}, two('data-{{.Task.ID}}'))
+      const dead = node('a', { liveness: 'down', volumes: ['data-x'], tasks: [task(db, 1)] })
+      expect(place(input([db], [dead, node('b')])).slots.get(first!)).toMatchObject({ to: nodeId('b') })
     })
 
     test('the one with the slot’s own name alone tells it', () => {
@@ -486,6 +527,20 @@ describe('local volumes', () => {
       { kind: 'pending' },
       { to: nodeId('b') },
     ])
+  })
+
+  test('what is left over where the service may not run is not waited for', () => {
+    const near = service(
+      'db',
+      replicas(2),
+      { Placement: { Constraints: ['node.labels.disk == ssd'] } },
+      mounts,
+    )
+    const labels = { disk: 'ssd' }
+    const nodes = [node('a', { labels }), node('b', { labels }), node('c', { volumes: ['data'] })]
+    const { slots } = place(input([near], nodes))
+    for (const number of [1, 2])
+      expect(slots.get(slotId(near.id as ServiceId, number))).toMatchObject({ kind: 'vacant' })
   })
 
   test('volumes of network file systems and of other drivers tie nothing', () => {

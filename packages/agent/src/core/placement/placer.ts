@@ -350,7 +350,7 @@ export class Placer {
   #isVolumeShared(service: ServiceId, volume: string): boolean {
     return this.#services
       .values()
-      .some(({ id, workload }) => id !== service && workload?.volumes.includes(volume))
+      .some(({ id, workload }) => id !== service && workload?.writes.includes(volume))
   }
 
   #takers(): readonly NodeState[] {

@@ -1,7 +1,7 @@
-import type { NodeId, Slot } from '@moot/crdt-state'
+import { isTerminal, type NodeId, type Slot, type TaskEntry } from '@moot/crdt-state'
 import type { NodeState } from './node-state.ts'
 import type { Claim } from './placement.ts'
-import { tellingVolumes, volumeCounter } from './volume-names.ts'
+import { tellingVolumes, volumeCounter, type TellingVolumes } from './volume-names.ts'
 import type { Workload } from './workload.ts'
 
 /** The nodes that a slot's data is on: it waits for one of them. */
@@ -17,101 +17,112 @@ interface SlotPast {
   readonly claims: readonly Claim[]
 }
 
-/** A node that has some of the volumes, and how many. */
-interface Owner {
-  readonly node: NodeState
-  readonly count: number
-}
-
 /**
  * Where the slots of one service with local named volumes belong.
- * - A slot that has had a task on a node that reports its volumes is tied to that node, dead or alive: of several, to
- *   the one with the most of them, and then to the latest.
+ * - A slot that has run on nodes that report any of its volumes is tied to the latest of them, dead or alive.
  * - A slot without such a past (a service that was scaled to 0 and back, or removed and deployed again) is tied to
- *   the nodes that report the most of them and are no other slot's home: the data that is there was somebody's. A slot
- *   that waits for such a node waits for one: as many others as there are more slots go elsewhere.
+ *   the nodes that report the most of what tells where its data is and are no other slot's home: the data that is there
+ *   was somebody's. A slot that waits for such a node waits for one: as many others as there are more slots go elsewhere.
  * - Where there is no such node it goes by the ordinary fold.
- * Where the volume's name is the slot's own (`data-{{.Task.Slot}}`) each slot is looked at by itself.
+ * Where a volume's name is the slot's own (`data-{{.Task.Slot}}`) and some slot's is there, each slot is looked at by
+ * itself.
  */
 export class VolumeHomes {
   readonly #homes = new Map<Slot, NodeState>()
-  readonly #free: Map<NodeId, Owner>
+  /** What is left over, and how many of the volumes each has. */
+  readonly #free: Map<NodeState, number>
   readonly #workload: Workload
   readonly #nodes: readonly NodeState[]
-  readonly #volumes: readonly string[]
+  readonly #names: TellingVolumes
+  /** Some slot's own volume is somewhere. */
   readonly #areOfSlot: boolean
 
+  /**
+   * @param mayHave what is left over where the service may not run is not waited for.
+   */
   constructor(
     workload: Workload,
     slots: Iterable<SlotPast>,
     nodes: readonly NodeState[],
     isShared: (volume: string) => boolean,
+    mayHave: (node: NodeState) => boolean,
   ) {
-    const { volumes, areOfSlot } = tellingVolumes(workload, isShared)
     this.#workload = workload
     this.#nodes = nodes
-    this.#volumes = volumes
-    this.#areOfSlot = areOfSlot
-    const all = areOfSlot ? undefined : this.#owners()
-    this.#free = new Map(all)
+    this.#names = tellingVolumes(workload, isShared)
+    this.#areOfSlot = this.#having(this.#names.own).length > 0
+    this.#free = new Map(this.#areOfSlot ? [] : this.#leftOver().filter(([node]) => mayHave(node)))
+    const byId = new Map(nodes.map((node) => [node.id, node]))
     for (const { slot, past, claims } of slots) {
-      const home = homeOf(past, all ?? this.#owners(slot))
+      const home = this.#homeOf(slot, past, byId)
       if (home !== undefined) {
         this.#homes.set(slot, home)
-        this.#free.delete(home.id)
+        this.#free.delete(home)
       }
-      for (const claim of claims) this.#free.delete(claim.node)
+      for (const claim of claims) this.take(byId.get(claim.node))
     }
   }
 
   tie(slot: Slot): VolumeTie | undefined {
     const home = this.#homes.get(slot)
-    const nodes = home === undefined ? this.#withMost(slot) : [home]
+    if (home !== undefined) return { nodes: new Map([[home.id, home]]), volumes: this.#workload.volumes }
+    const nodes = mostOf(this.#areOfSlot ? this.#having(this.#names.own, slot) : [...this.#free])
     if (nodes.length === 0) return undefined
-    return { nodes: new Map(nodes.map((node) => [node.id, node])), volumes: this.#volumes }
+    const volumes = this.#areOfSlot ? this.#names.own : this.#names.common
+    return { nodes: new Map(nodes.map((node) => [node.id, node])), volumes }
   }
 
   /** A slot of the service was given to this node: what is there is its from now on. */
-  take(node: NodeId): void {
-    this.#free.delete(node)
+  take(node: NodeState | undefined): void {
+    if (node !== undefined) this.#free.delete(node)
   }
 
-  /** A slot waits: where it is for what is there and was nobody's, one of these is its. */
+  /** A slot waits: where it is for what is left over, one of these is its. */
   wait(slot: Slot): void {
-    if (this.#areOfSlot || this.#homes.has(slot)) return
-    const [one] = this.#withMost(slot)
-    if (one !== undefined) this.#free.delete(one.id)
+    if (!this.#homes.has(slot)) this.take(mostOf([...this.#free])[0])
   }
 
-  #withMost(slot: Slot): readonly NodeState[] {
-    const owners = [...(this.#areOfSlot ? this.#owners(slot) : this.#free).values()]
-    const most = Math.max(...owners.map(({ count }) => count))
-    return owners.filter(({ count }) => count === most).map(({ node }) => node)
-  }
-
-  #owners(slot?: Slot): ReadonlyMap<NodeId, Owner> {
-    const countIn = volumeCounter(this.#workload, this.#volumes, slot)
-    const owners = new Map<NodeId, Owner>()
-    for (const node of this.#nodes) {
-      const count = countIn(node.node.record?.status?.volumes ?? [])
-      if (count > 0) owners.set(node.id, { node, count })
+  #homeOf(slot: Slot, past: readonly Claim[], byId: ReadonlyMap<NodeId, NodeState>): NodeState | undefined {
+    const ran = past.filter(({ task }) => hasRun(task)).sort(laterFirst)
+    if (ran.length === 0) return undefined
+    const countIn = volumeCounter(this.#workload, [...this.#names.own, ...this.#names.common], slot)
+    for (const { node } of ran) {
+      const home = byId.get(node)
+      if (home !== undefined && countIn(volumesOf(home)) > 0) return home
     }
-    return owners
+    return undefined
+  }
+
+  /** The nodes with what tells where the data is; where none has any of that, those with any of all. Counted are all. */
+  #leftOver(): readonly (readonly [NodeState, number])[] {
+    const { telling, common } = this.#names
+    const has = new Set(this.#having(telling).map(([node]) => node))
+    return this.#having(common).filter(([node]) => has.size === 0 || has.has(node))
+  }
+
+  #having(volumes: readonly string[], slot?: Slot): readonly (readonly [NodeState, number])[] {
+    if (volumes.length === 0) return []
+    const countIn = volumeCounter(this.#workload, volumes, slot)
+    return this.#nodes
+      .map((node) => [node, countIn(volumesOf(node))] as const)
+      .filter(([, count]) => count > 0)
   }
 }
 
-function homeOf(past: readonly Claim[], owners: ReadonlyMap<NodeId, Owner>): NodeState | undefined {
-  let best: { readonly claim: Claim; readonly owner: Owner } | undefined
-  for (const claim of past) {
-    const owner = owners.get(claim.node)
-    if (owner === undefined) continue
-    const more = owner.count - (best?.owner.count ?? 0)
-    if (best === undefined || more > 0 || (more === 0 && isLater(claim, best.claim))) best = { claim, owner }
-  }
-  return best?.owner.node
+function mostOf(counts: readonly (readonly [NodeState, number])[]): readonly NodeState[] {
+  const most = Math.max(...counts.map(([, count]) => count))
+  return counts.filter(([, count]) => count === most).map(([node]) => node)
 }
 
-function isLater(a: Claim, b: Claim): boolean {
-  if (a.task.attempt !== b.task.attempt) return a.task.attempt > b.task.attempt
-  return a.node < b.node
+function volumesOf({ node }: NodeState): readonly string[] {
+  return node.record?.status?.volumes ?? []
+}
+
+/** What was refused has made nothing, even where it got as far as a container. */
+function hasRun({ state }: TaskEntry): boolean {
+  return state !== 'rejected' && (state === 'starting' || state === 'running' || isTerminal(state))
+}
+
+function laterFirst(a: Claim, b: Claim): number {
+  return b.task.attempt - a.task.attempt || (a.node < b.node ? -1 : 1)
 }

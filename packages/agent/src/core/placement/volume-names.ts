@@ -2,29 +2,35 @@ import type { Slot } from '@moot/crdt-state'
 import type { Workload } from './workload.ts'
 
 const placeholder = /\{\{-?\s*(.*?)\s*-?\}\}/gs
-const ofTask = /\{\{-?\s*\.Task\./
+const ofSlot = /\{\{-?\s*\.Task\.Slot\b/
+/** A volume of a single task: no later one finds it again. */
+const ofTask = /\{\{-?\s*\.Task\.(ID|Name)\b/
 
-/**
- * The volumes that tell where a slot's data is. Where some have the slot's own name (`data-{{.Task.Slot}}`) no other
- * does; else what other services mount too (certificates, say) tells nothing, unless there is nothing else.
- *
- * @param isShared does another service mount it too?
- */
+/** What the names of a service's volumes say about where its data is. */
+export interface TellingVolumes {
+  /** With the slot's own name (`data-{{.Task.Slot}}`). */
+  readonly own: readonly string[]
+  /** All others that a later task finds again. */
+  readonly common: readonly string[]
+  /** Of these, those that this service alone writes to: certificates that others have too, say, tell little. */
+  readonly telling: readonly string[]
+}
+
+/** @param isShared does another service write to it too? */
 export function tellingVolumes(
-  { volumes }: Pick<Workload, 'volumes'>,
+  { volumes, writes }: Pick<Workload, 'volumes' | 'writes'>,
   isShared: (volume: string) => boolean,
-): { readonly volumes: readonly string[]; readonly areOfSlot: boolean } {
-  const distinct = [...new Set(volumes)]
-  if (distinct.length === 1) return { volumes: distinct, areOfSlot: ofTask.test(distinct[0] ?? '') }
-  const own = distinct.filter((volume) => ofTask.test(volume))
-  if (own.length > 0) return { volumes: own, areOfSlot: true }
-  const alone = distinct.filter((volume) => !isShared(volume))
-  return { volumes: alone.length > 0 ? alone : distinct, areOfSlot: false }
+): TellingVolumes {
+  const found = [...new Set(volumes)].filter((volume) => !ofTask.test(volume))
+  const own = found.filter((volume) => ofSlot.test(volume))
+  const common = found.filter((volume) => !ofSlot.test(volume))
+  if (common.length < 2) return { own, common, telling: common }
+  return { own, common, telling: common.filter((volume) => writes.includes(volume) && !isShared(volume)) }
 }
 
 /**
  * How many of these volumes are among those that a node has? What the service and the slot say is filled in; what only
- * the node or the task knows may be anything, as the name was made there.
+ * the node or the task knows may be anything, as the name was made there. Without a slot that may be any, too.
  */
 export function volumeCounter(
   { id, name }: Pick<Workload, 'id' | 'name'>,

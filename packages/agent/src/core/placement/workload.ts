@@ -47,6 +47,8 @@ export interface Workload {
   readonly maxReplicas: number
   /** Local named volumes that tie a slot to the node that has them; none where moving was asked for. */
   readonly volumes: readonly string[]
+  /** Of all its local named volumes those that it may write to. */
+  readonly writes: readonly string[]
   /** What the spread preferences look at, the first counts most. */
   readonly spread: readonly AttributeReader[]
 }
@@ -59,6 +61,7 @@ export function workloadOf(id: ServiceId, resource: Resource<ServiceSpec>): Work
   const placement = spec.TaskTemplate.Placement
   const mounts = spec.TaskTemplate.ContainerSpec.Mounts ?? []
   const demand = demandOf(spec)
+  const volumes = mounts.filter(isTiedVolume)
   return {
     id,
     name: resource.name,
@@ -70,7 +73,8 @@ export function workloadOf(id: ServiceId, resource: Resource<ServiceSpec>): Work
     platforms: placement?.Platforms ?? [],
     plugins: pluginsOf(spec, mounts),
     maxReplicas: placement?.MaxReplicas ?? 0,
-    volumes: movesFreely(spec) ? [] : mounts.filter(isTiedVolume).map((mount) => mount.Source ?? ''),
+    volumes: movesFreely(spec) ? [] : volumes.map(sourceOf),
+    writes: volumes.filter((mount) => mount.ReadOnly !== true).map(sourceOf),
     // Swarm ignores what it does not know (swarmkit manager/scheduler/nodeset.go tree).
     spread: (placement?.Preferences ?? [])
       .map((item) => item.Spread.SpreadDescriptor)
@@ -126,12 +130,16 @@ function movesFreely(spec: ServiceSpec): boolean {
 
 const localDrivers = new Set(['', 'local'])
 /** The local driver mounts these from elsewhere: the data is not on the node. */
-const networkFilesystems = /^(nfs|cifs|smb|ceph|glusterfs|9p)/
+const networkFilesystems = /^(nfs|cifs|smb|ceph|glusterfs|lustre|ocfs2|9p|fuse\b)/
 
 function isTiedVolume(mount: Mount): boolean {
   if (mount.Type !== 'volume' || mount.Source === undefined || mount.Source === '') return false
   const driver = mount.VolumeOptions?.DriverConfig
   return isLocalDriver(driver?.Name ?? '') && !isNetworkFilesystem(driver?.Options?.['type'])
+}
+
+function sourceOf(mount: Mount): string {
+  return mount.Source ?? ''
 }
 
 export function isLocalDriver(name: string): boolean {

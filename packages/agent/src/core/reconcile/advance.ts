@@ -19,7 +19,7 @@ import { healthOf } from './health.ts'
 import { isExclusiveSlot, keyOf } from './lease-need.ts'
 import { explainWaiting, hasLostLease, permissionOf } from './lease.ts'
 import { isItsTurn } from './illness.ts'
-import { holderOfSlot, leaveSlotToHolder } from './leave.ts'
+import { leaveSlotToHolder } from './leave.ts'
 import { engineWaitMessage, rejectTask } from './observe.ts'
 import { isAfterIllness, notWellYet } from './restart.ts'
 import { isBalanced, setupOf, specOfTask, stopGraceOf } from './spec.ts'
@@ -67,8 +67,8 @@ function advance(draft: Draft, task: TaskEntry, container: ContainerObservation 
 function accept(draft: Draft, task: TaskEntry): void {
   if (!mayPrepare(draft, task)) return
   const admission = admit(draft, task)
-  if (admission.kind === 'wait' && waitsForRoom(draft, task, admission.reason)) return
-  if (admission.kind !== 'admitted') {
+  if (admission.kind === 'wait') return waitForRoom(draft, task, admission.reason)
+  if (admission.kind === 'refused') {
     if (!leaveSlotToHolder(draft, task, admission.reason)) rejectTask(draft, task, admission.reason, true)
     return
   }
@@ -81,13 +81,10 @@ function accept(draft: Draft, task: TaskEntry): void {
   act(draft, { kind: 'prepare', task: task.id, setup: { ...needed.setup, task: preparing } })
 }
 
-/** What stops here may take minutes: a slot that nobody has goes elsewhere then, if there is a place. */
-function waitsForRoom(draft: Draft, task: TaskEntry, reason: string): boolean {
-  const { explainWaitingAfterMs, roomAwaitedMs } = draft.input.settings
-  if (!isDue(draft, task.createdAtMs, explainWaitingAfterMs)) return true
-  if (isDue(draft, task.createdAtMs, roomAwaitedMs) && holderOfSlot(draft, task) === undefined) return false
-  changeTask(draft, task, { message: 'waiting for another task to stop here', error: reason })
-  return true
+/** What stops here may take its grace, which may be hours: who waits for it says so. */
+function waitForRoom(draft: Draft, task: TaskEntry, reason: string): void {
+  if (isDue(draft, task.createdAtMs, draft.input.settings.explainWaitingAfterMs))
+    changeTask(draft, task, { message: 'waiting for another task to stop here', error: reason })
 }
 
 /**

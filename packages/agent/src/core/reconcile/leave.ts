@@ -54,24 +54,18 @@ function leave(draft: Draft, { spec }: Resource<ServiceSpec>, task: TaskEntry, r
  * the slot over: who has the slot keeps it. False: nobody has it.
  */
 export function leaveSlotToHolder(draft: Draft, task: TaskEntry, reason: string): boolean {
-  const service = draft.input.view.services.get(task.service)
+  const { view, placement } = draft.input
+  const service = view.services.get(task.service)
   if (service === undefined || isGlobal(service.spec) || task.digest !== specDigest(service.spec))
     return false
-  const holder = holderOfSlot(draft, task)
-  if (holder === undefined) return false
+  const own = tasksOfSlot(draft, slotOf(task)).find((other) => other.id !== task.id && isClaim(other))
+  const where = placement.slots.get(slotOf(task))
+  const isElsewhere = where?.kind === 'moving' && where.holder.node !== view.self
+  if (own === undefined && !isElsewhere) return false
   refuse(draft, task, reason, true)
-  if (holder !== 'elsewhere') leave(draft, service, holder, reason)
+  if (own !== undefined) leave(draft, service, own, reason)
   want(draft, task, 'remove')
   return true
-}
-
-/** Who has the slot that a task is to take over: another task of this node, or one that is elsewhere. */
-export function holderOfSlot(draft: Draft, task: TaskEntry): TaskEntry | 'elsewhere' | undefined {
-  const { view, placement } = draft.input
-  const own = tasksOfSlot(draft, slotOf(task)).find((other) => other.id !== task.id && isClaim(other))
-  if (own !== undefined) return own
-  const where = placement.slots.get(slotOf(task))
-  return where?.kind === 'moving' && where.holder.node !== view.self ? 'elsewhere' : undefined
 }
 
 /** No other node took the slot: what runs stays. */

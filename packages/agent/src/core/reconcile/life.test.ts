@@ -1,12 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import {
-  isTerminal,
-  recordKey,
-  slotId,
-  type Rejection,
-  type ServiceId,
-  type TaskEntry,
-} from '@moot/crdt-state'
+import { isTerminal, slotId, type Rejection, type ServiceId, type TaskEntry } from '@moot/crdt-state'
 import type { SlotPlacement } from '../placement/placement.ts'
 import { defaults } from '../../defaults.ts'
 import { reconcile } from './reconcile.ts'
@@ -330,50 +323,15 @@ describe('admission', () => {
     expect(output.changes.size).toBe(0)
   })
 
-  describe('of a task whose place is taken by what takes its time to stop', () => {
-    const web = serviceOf('web', {}, { Resources: { Reservations: { MemoryBytes: 4e9 } } })
-    const waiting = taskOf(web, { slot: 2, createdAtMs: 1_000 })
-    const stopping = runningTask(big, { desired: 'shutdown' })
-    const at = (nowMs: number, beside: readonly TaskEntry[] = [], slots: Scene['slots'] = {}) =>
-      run({
-        services: [big, web],
-        tasks: [stopping, ...beside, waiting],
-        containers: [stopping, ...beside].map((task) => containerFor(task, 'running')),
-        slots,
-        nowMs,
-      })
-    const reason = 'needs 4000000000 bytes of memory, has 3000000000 free'
-
-    test('says so after a while, and goes elsewhere later', () => {
-      const late = 1_000 + defaults.explainWaitingAfterMs
-      expect(at(late - 1).wakeAtMs).toBe(late)
-      expect(changedTasks(at(late).changes)).toMatchObject([{ slot: 2, state: 'assigned', error: reason }])
-      const output = at(1_000 + defaults.roomAwaitedMs)
-      expect(changedTasks(output.changes)).toMatchObject([{ slot: 2, state: 'rejected', error: reason }])
-      expect(output.changes.get(recordKey.rejection(web.id as ServiceId))).toMatchObject({ isShort: true })
-    })
-
-    test('waits on where the slot has a task: beside it here, or on the node that it leaves', () => {
-      const nowMs = 1_000 + defaults.roomAwaitedMs
-      const waits = (error: string): object[] => [{ id: waiting.id, state: 'assigned', error }]
-      const beside = runningTask(web, { id: 'web.2.0' as TaskEntry['id'], slot: 2, attempt: 0 })
-      const less = 'needs 4000000000 bytes of memory, has 0 free'
-      expect(changedTasks(at(nowMs, [beside]).changes)).toMatchObject(waits(less))
-      const holder = { node: other, task: runningTask(web, { slot: 2 }) }
-      const because = { node: other, filter: 'availability', reason: 'is drained' }
-      const moving: SlotPlacement = {
-        kind: 'moving',
-        holder,
-        to: self,
-        successor: { node: self, task: waiting },
-        losers: [],
-        because,
-        refusals: [],
-        assumed: [],
-      }
-      const slots = { [slotId(web.id as ServiceId, 2)]: moving }
-      expect(changedTasks(at(nowMs, [], slots).changes)).toMatchObject(waits(reason))
-    })
+  test('a task that waits long for room says for what', () => {
+    const tasks = [runningTask(big, { desired: 'shutdown' }), taskOf(big, { slot: 2, createdAtMs: 1_000 })]
+    const containers = [containerFor(tasks[0]!, 'running')]
+    const at = (nowMs: number) => run({ services: [big], tasks, containers, nowMs })
+    const late = 1_000 + defaults.explainWaitingAfterMs
+    expect(at(late - 1).wakeAtMs).toBe(late)
+    expect(changedTasks(at(late).changes)).toMatchObject([
+      { slot: 2, state: 'assigned', error: 'needs 5000000000 bytes of memory, has 3000000000 free' },
+    ])
   })
 
   test('a host port is given once', () => {

@@ -54,9 +54,11 @@ export function restartVerdict(
   const maxAttempts = policy.MaxAttempts ?? 0
   const windowMs = toMs(policy.Window ?? 0)
   const total = before?.total ?? 0
-  // A time in the future is one from before the clock was set back: it counts as old.
-  const recent = (before?.recentMs ?? []).filter((atMs) => atMs <= nowMs && atMs > nowMs - windowMs)
   const each = Math.max(1, Math.ceil(maxAttempts / recentLimit))
+  // An agent that did not count by several wrote down each: they are counted anew.
+  const written = each > 1 && before?.total === undefined ? [] : (before?.recentMs ?? [])
+  // A time in the future is one from before the clock was set back: it counts as old.
+  const recent = written.filter((atMs) => atMs <= nowMs && atMs > nowMs - windowMs)
   const used = windowMs > 0 ? recent.length * each + (total % each) : total
   if (maxAttempts > 0 && used >= maxAttempts) return { kind: 'done' }
 

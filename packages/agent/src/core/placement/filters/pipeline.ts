@@ -19,13 +19,11 @@ import { volumesFilter } from './volumes.ts'
 /** Depend on the node alone: asked once per node. */
 export const nodeFilters: readonly NodeFilter[] = [livenessFilter, availabilityFilter, engineFilter]
 
+/** What a service asks of a node, whatever happens there. */
+export const suitFilters: readonly Filter[] = [constraintsFilter, platformFilter, pluginsFilter]
+
 /** Depend on the service and on what the node is, not on its load: asked once per service and node. */
-export const serviceFilters: readonly Filter[] = [
-  constraintsFilter,
-  platformFilter,
-  pluginsFilter,
-  rejectionFilter,
-]
+export const serviceFilters: readonly Filter[] = [...suitFilters, rejectionFilter]
 
 /** Depend on the slot, or on what is taken on the node by now. */
 export const loadFilters: readonly Filter[] = [
