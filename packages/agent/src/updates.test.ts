@@ -91,8 +91,8 @@ describe('an update', () => {
   }
   const tasksOf = (name = 'web'): readonly string[] => {
     const { id, spec } = serviceOf(name)
-    return world.machines
-      .flatMap(({ agent, node }) => [...(agent.view().records.get(node)?.tasks.values() ?? [])])
+    return [...nth(0).agent.view().records.values()]
+      .flatMap(({ tasks }) => [...tasks.values()])
       .filter(
         (task) =>
           task.service === (id as ServiceId) && task.desired === 'running' && task.state === 'running',
@@ -305,5 +305,66 @@ describe('an update', () => {
     await world.pass(minuteMs)
     expect([stateOf(), imageOf()]).toEqual(['rollback_completed', 'moot/test:2'])
     expect(tasksOf()).toEqual(['new', 'new', 'new'])
+  })
+
+  describe('that is paused brings its spec to no slot whose turn has not come', () => {
+    const slotsOnNew = (): readonly (number | string)[] =>
+      world.machines
+        .flatMap(({ engine }) => engine.containers())
+        .filter(({ setup }) => setup.spec.TaskTemplate.ContainerSpec.Image === 'moot/test:2')
+        .map(({ setup }) => setup.task.slot)
+    const paused = async (spec: ServiceSpec): Promise<Machine> => {
+      await begun(5, spec)
+      await write(image('moot/test:2'))
+      await crashing(10_000, 500)
+      expect(stateOf()).toBe('paused')
+      const [begunSlot] = slotsOnNew()
+      return world.machines.find(
+        ({ agent, engine }, index) =>
+          index > 0 &&
+          agent.view().services.size > 0 &&
+          engine.containers().length > 0 &&
+          engine.containers().every(({ setup }) => setup.task.slot !== begunSlot),
+      )!
+    }
+    const availability = async ({ node }: Machine, Availability: 'active' | 'drain'): Promise<void> => {
+      const { id, versionIndex, spec } = nth(0).agent.view().nodes.get(node)!
+      await world.during(nth(0).agent.update('node', id, versionIndex, { ...spec, Availability }, author))
+    }
+
+    it('when a node leaves', async () => {
+      const leaving = await paused(web(5))
+      await world.during(leaving.agent.leave({ author, force: false }))
+      await crashing(20_000, 500)
+      expect(new Set(slotsOnNew()).size).toBe(1)
+      expect(tasksOf().filter((each) => each === 'old')).toHaveLength(4)
+    })
+
+    it('when a node of a global service is drained and active again', async () => {
+      const drained = await paused({ ...web(1), Mode: { Global: {} } })
+      await availability(drained, 'drain')
+      await crashing(5_000, 500)
+      await availability(drained, 'active')
+      await crashing(10_000, 500)
+      expect(new Set(slotsOnNew()).size).toBe(1)
+      expect(tasksOf().filter((each) => each === 'old')).toHaveLength(4)
+    })
+  })
+
+  it('gives new replicas its spec at once', async () => {
+    await begun(3, web(2))
+    await write((spec) => replicas(6)(image('moot/test:2')(spec)))
+    await world.pass(1_500)
+    expect(tasksOf().filter((each) => each === 'new').length).toBeGreaterThanOrEqual(4)
+    await world.pass(minuteMs)
+    expect([stateOf(), tasksOf()]).toEqual(['completed', Array.from({ length: 6 }, () => 'new')])
+  })
+
+  it('stops at the failure that is no longer tolerated, though none has settled well', async () => {
+    await begun(4, web(4, { MaxFailureRatio: 0.5 }))
+    await write(image('moot/test:2'))
+    await crashing(30_000, 300)
+    expect(stateOf()).toBe('paused')
+    expect(tasksOf()).toContain('old')
   })
 })

@@ -3,9 +3,11 @@ import {
   parseSlotId,
   specDigest,
   updateFact,
+  updateKey,
   type Resource,
   type ServiceId,
   type ServiceSpec,
+  type SpecDigest,
   type Slot,
   type SlotId,
   type TaskEntry,
@@ -15,8 +17,8 @@ import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
 import { isAfterIllness, nextAttempt, notWellYet } from './restart.ts'
-import { newTaskId, placedBy } from './spec.ts'
-import { beginStep, progressOf } from './progress.ts'
+import { compareSlots, newTaskId, placedBy } from './spec.ts'
+import { beginStep, isServing, progressOf } from './progress.ts'
 
 /**
  * Step 5: claims this node's vacant slots, in the placement's order, each listing the earlier vacancies that its
@@ -86,16 +88,24 @@ function claimSlot(
 
 /**
  * A task that must be replaced before its turn in an update gets what it ran, not a spec that no slot has proven yet
- * (DESIGN section 7): else a node that dies would carry a bad image past the pause. Once a slot of the update has
- * settled well, new tasks get the new spec.
+ * (DESIGN section 7): else a node that dies would carry a bad image past the pause. Where it did not run just now (its
+ * node was drained, or was without power), or nobody knows any more what it ran (its node has left), it gets what other
+ * slots run on. Once a slot of the update has settled well, new tasks get the new spec.
  */
 function specToClaim(draft: Draft, service: Resource<ServiceSpec>, slot: Slot, past: Past): ServiceSpec {
   const id = service.id as ServiceId
   const before = past.last.get(slot)
-  if (past.proven || before === undefined || before.digest === specDigest(service.spec)) return service.spec
-  // Only what ran is worth running again.
-  if (before.state !== 'running' || !isClaim(before)) return service.spec
-  return draft.input.specAt(id, before.digest) ?? service.spec
+  if (past.proven || before?.digest === specDigest(service.spec)) return service.spec
+  if (before === undefined && !hadSlot(service, slot, past)) return service.spec
+  const ran = before !== undefined && isServing(before) ? before.digest : past.serving
+  return (ran && draft.input.specAt(id, ran)) ?? service.spec
+}
+
+/** Or has it come with the update, which asks for more replicas? Then it never had another spec. */
+function hadSlot({ spec, previous }: Resource<ServiceSpec>, slot: Slot, { highest }: Past): boolean {
+  if (typeof slot !== 'number') return false
+  const isBefore = previous !== undefined && updateKey(previous) !== updateKey(spec)
+  return slot <= Math.max(highest, (isBefore ? previous.Mode.Replicated?.Replicas : undefined) ?? 0)
 }
 
 /** What the records say of a service, read once for all its slots that are claimed in one call. */
@@ -103,6 +113,10 @@ interface Past {
   /** The task with the highest attempt of each slot, on whichever node, dead ones too. */
   readonly last: ReadonlyMap<Slot, TaskEntry>
   readonly proven: boolean
+  /** What most of the slots run that are not as the update wants them. */
+  readonly serving: SpecDigest | undefined
+  /** The highest slot that ever had another spec; 0: none. */
+  readonly highest: number
   /** Something else ran before. */
   readonly isUpdate: boolean
 }
@@ -122,10 +136,17 @@ function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
   const digest = specDigest(service.spec)
   const last = new Map<Slot, TaskEntry>()
   let isUpdate = false
-  for (const record of view.records.values()) {
+  let highest = 0
+  const serving: TaskEntry[] = []
+  for (const [node, record] of view.records) {
     if (record.updates.has(id)) isUpdate = true
+    const isHere = liveness.get(node)?.kind !== 'down'
     for (const task of serviceTasks(record, id)) {
-      if (task.digest !== digest) isUpdate = true
+      if (task.digest !== digest) {
+        isUpdate = true
+        if (typeof task.slot === 'number') highest = Math.max(highest, task.slot)
+        if (isHere && isServing(task)) serving.push(task)
+      }
       const known = last.get(task.slot)
       if (known === undefined || task.attempt > known.attempt) last.set(task.slot, task)
     }
@@ -134,5 +155,12 @@ function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
   // What was gone back to has run before.
   const isKnownWell = service.failure !== undefined || service.facts.has(updateFact.completed(digest))
   const proven = isKnownWell || (!progress.paused && progress.settledWell > 0)
-  return { last, proven, isUpdate }
+  return { last, proven, serving: mostCommon(serving), highest, isUpdate }
+}
+
+/** Of several as common ones that of the lowest slot, so that all agents name the same. */
+function mostCommon(tasks: readonly TaskEntry[]): SpecDigest | undefined {
+  const inOrder = tasks.toSorted((a, b) => compareSlots(a.slot, b.slot))
+  const groups = [...Map.groupBy(inOrder, ({ digest }) => digest)]
+  return groups.toSorted(([, a], [, b]) => b.length - a.length)[0]?.[0]
 }
