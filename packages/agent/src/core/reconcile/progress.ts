@@ -351,11 +351,11 @@ export function mayBeginAgain(progress: Progress): boolean {
 
 /**
  * Is the slot watched for the whole Monitor before it counts as well? The first batch is (Swarm does not, and loses
- * replicas to a bad image), those after it until one has settled well, and a slot that none waits for: then it costs
+ * replicas to a bad image), after a failure those that follow until one has settled well, and a slot that none waits for: then it costs
  * nothing, and "completed" means it.
  */
 export function isWatched(progress: Progress, slot: SlotId): boolean {
-  if (progress.settledWell === 0) return true
+  if (progress.failed > 0 && progress.settledWell === 0) return true
   const awaited = progress.positions.filter(({ state }) => state !== 'absent')
   const index = awaited.findIndex((position) => position.id === slot)
   if (index < parallelismOf(progress)) return true
