@@ -477,8 +477,8 @@ export function createAgent(options: AgentOptions): Agent {
     tokens: () => admission?.tokens() ?? [],
 
     create: async (kind, name, spec, author) => commit(await active().specs.create(kind, name, spec, author)),
-    update: async (kind, id, versionIndex, spec, author, action) =>
-      commit(await active().specs.update(kind, id, versionIndex, spec, author, action)),
+    update: async (kind, id, versionIndex, spec, author, action, revise) =>
+      commit(await active().specs.update(kind, id, versionIndex, spec, author, action, revise)),
     addFacts: async (kind, id, facts, author) =>
       spreadOrLost(await active().specs.addFacts(kind, id, facts, author)),
     remove: async (kind: SpecKind, id: ResourceId, author: Author) =>

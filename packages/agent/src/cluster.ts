@@ -4,6 +4,7 @@ import type {
   NodeId,
   Resource,
   ResourceId,
+  Revise,
   SpecChange,
   SpecKind,
   SpecOf,
@@ -143,6 +144,7 @@ export interface Cluster {
     spec: SpecOf[K],
     author: Author,
     action?: 'update' | 'rollback',
+    revise?: Revise<SpecOf[K]>,
   ): Promise<Committed<SpecOf[K]>>
   /** Facts beside a spec, which only grow: what is there already is left as it is. */
   addFacts(

@@ -126,6 +126,12 @@ export interface SpecChange {
   readonly droppedEdit?: boolean
 }
 
+/**
+ * What is written instead of `merged`: what the write makes of `current`, whatever else was written since the client read. Asked within the
+ * write, so that nothing comes between; and only where something is written.
+ */
+export type Revise<S> = (current: Resource<S>, merged: S) => S
+
 export interface Written<S> {
   readonly resource: Resource<S>
   /** To gossip, and to have confirmed by a peer. Empty when nothing changed. */
@@ -164,6 +170,7 @@ export interface SpecStore {
     spec: SpecOf[K],
     author: Author,
     action?: 'update' | 'rollback',
+    revise?: Revise<SpecOf[K]>,
   ): Promise<Written<SpecOf[K]>>
   addFact(
     kind: SpecKind,

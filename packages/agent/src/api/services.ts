@@ -109,10 +109,9 @@ async function update(api: Api, call: Call): Promise<void> {
   })
   if (spec.Name !== service.name) throw badRequest('renaming services is not supported')
   if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')
-  const asked = triedAgain(service, spec)
   const author = authorOf(api, call)
-  const written = await api.cluster.update('service', service.id, index, asked, author)
-  const resumed = await resumeUpdate(api, service, asked, author)
+  const written = await api.cluster.update('service', service.id, index, spec, author, 'update', triedAgain)
+  const resumed = await resumeUpdate(api, service, spec, author)
   return sendJson(call.res, 200, {
     Warnings: orNull([
       ...warnings,

@@ -13,6 +13,7 @@ import type {
   HistoryEntry,
   ReceiveOutcome,
   Resource,
+  Revise,
   SpecChange,
   SpecDigestEntries,
   SpecDigestTree,
@@ -134,13 +135,15 @@ class DocumentSpecStore implements SpecStore {
     spec: SpecOf[K],
     author: Author,
     action: 'update' | 'rollback' = 'update',
+    revise?: Revise<SpecOf[K]>,
   ): Promise<Written<SpecOf[K]>> {
     return this.#exclusively(async () => {
       const current = this.#shown(kind, id)
       if (action === 'rollback' && current.summary.previous === undefined) {
         throw new RollbackUnavailableError(current.name)
       }
-      const fields = fieldsToWrite(current, this.#versions.baseOf(current, versionIndex), spec)
+      const base = this.#versions.baseOf(current, versionIndex)
+      const fields = fieldsToWrite(current, base, spec, revise as Revise<SpecOf[SpecKind]> | undefined)
       if (fields.size === 0) return { resource: current.resource as Resource<SpecOf[K]>, messages: [] }
       const edit = { spec: fields, action, author, actor: this.#actor } as const
       const { document, message } = edited(current, current.bytes, edit)

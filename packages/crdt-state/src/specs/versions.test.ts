@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { ServiceSpec } from '../schema/service.ts'
 import { author, deliver, openSpecs, scaled, serviceSpec, withImage } from '../testing/spec-fixtures.ts'
 
 describe('versions', () => {
@@ -45,6 +46,33 @@ describe('versions', () => {
       author,
     )
     expect(same.messages).toEqual([])
+  })
+
+  test('whoever revises a stale update is asked about what it makes of the spec as it is now', async () => {
+    const { store } = await openSpecs()
+    const { resource } = await store.create('service', 'web', serviceSpec(), author)
+    const { id, versionIndex } = resource
+    const { resource: current } = await store.update(
+      'service',
+      id,
+      versionIndex,
+      withImage(resource, 'nginx:2'),
+      author,
+    )
+    const asked: unknown[] = []
+    const labelled = (by: unknown, merged: ServiceSpec): ServiceSpec => {
+      asked.push([by, merged])
+      return { ...merged, Labels: { revised: 'yes' } }
+    }
+    const write = (spec: ServiceSpec): ReturnType<typeof store.update<'service'>> =>
+      store.update('service', id, versionIndex, spec, author, 'update', labelled)
+    const written = await write(scaled(resource, 5))
+    const merged = serviceSpec({ image: 'nginx:2', replicas: 5 })
+    expect(asked).toEqual([[current, merged]])
+    expect(written.resource.spec).toEqual({ ...merged, Labels: { revised: 'yes' } })
+    // Nothing is left to write.
+    expect((await write(withImage(resource, 'nginx:2'))).messages).toEqual([])
+    expect(asked).toHaveLength(1)
   })
 
   test('a version from before a restart, or read at another node, is found in the history', async () => {

@@ -12,12 +12,13 @@ import { changedFields, changedRegisters, type FieldChanges, sameJson } from '..
 import { flatten, overlap } from '../document/flat.ts'
 import { type DocumentName, type LiveDocument, liveDocument } from '../document/live-document.ts'
 import type { ChangeAction } from '../document/note.ts'
+import { readSpec } from '../document/read-spec.ts'
 import { summarise } from '../document/summary.ts'
 import { clockOf } from '../document/tombstone.ts'
 import { ResourceTooLargeError, StaleVersionError } from '../errors.ts'
 import { lastExclusive } from '../partition.ts'
 import type { SpecKind, SpecOf } from '../schema/resources.ts'
-import type { Author, SpecMessage, Tombstone } from '../spec-store.ts'
+import type { Author, Revise, SpecMessage, Tombstone } from '../spec-store.ts'
 
 export interface Edit extends Registers {
   readonly action: ChangeAction
@@ -75,11 +76,40 @@ export function allFields(spec: object): FieldChanges {
  * What an update writes: the fields in which the client's spec differs from the one it had read (`base`). Where
  * somebody changed those same fields meanwhile, to something else, the client must look again.
  */
-export function fieldsToWrite(document: LiveDocument, base: SpecOf[SpecKind], spec: object): FieldChanges {
+export function fieldsToWrite(
+  document: LiveDocument,
+  base: SpecOf[SpecKind],
+  spec: object,
+  revise?: Revise<SpecOf[SpecKind]>,
+): FieldChanges {
   const { resource } = document
   const asked = changedFields(base, spec)
   if (asked.size === 0) return asked
-  return overWritten(document, base === resource.spec ? asked : neededOf(document, base, asked))
+  const needed = base === resource.spec ? asked : neededOf(document, base, asked)
+  return overWritten(document, revise === undefined ? needed : revised(document, needed, revise))
+}
+
+function revised(
+  document: LiveDocument,
+  needed: FieldChanges,
+  revise: Revise<SpecOf[SpecKind]>,
+): FieldChanges {
+  if (needed.size === 0) return needed
+  const { kind, name, resource } = document
+  const texts = [...withFields(resource.spec, needed)].map(
+    ([pointer, value]) => [pointer, JSON.stringify(value)] as const,
+  )
+  const merged = readSpec(kind, name, new Map(texts)).spec
+  return new Map([...needed, ...changedFields(merged, revise(resource, merged))])
+}
+
+function withFields(spec: object, fields: FieldChanges): Map<string, unknown> {
+  const flat = flatten(spec)
+  for (const [pointer, value] of fields) {
+    if (value === undefined) flat.delete(pointer)
+    else flat.set(pointer, value)
+  }
+  return flat
 }
 
 /** Whoever writes on top of what was gone back to has seen it, and writes it with what was asked for. */
@@ -88,12 +118,7 @@ function overWritten({ resource, summary }: LiveDocument, needed: FieldChanges):
   const written = new Map(
     Object.entries(summary.spec).map(([pointer, text]) => [pointer, JSON.parse(text) as unknown]),
   )
-  const wanted = flatten(resource.spec)
-  for (const [pointer, value] of needed) {
-    if (value === undefined) wanted.delete(pointer)
-    else wanted.set(pointer, value)
-  }
-  return changedRegisters(written, wanted)
+  return changedRegisters(written, withFields(resource.spec, needed))
 }
 
 function neededOf(

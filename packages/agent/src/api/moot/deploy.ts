@@ -107,7 +107,7 @@ function planOf(api: Api, stack: string, body: { readonly Name: string }): Plann
     if (service === undefined) return { service, spec: fresh, warnings }
     if (stackOf(service.spec) !== stack) throw new NameTakenError('service', spec.Name)
     if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')
-    return { service, spec: triedAgain(service, forcedAs(service, fresh)), warnings }
+    return { service, spec: forcedAs(service, fresh), warnings }
   } catch (error) {
     throw withName(error, body.Name, [])
   }
@@ -130,7 +130,15 @@ async function write(
   const written =
     service === undefined
       ? await api.cluster.create('service', asked.Name, asked, author)
-      : await api.cluster.update('service', service.id, service.versionIndex, asked, author)
+      : await api.cluster.update(
+          'service',
+          service.id,
+          service.versionIndex,
+          asked,
+          author,
+          'update',
+          triedAgain,
+        )
   const { id, name, versionIndex: version } = written.resource
   return {
     id,

@@ -70,15 +70,15 @@ export const rollbackOperation: Operation = operation({
 
 async function write(api: Api, call: Call, service: Service, spec: ServiceSpec): Promise<Written> {
   const { cluster } = api
-  const asked = triedAgain(service, spec)
   const author = authorOf(api, call)
   const { resource, warnings } = await cluster.update(
     'service',
     service.id,
     service.versionIndex,
-    asked,
+    spec,
     author,
     'rollback',
+    triedAgain,
   )
   const { id, name, versionIndex: version } = resource
   return { id, name, version, change: 'updated', warnings: [...warnings] }

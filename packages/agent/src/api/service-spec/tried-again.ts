@@ -4,10 +4,13 @@ import { type Resource, type ServiceSpec, specDigest, type SpecDigest, updateFac
  * What became of an update stands in the service's facts for good. Whoever asks again for what was gone back from, by
  * itself or with its release, wants it tried again, as by `--force`; and what was well once may not be so this time (a
  * tag that was moved): each gets a digest of its own, and is judged anew. What runs already is not tried.
+ *
+ * @param service as it is when it is written.
+ * @param merged what the write makes of it: a client that read an older version, and scales, asks for nothing but the scale.
  */
-export function triedAgain(service: Resource<ServiceSpec>, spec: ServiceSpec): ServiceSpec {
+export function triedAgain(service: Resource<ServiceSpec>, merged: ServiceSpec): ServiceSpec {
   const current = specDigest(service.spec)
-  let asked = spec
+  let asked = merged
   for (let digest = specDigest(asked); digest !== current && isJudged(service, current, digest);) {
     const { TaskTemplate: template } = asked
     asked = { ...asked, TaskTemplate: { ...template, ForceUpdate: (template.ForceUpdate ?? 0) + 1 } }

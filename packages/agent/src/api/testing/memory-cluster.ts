@@ -420,7 +420,7 @@ export function memoryCluster(
       if (ofKind(kind).some((each) => each.name === name)) throw new NameTakenError(kind, name)
       return committed(cluster, add(kind, name, spec, author))
     },
-    async update(kind, id, index, spec, author, action = 'update') {
+    async update(kind, id, index, spec, author, action = 'update', revise = (_, merged) => merged) {
       active()
       const before = resources.get(key(kind, id))
       if (before === undefined) throw new NotFoundError(kind, id)
@@ -428,7 +428,7 @@ export function memoryCluster(
       version += 7
       const after = {
         ...before,
-        spec,
+        spec: revise(before as Resource<SpecOf[typeof kind]>, spec),
         previous: before.spec,
         rolledBack: action === 'rollback',
         versionIndex: version,
