@@ -161,7 +161,8 @@ export interface SpecStore {
   ): Promise<Written<SpecOf[K]>>
   /**
    * Diffs `spec` against the spec *at `versionIndex`* and writes only what the client changed. A version that is
-   * not the current one is accepted only if the fields changed since are not among those that the client changed.
+   * not the current one is accepted only if the fields changed since are not among those that the client changed; for
+   * a rollback only if none were, since it undoes what the client saw.
    */
   update<K extends SpecKind>(
     kind: K,

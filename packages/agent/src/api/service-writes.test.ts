@@ -122,4 +122,22 @@ describe('a write with an older version', () => {
       Mode: { Replicated: { Replicas: 3 } },
     })
   })
+
+  it('that rolls back is refused where the service is another by now, and nothing else is', async () => {
+    await begun(webSpec(2))
+    await updatedTo('moot/test:2')
+    const read = web()
+    await updatedTo('moot/test:3')
+    const query = '&rollback=previous'
+    expect(await write(read.spec, { version: read.versionIndex, query })).toEqual({
+      status: 500,
+      told: expect.stringContaining('update out of sequence'),
+    })
+    expect(web().spec).toEqual(image(read.spec, 'moot/test:3'))
+    const { versionIndex: version, spec, id } = web()
+    await world.during(nth(1).agent.addFacts('service', id, new Map([['some/fact', true]]), author))
+    await world.until('the version is another', () => web().versionIndex !== version)
+    expect(await write(spec, { version, query })).toMatchObject({ status: 200 })
+    expect(web().spec).toEqual(read.spec)
+  })
 })

@@ -1,8 +1,15 @@
 import { stateDefaults } from '../defaults.ts'
 import { changesSince, knows, readingActor, withDocument } from '../document/automerge.ts'
+import { changedFields } from '../document/diff.ts'
 import type { LiveDocument } from '../document/live-document.ts'
 import { signTombstone } from '../document/tombstone.ts'
-import { NameTakenError, NotFoundError, RollbackUnavailableError, StoreClosedError } from '../errors.ts'
+import {
+  NameTakenError,
+  NotFoundError,
+  RollbackUnavailableError,
+  StaleVersionError,
+  StoreClosedError,
+} from '../errors.ts'
 import { resourceId } from '../hash.ts'
 import type { ResourceId } from '../ids.ts'
 import { partitionFact } from '../partition.ts'
@@ -143,6 +150,9 @@ class DocumentSpecStore implements SpecStore {
         throw new RollbackUnavailableError(current.name)
       }
       const base = this.#versions.baseOf(current, versionIndex)
+      // What was before is another one by now. Facts make a new version too, and change nothing of that.
+      const isStale = action === 'rollback' && changedFields(base, current.resource.spec).size > 0
+      if (isStale) throw new StaleVersionError(kind, current.name)
       const fields = fieldsToWrite(current, base, spec, revise as Revise<SpecOf[SpecKind]> | undefined)
       if (fields.size === 0) return { resource: current.resource as Resource<SpecOf[K]>, messages: [] }
       const edit = { spec: fields, action, author, actor: this.#actor } as const

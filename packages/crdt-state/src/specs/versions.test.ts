@@ -159,6 +159,31 @@ describe('history and rollback', () => {
     expect({ ...second.resource }.previous).toEqual(resource.spec)
   })
 
+  test('a rollback of what is no longer there is refused, and one that only a fact came before is not', async () => {
+    const { store } = await openSpecs()
+    const { resource } = await store.create('service', 'web', serviceSpec(), author)
+    const { id } = resource
+    const update = (
+      from: typeof resource,
+      spec: ServiceSpec,
+      action?: 'rollback',
+    ): Promise<typeof resource> =>
+      store.update('service', id, from.versionIndex, spec, author, action).then((written) => written.resource)
+    const second = await update(resource, withImage(resource, 'nginx:2'))
+    const stale = expect.objectContaining({ code: 'ERR_STALE_VERSION' })
+    for (const change of [scaled(second, 4), withImage(second, 'nginx:3')]) {
+      const third = await update(second, change)
+      await expect(update(second, third.previous!, 'rollback')).rejects.toEqual(stale)
+      expect(store.get('service', id)).toBe(third)
+      await update(third, second.spec)
+    }
+    await update(store.get('service', id)!, withImage(resource, 'nginx:4'))
+    const seen = store.get('service', id)!
+    await store.addFact('service', id, 'completed/x', true, author)
+    const back = await update(seen, seen.previous!, 'rollback')
+    expect(back).toMatchObject({ spec: second.spec, rolledBack: true })
+  })
+
   test('a rollback is an update that is remembered as one', async () => {
     const { store } = await openSpecs()
     const { resource } = await store.create('service', 'web', serviceSpec(), author)
