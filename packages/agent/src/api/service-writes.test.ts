@@ -1,10 +1,18 @@
-import { type Resource, type ServiceId, type ServiceSpec } from '@moot/crdt-state'
+import {
+  type NodeId,
+  type Resource,
+  type ServiceSpec,
+  specDigest,
+  type TaskEntry,
+  type TaskId,
+} from '@moot/crdt-state'
 import { inject } from 'light-my-request'
 import { pino } from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
 import { author, type Machine, webSpec, World } from '../agent.testing.ts'
 import { updateStatus } from '../core/reconcile/progress.ts'
 import { defaults } from '../defaults.ts'
+import { TaskRejectedError } from '../ports/engine.errors.ts'
 import { createApiServer } from './server.ts'
 
 interface Answer {
@@ -33,13 +41,12 @@ describe('a write with an older version', () => {
   })
   const stateOf = (): string | undefined =>
     updateStatus(nth(0).agent.view(), web(), nth(0).agent.liveness())?.State
-  /** Ids of the tasks that run. */
-  const running = (): readonly string[] =>
-    world.machines
-      .flatMap(({ agent, node }) => [...(agent.view().records.get(node)?.tasks.values() ?? [])])
-      .filter(({ service, state }) => service === (web().id as ServiceId) && state === 'running')
-      .map(({ id }) => id)
-      .toSorted()
+  const tasksOf = (node: NodeId): readonly TaskEntry[] => [
+    ...(nth(0).agent.view().records.get(node)?.tasks.values() ?? []),
+  ]
+  const running = (): readonly TaskEntry[] =>
+    world.machines.flatMap(({ node }) => tasksOf(node)).filter(({ state }) => state === 'running')
+  const ids = (tasks: readonly TaskEntry[]): readonly TaskId[] => tasks.map(({ id }) => id)
   async function begun(spec: ServiceSpec): Promise<void> {
     world = await World.of(2)
     await world.during(nth(0).agent.create('service', 'web', spec, author))
@@ -80,17 +87,17 @@ describe('a write with an older version', () => {
     await updatedTo('moot/test:2')
     const read = web()
     await updatedTo('moot/test:3')
-    const before = running()
+    const before = ids(running())
     expect(await write(scaled(read.spec, 5), { version: read.versionIndex })).toMatchObject({ status: 200 })
     await world.runs(5)
     await world.pass(20_000)
     expect(web().spec).toEqual(scaled(image(read.spec, 'moot/test:3'), 5))
-    expect(running()).toEqual(expect.arrayContaining([...before]))
+    expect(ids(running())).toEqual(expect.arrayContaining([...before]))
   })
 
   it('that scales restarts nothing, although what it had read has failed and was gone back from', async () => {
     await begun({ ...webSpec(4), UpdateConfig: { Parallelism: 1, FailureAction: 'rollback' } })
-    const before = running()
+    const before = ids(running())
     const { id, versionIndex, spec } = web()
     const bad = image(spec, 'moot/missing:2')
     const { resource: read } = await world.during(
@@ -98,12 +105,12 @@ describe('a write with an older version', () => {
     )
     expect(read.spec).toEqual(bad)
     await world.until('it goes back', () => stateOf() === 'rollback_completed')
-    const kept = running().filter((id) => before.includes(id))
+    const kept = ids(running()).filter((id) => before.includes(id))
     expect(await write(scaled(read.spec, 5), { version: read.versionIndex })).toMatchObject({ status: 200 })
     await world.runs(5)
     await world.pass(20_000)
     expect(web().spec).toEqual(scaled(image(read.spec, 'moot/test:1'), 5))
-    expect(running()).toEqual(expect.arrayContaining(kept))
+    expect(ids(running())).toEqual(expect.arrayContaining(kept))
   })
 
   it('that asks for what has failed, on top of what somebody wrote meanwhile, has it tried again', async () => {
@@ -121,6 +128,22 @@ describe('a write with an older version', () => {
       TaskTemplate: { ContainerSpec: { Image: 'moot/missing:2' }, ForceUpdate: 1 },
       Mode: { Replicated: { Replicas: 3 } },
     })
+  })
+
+  it('from before a paused update lets that go on', async () => {
+    await begun({ ...webSpec(2), UpdateConfig: { Parallelism: 1, FailureAction: 'pause' } })
+    const read = web()
+    const first = world.machines.find(({ node }) => tasksOf(node).some(({ slot }) => slot === 1))
+    first?.engine.failNext('prepare', new TaskRejectedError('no such image'))
+    await updatedTo('moot/test:2')
+    expect(stateOf()).toBe('paused')
+    expect(await write(scaled(read.spec, 3), { version: read.versionIndex })).toMatchObject({ status: 200 })
+    await world.runs(3)
+    await world.pass(60_000)
+    // Over, and written again since.
+    expect(stateOf()).toBeUndefined()
+    expect(new Set(running().map(({ digest }) => digest))).toEqual(new Set([specDigest(web().spec)]))
+    expect(web().spec).toEqual(scaled(image(read.spec, 'moot/test:2'), 3))
   })
 
   it('that rolls back is refused where the service is another by now, and nothing else is', async () => {

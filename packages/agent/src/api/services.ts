@@ -111,7 +111,7 @@ async function update(api: Api, call: Call): Promise<void> {
   if (modeName(spec) !== modeName(service.spec)) throw badRequest('service mode change is not allowed')
   const author = authorOf(api, call)
   const written = await api.cluster.update('service', service.id, index, spec, author, 'update', triedAgain)
-  const resumed = await resumeUpdate(api, service, spec, author)
+  const resumed = await resumeUpdate(api, service, written.resource.spec, author)
   return sendJson(call.res, 200, {
     Warnings: orNull([
       ...warnings,
