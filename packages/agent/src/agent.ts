@@ -114,7 +114,7 @@ export function createAgent(options: AgentOptions): Agent {
   /** From its removal until nothing of it is left here `member` is one of nobody's cluster. */
   let windingDown: WindingDown | undefined
   let advertise = options.advertise ?? options.guessedAddress
-  /** init, join and leave exclude each other. */
+  /** init, join and leave exclude each other, and what a removal of this node makes of it. */
   let transition: Promise<unknown> = Promise.resolve()
   const stopAbort = new AbortController()
 
@@ -481,8 +481,13 @@ export function createAgent(options: AgentOptions): Agent {
       commit(await active().specs.update(kind, id, versionIndex, spec, author, action, revise)),
     addFacts: async (kind, id, facts, author) =>
       spreadOrLost(await active().specs.addFacts(kind, id, facts, author)),
-    remove: async (kind: SpecKind, id: ResourceId, author: Author) =>
-      spreadOrLost(await active().specs.remove(kind, id, author)),
+    remove: async (kind: SpecKind, id: ResourceId, author: Author) => {
+      const remove = async (): ReturnType<typeof spread> =>
+        spreadOrLost(await active().specs.remove(kind, id, author))
+      const isOwn = active().specs.byName('node', self)?.id === id
+      // What follows from its own removal waits: whoever ends cannot hear any more whether another has stored it.
+      return isOwn ? exclusively(remove) : remove()
+    },
     restore: async (kind, name, author) => commit(await active().specs.restore(kind, name, author)),
     history: (kind, id) => active().specs.history(kind, id),
 

@@ -1,8 +1,9 @@
-import type { MemoryStorage } from '@moot/crdt-state'
+import type { MemoryStorage, NodeId } from '@moot/crdt-state'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { Agent } from './agent.ts'
 import { author, type Machine, webSpec, World } from './agent.testing.ts'
 import { defaults } from './defaults.ts'
-import { EngineAwayError, StillStoppingError } from './errors.ts'
+import { EngineAwayError, LeavingError, StillStoppingError } from './errors.ts'
 import type { Home } from './home.ts'
 import { PeerUnreachableError } from './ports/mesh.errors.ts'
 
@@ -19,10 +20,13 @@ describe('a membership that begins or ends half-way', () => {
     await world.during(nth(0).agent.create('service', 'web', webSpec(3), author))
     await world.runs(3)
   }
-  const remove = async (by: Machine, node: string): Promise<void> => {
-    const found = by.agent.view().nodes.get(node as never)
+  const removal = (by: Machine, node: NodeId): ReturnType<Agent['remove']> => {
+    const found = by.agent.view().nodes.get(node)
     if (found === undefined) throw new Error('not a member')
-    await world.during(by.agent.remove('node', found.id, author))
+    return world.during(by.agent.remove('node', found.id, author))
+  }
+  const remove = async (by: Machine, node: NodeId): Promise<void> => {
+    await removal(by, node)
   }
 
   it('a beginning that failed can be tried again', async () => {
@@ -107,6 +111,34 @@ describe('a membership that begins or ends half-way', () => {
     await remove(nth(1), issuer)
     await world.until('all know', () => nth(2).agent.view().nodes.size === 2)
     expect(nth(2).gate.member(issuer)).toBe(false)
+  })
+
+  it.each([2, 3])(
+    'one of %i hosts that removes itself is told so once another has stored it',
+    async (hosts) => {
+      world = await World.of(hosts)
+      await world.during(nth(0).agent.create('service', 'web', webSpec(hosts), author))
+      await world.runs(hosts)
+      const self = nth(hosts - 1)
+      await expect(removal(self, self.node)).resolves.toEqual({
+        confirmedBy: expect.any(String),
+        warnings: [],
+      })
+      await world.until('it is out', () => self.agent.state().kind === 'removed')
+      expect(nth(0).agent.view().nodes.size).toBe(hosts - 1)
+      expect(await runningOn(self)).toBe(0)
+      await world.runs(hosts)
+    },
+  )
+
+  it.each([
+    ['is cut off', (machine: Machine) => world.network.cut(machine.node)],
+    ['reaches nobody', () => world.network.drop(1, () => 0)],
+  ])('a host that removes itself while it %s is told that nobody has stored it', async (_what, begins) => {
+    await threeRun()
+    begins(nth(2))
+    await expect(removal(nth(2), nth(2).node)).rejects.toThrow(LeavingError)
+    expect(nth(0).agent.view().nodes.size).toBe(3)
   })
 
   it('a host that was removed while it was away, by one that joined meanwhile, believes it of those that it knows', async () => {

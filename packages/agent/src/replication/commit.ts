@@ -25,11 +25,14 @@ export async function sendBack(
  * Has one connected peer store these messages durably. Peers are asked in a random order, the next one as soon as one
  * fails or keeps us waiting for `confirmNextPeerMs`. Resolves with the first that confirmed, or undefined after
  * `confirmTimeoutMs` (at once if nobody is connected): the write is done all the same.
+ *
+ * @param parted resolves with who has it by another sign than its answer, which may never come: that is waited for also when all have been asked.
  */
 export async function confirm(
   exchange: Exchange,
   messages: readonly SpecMessage[],
   random: () => number,
+  parted?: Promise<NodeId>,
 ): Promise<NodeId | undefined> {
   const { clock, settings, counters } = exchange
   const candidates = exchange
@@ -41,6 +44,8 @@ export async function confirm(
   const { promise, resolve } = Promise.withResolvers<NodeId | undefined>()
   const others = new AbortController()
   const waiting = candidates.values()
+  const isAnswerAll = parted === undefined || candidates.length === 0
+  void parted?.then(resolve)
   let open = 0
   let cancelNext: () => void = () => undefined
 
@@ -48,7 +53,7 @@ export async function confirm(
     cancelNext()
     const node = waiting.next().value
     if (node === undefined) {
-      if (open === 0) resolve(undefined)
+      if (open === 0 && isAnswerAll) resolve(undefined)
       return
     }
     open += 1

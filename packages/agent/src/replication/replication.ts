@@ -5,6 +5,7 @@ import type {
   RecordVersion,
   SpecMessage,
   SpecStore,
+  Tombstone,
 } from '@moot/crdt-state'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
@@ -61,7 +62,7 @@ export interface Replication {
   firstSync(signal: AbortSignal): Promise<void>
   /** Calls back when another peer's state has been compared with for the first time since it connected. */
   onSync(listener: (peer: NodeId) => void): () => void
-  /** A removal that this peer handed over on connecting: JSON of a tombstone. Stored if it is genuine. */
+  /** A removal that this peer handed over on connecting, or as it parts: JSON of a tombstone. Stored if it is genuine. */
   receiveFarewell(from: NodeId, removal: Uint8Array): Promise<void>
   /** Compares with this peer now, or joins the comparison under way. */
   syncNow(peer: NodeId): Promise<void>
@@ -81,7 +82,25 @@ export function createReplication(options: ReplicationOptions): Replication {
   const meeting = new Set<NodeId>()
   const listeners = new Set<(peer: NodeId) => void>()
   const unsubscribe: (() => void)[] = []
+  const partings = new Set<(from: NodeId, removal: Tombstone) => void>()
   let everSynced = false
+
+  /**
+   * Whoever has stored this node's removal closes the connection, mostly before its answer has gone out: that it hands the removal
+   * over is one.
+   */
+  async function confirmOwn(own: Tombstone, messages: readonly SpecMessage[]): Promise<NodeId | undefined> {
+    const { promise, resolve } = Promise.withResolvers<NodeId>()
+    const parted = (from: NodeId, removal: Tombstone): void => {
+      if (removal.incarnation >= own.incarnation) resolve(from)
+    }
+    partings.add(parted)
+    try {
+      return await confirm(exchange, messages, random, promise)
+    } finally {
+      partings.delete(parted)
+    }
+  }
 
   function syncNow(peer: NodeId): Promise<void> {
     const running = underWay.get(peer)
@@ -174,7 +193,8 @@ export function createReplication(options: ReplicationOptions): Replication {
     async commit(messages) {
       if (messages.length === 0) return undefined
       gossip.publishSpecs(messages)
-      return confirm(exchange, messages, random)
+      const [own] = messages.flatMap((message) => removalsOf(mesh.self, message))
+      return own === undefined ? confirm(exchange, messages, random) : confirmOwn(own, messages)
     },
     publishRecord: (delta) => gossip.publishRecord(delta),
     tellAll: createTellAll(exchange, options.isServing, options.goesBy),
@@ -216,14 +236,18 @@ export function createReplication(options: ReplicationOptions): Replication {
         return
       }
       // Who removed this node may have joined while it was away, and nobody compares with one that is removed: it would never hear of it.
-      const vouched = options.member(from) && messages.every((message) => isRemovalOf(mesh.self, message))
+      const [own] = messages.flatMap((message) => removalsOf(mesh.self, message))
+      const vouched = options.member(from) && own !== undefined
       await exchange.receiveSpecs(messages, { vouched })
+      if (vouched) for (const parted of partings) parted(from, own)
     },
     syncNow,
     counters: () => counters.read(),
   }
 }
 
-function isRemovalOf(node: NodeId, message: SpecMessage): boolean {
-  return message.type === 'tombstone' && message.tombstone.kind === 'node' && message.tombstone.name === node
+function removalsOf(node: NodeId, message: SpecMessage): readonly Tombstone[] {
+  if (message.type !== 'tombstone') return []
+  const { tombstone } = message
+  return tombstone.kind === 'node' && tombstone.name === node ? [tombstone] : []
 }
