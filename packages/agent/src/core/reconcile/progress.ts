@@ -383,8 +383,7 @@ export function updateStatus(
     position.atMs === undefined ? [] : [position.atMs],
   )
   const times = service.failure === undefined ? latched : [...latched, service.failure.atMs]
-  const started = startedAtMs(view, service, progress) ?? service.updatedAtMs
-  const StartedAt = new Date(started).toISOString()
+  const StartedAt = new Date(startedAtMs(view, service, progress)).toISOString()
   switch (State) {
     case 'paused':
     case 'rollback_paused':
@@ -457,14 +456,21 @@ function backMessage({ failure }: Resource<ServiceSpec>): string {
     : `update rolled back with its release ${failure.release.id} ${why} of service ${failure.release.service}`
 }
 
-/** The oldest task that this update made in its slots. For display: the clocks are different nodes'. */
-function startedAtMs(view: View, service: Resource<ServiceSpec>, progress: Progress): number | undefined {
+/**
+ * The earliest that is known: the tasks that this update made in its slots, which leave the history one day; that a step was over, which
+ * stays; or that all go back. For display: the clocks are different nodes'.
+ */
+function startedAtMs(view: View, service: Resource<ServiceSpec>, progress: Progress): number {
   const slots = new Set(progress.positions.map((position) => position.id))
-  let oldest: number | undefined
-  for (const [slot, task] of tasksMade(view, service, progress)) {
-    if (slots.has(slot) && (oldest === undefined || task.createdAtMs < oldest)) oldest = task.createdAtMs
-  }
-  return oldest
+  const made = tasksMade(view, service, progress).filter(([slot]) => slots.has(slot))
+  // What is only begun may have been so for an update that this one has overtaken.
+  const settled = progress.positions.flatMap(({ state, atMs }) =>
+    atMs !== undefined && (state === 'ok' || state === 'failed') ? [atMs] : [],
+  )
+  const known = [...made.map(([, { createdAtMs }]) => createdAtMs), ...settled]
+  if (service.failure !== undefined) known.push(service.failure.atMs)
+  // Each fact beside the spec moves `updatedAtMs` on, that the update has ended well too.
+  return known.length === 0 ? service.updatedAtMs : Math.min(...known)
 }
 
 /** In swarmkit's words, with the task that a person will want to look at. */

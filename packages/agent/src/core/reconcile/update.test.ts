@@ -9,6 +9,7 @@ import {
   type ServiceId,
   type ServiceSpec,
   type TaskEntry,
+  type UpdateFact,
   type UpdateFacts,
 } from '@moot/crdt-state'
 import type { SlotPlacement } from '../placement/placement.ts'
@@ -588,6 +589,23 @@ describe('the update status', () => {
     expect(status(back, { 1: 'failed' }, [2])).toMatchObject({ State: 'rollback_paused' })
     expect(status(back, { 1: 'ok', 2: 'ok' }, [])).toMatchObject({ State: 'rollback_completed' })
     expect(begunIn(run({ ...scene(), services: [back] }))).toEqual([slot(1), slot(2)])
+  })
+
+  test('tells of no begin after the end, once what the steps made has left the history', () => {
+    const service = { ...to(), updatedAtMs: 1_000_001 }
+    const later = [1, 2].map((number) =>
+      runningTask(service, { slot: number, attempt: 7, createdAtMs: 5_000_000 }),
+    )
+    const facts = factsOf(service, { 1: 'ok', 2: 'ok' })
+    const first: UpdateFact = { state: 'ok', atMs: 900_000 }
+    const slots = { ...facts.slots, [slot(1)]: first }
+    const told = (tasks: readonly TaskEntry[]) =>
+      updateStatus(inputOf({ services: [service], tasks, facts: [{ ...facts, slots }] }).view, service)
+    const ended = { State: 'completed', CompletedAt: new Date(1_000_000).toISOString() }
+    const firstWasOver = { ...ended, StartedAt: new Date(900_000).toISOString() }
+    for (const tasks of [later, []]) expect(told(tasks)).toMatchObject(firstWasOver)
+    const step = runningTask(service, { slot: 1, attempt: 2, createdAtMs: 800_000 })
+    expect(told([step, ...later])).toMatchObject({ ...ended, StartedAt: new Date(800_000).toISOString() })
   })
 
   test('of a second update to the same spec tells of its own tasks', () => {
