@@ -292,6 +292,16 @@ test('docker info warns on a node that is cut off', async () => {
   expect(await warnings()).toEqual(before)
 })
 
+test('docker info and moot say whose agent is of a release too far away', async () => {
+  const ours = async (): Promise<unknown> => (await get('/moot/v1/status')).rules
+  expect(await ours()).toBeUndefined()
+  bed.cluster.setRules([7, 8])
+  expect(await ours()).toMatch(/nothing is placed, .* upgrade or remove: host-2 \(7, 8\)$/)
+  expect((await get('/info')).Warnings).toContain(`WARNING: ${String(await ours())}`)
+  bed.cluster.setRules([1])
+  expect(await ours()).toBeUndefined()
+})
+
 test('docker info and moot say who answers on published ports here, and on which nobody does', async () => {
   const warnings = async (): Promise<unknown> => (await get('/info')).Warnings ?? []
   bed.cluster.setNetwork({ kind: 'kernel', version: 'Linux', wireGuard: { kind: 'kernel' } })

@@ -3,6 +3,7 @@ import { clusterShape } from './docker/cluster-shape.ts'
 import { nodeAddress } from './docker/node-shape.ts'
 import { enginePath } from './engine/proxy.ts'
 import { oldestApiVersion } from './engine/engine-client.ts'
+import { rulesTrouble } from './rules-trouble.ts'
 import { voterTrouble } from './voter-trouble.ts'
 import { sendJson } from './reply.ts'
 import { isObject } from './schema-errors.ts'
@@ -40,11 +41,11 @@ async function info(api: Api, call: Call): Promise<void> {
 
 function warnings({ cluster }: Api): readonly string[] {
   const isCutOff = cluster.status()['cutOff'] === true
-  const trouble = voterTrouble(cluster)
+  const troubles = [rulesTrouble(cluster), voterTrouble(cluster)].filter((trouble) => trouble !== undefined)
   return [
     ...(cluster.status()['windingDown'] === true ? [windingDownWarning] : []),
     ...(isCutOff ? [cutOffWarning] : []),
-    ...(trouble === undefined ? [] : [`WARNING: ${trouble}`]),
+    ...troubles.map((trouble) => `WARNING: ${trouble}`),
     ...networkWarnings(cluster),
   ]
 }

@@ -15,6 +15,7 @@ interface StatusAnswer {
     readonly sealed: readonly string[]
     readonly open: readonly string[]
   }
+  readonly rules?: string
   readonly voters?: string
   readonly engine?: { readonly kind: string; readonly error?: string }
   readonly network?: { readonly kind: string; readonly why?: string; readonly version?: string }
@@ -68,6 +69,7 @@ export function statusCommand(): Command {
           )
         }
         lines.push(...encryptionLines(status.encryption))
+        if (status.rules !== undefined) lines.push(`rules     ${status.rules}`)
         if (status.voters !== undefined) lines.push(`voters    ${status.voters}`)
         lines.push(`engine    ${status.engine?.kind === 'up' ? 'up' : `down: ${status.engine?.error ?? ''}`}`)
         lines.push(...networkLines(status))

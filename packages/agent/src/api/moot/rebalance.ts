@@ -14,6 +14,7 @@ import { placementInput } from '../../core/placement/placement-input.ts'
 import { pendingMoves } from '../../core/rebalance/pending.ts'
 import { type Move, plansOf, type ServicePlan } from '../../core/rebalance/plan.ts'
 import { commonRules } from '../../core/rules.ts'
+import { rulesTrouble } from '../rules-trouble.ts'
 import { serviceTasks } from '../../core/service-tasks.ts'
 import { type Api, authorOf, type Call } from '../call.ts'
 import { nodeDisplayName } from '../../core/view.ts'
@@ -86,8 +87,7 @@ async function rebalance(
   const view = api.cluster.view()
   const services = subject === undefined ? [...view.services.values()] : servicesOf(subjectOf(api, subject))
   const rules = commonRules(view)
-  if (rules === undefined)
-    throw new ApiError(503, 'the members have no common rules version: upgrade the older agents first')
+  if (rules === undefined) throw new ApiError(503, rulesTrouble(api.cluster) ?? 'no rules in common')
   const input = placementInput(view, api.cluster.liveness(), rules)
   const plans: ServicePlan[] = []
   for (const plan of plansOf(input, api.cluster.placement(), services)) {

@@ -4,6 +4,7 @@ import type { Cluster } from '../../cluster.ts'
 import { isOnProbation } from '../../core/membership/liveness.ts'
 import { nodeDisplayName } from '../../core/view.ts'
 import { nodeAddress, sinceMsOf } from '../docker/node-shape.ts'
+import { rulesTrouble } from '../rules-trouble.ts'
 import { voterTrouble } from '../voter-trouble.ts'
 import { abilityAnswer, abilitySchema, wireGuardAnswer, wireGuardSchema } from './network-ability.ts'
 import { operation, type Operation } from './operation.ts'
@@ -37,6 +38,7 @@ const statusSchema = z.looseObject({
     .optional()
     .describe('This node is no member any more, and still stops and removes what it ran.'),
   encryption: encryptionSchema.optional(),
+  rules: z.string().optional().describe('Why nothing is decided: agents of releases too far apart.'),
   voters: z.string().optional().describe('What is wrong with those that give leases to exclusive services.'),
   network: abilitySchema.optional(),
   portTroubles: z
@@ -90,6 +92,7 @@ export const statusOperations: readonly Operation[] = [
       const figures = cluster.status()
       const peers = figures['peers']
       const trouble = voterTrouble(cluster)
+      const rules = rulesTrouble(cluster)
       const network = cluster.state().kind === 'active' ? cluster.network() : undefined
       return {
         ...figures,
@@ -99,6 +102,7 @@ export const statusOperations: readonly Operation[] = [
         }),
         ...encryptionShape(cluster),
         ...(trouble === undefined ? {} : { voters: trouble }),
+        ...(rules === undefined ? {} : { rules }),
         state: cluster.state(),
         nodeId: cluster.self,
         version: agentVersion,

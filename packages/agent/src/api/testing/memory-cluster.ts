@@ -56,6 +56,8 @@ export interface MemoryCluster extends Cluster {
   /** One says that another does not answer. */
   alert(by: NodeId, target: NodeId, sinceMs: number): void
   setCutOff(isCutOff: boolean): void
+  /** What the agent of the second node knows. */
+  setRules(versions: readonly number[]): void
   setNetwork(ability: NetworkAbility, troubles?: readonly PortTrouble[]): void
   setEncryption(encryption: Encryption): void
   /** How often keys were asked to be changed. */
@@ -504,6 +506,11 @@ export function memoryCluster(
     },
     setCutOff(isCutOff) {
       cutOff = isCutOff
+    },
+    setRules(rules) {
+      const [, [node, record]] = [...records] as [unknown, [NodeId, NodeRecord]]
+      records.set(node, { ...record, status: record.status && { ...record.status, rules } })
+      changed()
     },
     setNetwork(next, troubles = []) {
       ability = next
