@@ -75,7 +75,8 @@ export function createEngineWatch(options: {
     const known = containers.get(observation.task) ?? []
     const before = known.find((other) => other.container === observation.container)
     // What it writes to holds data from now on.
-    if (observation.state === 'running' && before?.state !== 'running') void volumeLook.ask()
+    const isNew = before === undefined || before.state === 'created'
+    if (isNew && observation.state !== 'created') void volumeLook.ask()
     if (before !== undefined && rank[observation.state] < rank[before.state]) return
     containers = new Map(containers).set(observation.task, [
       ...known.filter((other) => other.container !== observation.container),

@@ -52,13 +52,22 @@ describe('a slot with a volume', () => {
     }
   })
 
-  it('runs elsewhere when its start is refused, though its volume was made there', async () => {
+  it('runs elsewhere when its start is refused, though its volume was made there, and returns to its data', async () => {
     for (const at of [0, 1, 2]) {
       world = await World.of(3)
       for (const { engine } of world.machines.filter((_, index) => index !== at))
         engine.failNext('start', new TaskRejectedError('address already in use'))
       await world.during(world.nth(0).agent.create('service', 'web', db, author))
       await world.runs(1)
+      expect(holder()).toBe(world.nth(at).node)
+      for (const Replicas of [0, 1]) {
+        const [service] = world.nth(0).agent.view().services.values()
+        const { id, versionIndex, spec } = service!
+        const scaled = { ...spec, Mode: { Replicated: { Replicas } } }
+        await world.during(world.nth(0).agent.update('service', id, versionIndex, scaled, author))
+        await world.runs(Replicas)
+        await world.pass(10_000)
+      }
       expect(holder()).toBe(world.nth(at).node)
       if (at < 2) await world.stop()
     }

@@ -14,17 +14,19 @@ describe('an update', () => {
   afterEach(async () => world.stop())
 
   const nth = (index: number): Machine => world.nth(index)
-  const serviceOf = (name: string, by = nth(0)): Resource<ServiceSpec> => {
+  /** Whose view is looked at: the first that is in the cluster. */
+  const asked = (): Machine => world.machines.find(({ agent }) => agent.state().kind === 'active') ?? nth(0)
+  const serviceOf = (name: string, by = asked()): Resource<ServiceSpec> => {
     const found = [...by.agent.view().services.values()].find((service) => service.name === name)
     if (found === undefined) throw new Error(`no service ${name}`)
     return found
   }
-  const stateOf = (name = 'web', by = nth(0)): string | undefined =>
+  const stateOf = (name = 'web', by = asked()): string | undefined =>
     updateStatus(by.agent.view(), serviceOf(name, by), by.agent.liveness())?.State
   const write = async (
     change: (spec: ServiceSpec) => ServiceSpec,
     name = 'web',
-    by = nth(0),
+    by = asked(),
   ): Promise<void> => {
     const { id, versionIndex, spec } = serviceOf(name, by)
     await world.during(by.agent.update('service', id, versionIndex, change(spec), author))
@@ -91,7 +93,7 @@ describe('an update', () => {
   }
   const tasksOf = (name = 'web'): readonly string[] => {
     const { id, spec } = serviceOf(name)
-    return [...nth(0).agent.view().records.values()]
+    return [...asked().agent.view().records.values()]
       .flatMap(({ tasks }) => [...tasks.values()])
       .filter(
         (task) =>
@@ -328,9 +330,81 @@ describe('an update', () => {
       )!
     }
     const availability = async ({ node }: Machine, Availability: 'active' | 'drain'): Promise<void> => {
-      const { id, versionIndex, spec } = nth(0).agent.view().nodes.get(node)!
-      await world.during(nth(0).agent.update('node', id, versionIndex, { ...spec, Availability }, author))
+      const { id, versionIndex, spec } = asked().agent.view().nodes.get(node)!
+      await world.during(asked().agent.update('node', id, versionIndex, { ...spec, Availability }, author))
     }
+
+    const leave = async (leaving: Machine): Promise<void> => {
+      await world.during(leaving.agent.leave({ author, force: false }))
+      await crashing(20_000, 500)
+    }
+    const holding = (slot: number): Machine | undefined =>
+      world.machines.find(({ engine }) =>
+        engine
+          .containers()
+          .some(({ setup, observation }) => setup.task.slot === slot && observation.state === 'running'),
+      )
+
+    it('when the node of the only other slot leaves, or is drained and active again', async () => {
+      await begun(3, web(2))
+      await write(image('moot/test:2'))
+      await crashing(10_000, 500)
+      await leave(holding(2)!)
+      expect(new Set(slotsOnNew())).toEqual(new Set([1]))
+      expect(tasksOf()).toContain('old')
+      await world.stop()
+      await begun(2, { ...web(1), Mode: { Global: {} } })
+      await write(image('moot/test:2'))
+      await crashing(10_000, 500)
+      const [failing] = slotsOnNew()
+      const other = world.machines.find(({ node }) => node !== failing)!
+      await availability(other, 'drain')
+      await crashing(5_000, 500)
+      await availability(other, 'active')
+      await crashing(10_000, 500)
+      expect(new Set(slotsOnNew())).toEqual(new Set([failing]))
+    })
+
+    it('when it was written again meanwhile, and the node of the last slot leaves', async () => {
+      const last = await paused(web(5)).then(() => holding(5)!)
+      await write((spec) => ({ ...spec, Labels: { team: 'a' } }))
+      await crashing(10_000, 500)
+      await leave(last)
+      expect(new Set(slotsOnNew()).size).toBe(1)
+    })
+
+    it('nor what an update before it has failed with, where more run that than what was well', async () => {
+      await begun(6, web(5, { Parallelism: 3, Monitor: 20e9 }))
+      await write(image('moot/test:2'))
+      await crashing(60_000, 12_000)
+      expect(stateOf()).toBe('paused')
+      await write((spec) => ({ ...image('moot/missing:3')(spec), UpdateConfig: { Parallelism: 1 } }))
+      await crashing(15_000, 12_000)
+      const last = holding(5)!
+      await world.during(last.agent.leave({ author, force: false }))
+      await world.pass(3_000)
+      const images = world.machines
+        .flatMap(({ engine }) => engine.containers())
+        .filter(({ setup }) => setup.task.slot === 5)
+        .map(({ setup }) => setup.spec.TaskTemplate.ContainerSpec.Image)
+      expect(images).toEqual(['moot/test:1'])
+    })
+
+    it('and asks a node that refuses the former spec again only after a while', async () => {
+      await begun(3, reserving(web(3), 7.5 * gibibyte))
+      await write((spec) => reserving(image('moot/test:2')(spec), gibibyte))
+      await crashing(10_000, 500)
+      expect(stateOf()).toBe('paused')
+      const last = holding(3)!
+      await world.during(last.agent.leave({ author, force: false }))
+      await crashing(100_000, 500)
+      const attempts = [...asked().agent.view().records.values()]
+        .flatMap(({ tasks }) => [...tasks.values()])
+        .filter(({ slot }) => slot === 3)
+        .map(({ attempt }) => attempt)
+      expect(Math.max(...attempts)).toBeLessThan(8)
+      expect(new Set(slotsOnNew())).toEqual(new Set([1]))
+    })
 
     it('when a node leaves', async () => {
       const leaving = await paused(web(5))

@@ -408,7 +408,7 @@ export class MemoryEngine implements Engine {
     this.#containersMade++
     const container =
       `${this.#options.node.slice(0, 12)}${String(this.#containersMade).padStart(52, '0')}` as ContainerId
-    this.#fresh.created(container, volumes, new Set(volumes).difference(this.#volumes))
+    this.#fresh.noted(container, volumes, [...new Set(volumes).difference(this.#volumes)])
     for (const volume of volumes) this.makeVolume(volume)
     const observation: ContainerObservation = {
       container,

@@ -93,7 +93,9 @@ class DockerEngine implements Engine {
       path: '/volumes',
       signal,
     })
-    return dataHere((answer.Volumes ?? []).filter(({ Name }) => !this.#fresh.has(Name)))
+    const listed = answer.Volumes ?? []
+    this.#fresh.listed(new Set(listed.map(({ Name }) => Name)))
+    return dataHere(listed.filter(({ Name }) => !this.#fresh.has(Name)))
   }
 
   events(signal: AbortSignal): AsyncIterable<EngineEvent> {
@@ -103,6 +105,7 @@ class DockerEngine implements Engine {
         own: () => this.#own(),
         known: this.#known,
         inspect: (container, signal) => this.#inspect(container, signal),
+        fresh: this.#fresh,
         onNetworkRemoved: () => this.#networks.forget(),
         onDisconnect: () => {
           this.#connection.forgetVersion()
@@ -257,20 +260,20 @@ class DockerEngine implements Engine {
       const body = createBody(setup, node, attachments, assigned)
       const volumes = namedVolumes(body)
       const missing = await this.#missing(volumes, signal)
-      const answer = await this.#connection.request<{ Id: string; Warnings: readonly string[] | null }>({
-        method: 'POST',
-        path: '/containers/create',
-        query: { name: taskName(setup) },
-        body,
-        signal,
-        purpose: 'create',
+      return this.#fresh.during(volumes, missing, async () => {
+        const answer = await this.#connection.request<{ Id: string; Warnings: readonly string[] | null }>({
+          method: 'POST',
+          path: '/containers/create',
+          query: { name: taskName(setup) },
+          body,
+          signal,
+          purpose: 'create',
+        })
+        for (const warning of answer.Warnings ?? []) {
+          this.#options.logger.warn({ task: setup.task.id, service: setup.spec.Name }, warning)
+        }
+        return answer.Id as ContainerId
       })
-      for (const warning of answer.Warnings ?? []) {
-        this.#options.logger.warn({ task: setup.task.id, service: setup.spec.Name }, warning)
-      }
-      const container = answer.Id as ContainerId
-      this.#fresh.created(container, volumes, missing)
-      return container
     }
     try {
       return await this.#withResources(setup, facts, signal, create)
@@ -283,8 +286,8 @@ class DockerEngine implements Engine {
     }
   }
 
-  async #missing(volumes: readonly string[], signal: AbortSignal): Promise<ReadonlySet<string>> {
-    const missing = new Set<string>()
+  async #missing(volumes: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    const missing: string[] = []
     for (const volume of volumes) {
       try {
         await this.#connection.request({
@@ -294,7 +297,7 @@ class DockerEngine implements Engine {
         })
       } catch (error) {
         if (!isStatus(error, 404)) throw error
-        missing.add(volume)
+        missing.push(volume)
       }
     }
     return missing

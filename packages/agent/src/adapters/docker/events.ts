@@ -4,6 +4,7 @@ import type { ContainerObservation } from '../../core/reconcile/actions.ts'
 import { defaults } from '../../defaults.ts'
 import type { EngineEvent } from '../../ports/engine.ts'
 import { EngineEventQueue } from '../../ports/engine.queue.ts'
+import type { FreshVolumes } from '../../ports/fresh-volumes.ts'
 import type { DockerConnection } from './connection.ts'
 import { jsonLines } from './json-lines.ts'
 import { readOwner, type Ownership } from './labels.ts'
@@ -21,6 +22,7 @@ export interface EventSource {
   /** What was last known of a container; the events keep it up to date. */
   readonly known: Map<ContainerId, ContainerObservation>
   inspect(container: ContainerId, signal: AbortSignal): Promise<ContainerObservation | undefined>
+  readonly fresh: FreshVolumes
   /** Some network of this engine is gone, ours or not. */
   onNetworkRemoved(): void
   /** The stream ended: whatever is remembered of this engine may be wrong. */
@@ -39,6 +41,8 @@ const actions = [
   'rename',
   'health_status',
   'destroy',
+  // Of a volume: a container is about to run with it.
+  'mount',
 ]
 
 /** After these somebody may be on a network, or not any more, or have another name. */
@@ -139,6 +143,9 @@ class EventTranslator {
 
   take(event: DockerEvent): void {
     if (event.Type === 'volume') {
+      const { ID: volume, Attributes } = event.Actor
+      if (event.Action === 'mount') this.#source.fresh.mounted(volume, Attributes['container'] ?? '')
+      if (event.Action === 'destroy') this.#source.fresh.destroyed(volume)
       this.#queue.push({ kind: 'volumes' })
       return
     }

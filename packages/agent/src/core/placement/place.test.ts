@@ -480,6 +480,28 @@ describe('local volumes', () => {
       }
     })
 
+    test('a slot whose own is nowhere goes by the others', () => {
+      const three = service('db', replicas(3), {}, two('data', 'cache-{{.Task.Slot}}'))
+      const nodes = [
+        node('a', { volumes: ['data', 'cache-1'], tasks: [task(three, 1)] }),
+        ...['b', 'c', 'd', 'e', 'f'].map((name) => node(name, name < 'd' ? { volumes: ['data'] } : {})),
+      ]
+      const { slots } = place(input([three], nodes))
+      const where = [2, 3].map((number) => slots.get(slotId(three.id as ServiceId, number)))
+      expect(new Set(where.map((each) => (each?.kind === 'vacant' ? each.to : undefined)))).toEqual(
+        new Set([nodeId('b'), nodeId('c')]),
+      )
+      const foreign = [node('a', { volumes: ['data'] }), node('b', { volumes: ['cache-web'] }), node('c')]
+      expect(place(input([three], foreign)).slots.get(first!)).toMatchObject({ to: nodeId('a') })
+    })
+
+    test('a service that asks for no replica shares nothing', () => {
+      const old = service('old', replicas(0), {}, two('data'))
+      const nodes = [node('a', { volumes: ['data'] }), node('b', { volumes: ['certs'] })]
+      const certs = service('certs', {}, {}, two('certs'))
+      expect(place(input([both, old, certs], nodes)).slots.get(first!)).toMatchObject({ to: nodeId('a') })
+    })
+
     test('a volume of a single task ties nothing', () => {
       const db = service('db', {}, {}, two('data-{{.Task.ID}}'))
       const dead = node('a', { liveness: 'down', volumes: ['data-x'], tasks: [task(db, 1)] })

@@ -29,7 +29,7 @@ import type { Claim, Placement, PlacementInput, PlacementNode, Refusal, SlotPlac
 import { ServiceState } from './service-state.ts'
 import { SlotTable, type ServiceSlots } from './slot-table.ts'
 import { compareClaims, type Standing, standingOf } from './standing.ts'
-import { workloadOf } from './workload.ts'
+import { workloadOf, type Workload } from './workload.ts'
 
 /**
  * `place`, remembering between calls what did not change: claims by slot, where each slot stands, loads by node. What
@@ -350,7 +350,7 @@ export class Placer {
   #isVolumeShared(service: ServiceId, volume: string): boolean {
     return this.#services
       .values()
-      .some(({ id, workload }) => id !== service && workload?.writes.includes(volume))
+      .some(({ id, workload }) => id !== service && isWanted(workload) && workload.writes.includes(volume))
   }
 
   #takers(): readonly NodeState[] {
@@ -383,6 +383,11 @@ export class Placer {
     surplus.sort((a, b) => compareSlots(a.task, b.task) || compareClaims(a, b))
     return { slots: new SlotTable(parts, open), surplus }
   }
+}
+
+/** Does it ask for any task at all? */
+function isWanted(workload: Workload | undefined): workload is Workload {
+  return workload !== undefined && (workload.mode.kind !== 'replicated' || workload.mode.replicas > 0)
 }
 
 function isDoneFor({ workload }: ServiceState, task: TaskEntry): boolean {

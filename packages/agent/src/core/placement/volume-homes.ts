@@ -24,8 +24,7 @@ interface SlotPast {
  *   the nodes that report the most of what tells where its data is and are no other slot's home: the data that is there
  *   was somebody's. A slot that waits for such a node waits for one: as many others as there are more slots go elsewhere.
  * - Where there is no such node it goes by the ordinary fold.
- * Where a volume's name is the slot's own (`data-{{.Task.Slot}}`) and some slot's is there, each slot is looked at by
- * itself.
+ * Where a volume with the slot's own name (`data-{{.Task.Slot}}`) is somewhere, that alone tells where it belongs.
  */
 export class VolumeHomes {
   readonly #homes = new Map<Slot, NodeState>()
@@ -34,8 +33,6 @@ export class VolumeHomes {
   readonly #workload: Workload
   readonly #nodes: readonly NodeState[]
   readonly #names: TellingVolumes
-  /** Some slot's own volume is somewhere. */
-  readonly #areOfSlot: boolean
 
   /**
    * @param mayHave what is left over where the service may not run is not waited for.
@@ -50,8 +47,9 @@ export class VolumeHomes {
     this.#workload = workload
     this.#nodes = nodes
     this.#names = tellingVolumes(workload, isShared)
-    this.#areOfSlot = this.#having(this.#names.own).length > 0
-    this.#free = new Map(this.#areOfSlot ? [] : this.#leftOver().filter(([node]) => mayHave(node)))
+    this.#free = new Map(this.#leftOver().filter(([node]) => mayHave(node)))
+    // Where the volume of some slot's own is, what else is there belongs to it.
+    for (const [node] of this.#having(this.#names.own)) this.take(node)
     const byId = new Map(nodes.map((node) => [node.id, node]))
     for (const { slot, past, claims } of slots) {
       const home = this.#homeOf(slot, past, byId)
@@ -66,9 +64,10 @@ export class VolumeHomes {
   tie(slot: Slot): VolumeTie | undefined {
     const home = this.#homes.get(slot)
     if (home !== undefined) return { nodes: new Map([[home.id, home]]), volumes: this.#workload.volumes }
-    const nodes = mostOf(this.#areOfSlot ? this.#having(this.#names.own, slot) : [...this.#free])
+    const own = mostOf(this.#having(this.#names.own, slot))
+    const nodes = own.length > 0 ? own : mostOf([...this.#free])
     if (nodes.length === 0) return undefined
-    const volumes = this.#areOfSlot ? this.#names.own : this.#names.common
+    const volumes = own.length > 0 ? this.#names.own : this.#names.common
     return { nodes: new Map(nodes.map((node) => [node.id, node])), volumes }
   }
 
@@ -79,7 +78,8 @@ export class VolumeHomes {
 
   /** A slot waits: where it is for what is left over, one of these is its. */
   wait(slot: Slot): void {
-    if (!this.#homes.has(slot)) this.take(mostOf([...this.#free])[0])
+    if (this.#homes.has(slot) || this.#having(this.#names.own, slot).length > 0) return
+    this.take(mostOf([...this.#free])[0])
   }
 
   #homeOf(slot: Slot, past: readonly Claim[], byId: ReadonlyMap<NodeId, NodeState>): NodeState | undefined {

@@ -16,7 +16,7 @@ import { openSlots } from '../placement/place.ts'
 import type { SlotPlacement } from '../placement/placement.ts'
 import { serviceTasks } from '../service-tasks.ts'
 import { putTask, tasksOfSlot, type Draft } from './draft.ts'
-import { isAfterIllness, nextAttempt, notWellYet } from './restart.ts'
+import { isAfterIllness, nextAttempt, notBefore, notWellYet } from './restart.ts'
 import { compareSlots, newTaskId, placedBy } from './spec.ts'
 import { beginStep, isServing, progressOf } from './progress.ts'
 
@@ -63,8 +63,10 @@ function claimSlot(
     : specDigest(isStep ? service.spec : specToClaim(draft, service, slot, past))
   if (draft.rejections.get(serviceId)?.digest === specDigest(service.spec)) return false
   const attempt = where.kind === 'vacant' ? where.attempt : 0
+  // Placement goes by the newest spec, and does not know that this node has refused the older one.
+  const refused = draft.rejections.get(serviceId)
   const number = Math.max(attempt, nextAttempt(draft, { service: serviceId, slot, attempt: attempt - 1 }))
-  const { nowMs } = draft.input
+  const { nowMs, settings } = draft.input
   putTask(draft, {
     id: newTaskId(draft, slotId, number),
     service: serviceId,
@@ -78,6 +80,9 @@ function claimSlot(
     stateAtMs: nowMs,
     ...placedBy(service.spec),
     ...(isAfterIllness(past.last.get(slot)) && { restart: notWellYet(nowMs) }),
+    ...(refused?.digest === digest && {
+      restart: notBefore(refused.atMs + settings.rejectionRetryMs, nowMs),
+    }),
     ...(where.assumed.length > 0 ? { assumed: where.assumed } : {}),
   })
   // What has proven itself nowhere yet is watched as any step is, wherever it runs first.
@@ -96,16 +101,20 @@ function specToClaim(draft: Draft, service: Resource<ServiceSpec>, slot: Slot, p
   const id = service.id as ServiceId
   const before = past.last.get(slot)
   if (past.proven || before?.digest === specDigest(service.spec)) return service.spec
-  if (before === undefined && !hadSlot(service, slot, past)) return service.spec
-  const ran = before !== undefined && isServing(before) ? before.digest : past.serving
-  return (ran && draft.input.specAt(id, ran)) ?? service.spec
+  if (before === undefined && !past.isPaused && !hadSlot(service, slot, past)) return service.spec
+  const ran = before !== undefined && isServing(before) ? before.digest : (past.serving ?? before?.digest)
+  return (ran && draft.input.specAt(id, ran)) ?? formerOf(service) ?? service.spec
+}
+
+/** What was there before the update. */
+function formerOf({ spec, previous }: Resource<ServiceSpec>): ServiceSpec | undefined {
+  return previous !== undefined && updateKey(previous) !== updateKey(spec) ? previous : undefined
 }
 
 /** Or has it come with the update, which asks for more replicas? Then it never had another spec. */
-function hadSlot({ spec, previous }: Resource<ServiceSpec>, slot: Slot, { highest }: Past): boolean {
+function hadSlot(service: Resource<ServiceSpec>, slot: Slot, { highest }: Past): boolean {
   if (typeof slot !== 'number') return false
-  const isBefore = previous !== undefined && updateKey(previous) !== updateKey(spec)
-  return slot <= Math.max(highest, (isBefore ? previous.Mode.Replicated?.Replicas : undefined) ?? 0)
+  return slot <= Math.max(highest, formerOf(service)?.Mode.Replicated?.Replicas ?? 0)
 }
 
 /** What the records say of a service, read once for all its slots that are claimed in one call. */
@@ -113,7 +122,8 @@ interface Past {
   /** The task with the highest attempt of each slot, on whichever node, dead ones too. */
   readonly last: ReadonlyMap<Slot, TaskEntry>
   readonly proven: boolean
-  /** What most of the slots run that are not as the update wants them. */
+  readonly isPaused: boolean
+  /** What most of the slots run that are not as the update wants them; of what an earlier update was well with, if any runs that. */
   readonly serving: SpecDigest | undefined
   /** The highest slot that ever had another spec; 0: none. */
   readonly highest: number
@@ -155,7 +165,15 @@ function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
   // What was gone back to has run before.
   const isKnownWell = service.failure !== undefined || service.facts.has(updateFact.completed(digest))
   const proven = isKnownWell || (!progress.paused && progress.settledWell > 0)
-  return { last, proven, serving: mostCommon(serving), highest, isUpdate }
+  const well = serving.filter((task) => service.facts.has(updateFact.completed(task.digest)))
+  return {
+    last,
+    proven,
+    isPaused: progress.paused,
+    serving: mostCommon(well) ?? mostCommon(serving),
+    highest,
+    isUpdate,
+  }
 }
 
 /** Of several as common ones that of the lowest slot, so that all agents name the same. */

@@ -266,6 +266,11 @@ export function notWellYet(nowMs: number): Restart {
   return { count: 0, windowStartMs: nowMs, notBeforeMs: nowMs, afterIllness: true }
 }
 
+/** What is not to be tried before, though it has not been restarted. */
+export function notBefore(atMs: number, nowMs: number): Restart {
+  return { count: 0, windowStartMs: nowMs, notBeforeMs: Math.max(atMs, nowMs) }
+}
+
 /** One more than any attempt of the slot that this node knows of. */
 export function nextAttempt(draft: Draft, task: Pick<TaskEntry, 'service' | 'slot' | 'attempt'>): number {
   const slot = slotOf(task as TaskEntry)

@@ -40,7 +40,10 @@ function isWanted(draft: Draft, task: TaskEntry): boolean {
   return asksFor(service.spec, task.slot) && (!isGlobal(service.spec) || task.slot === view.self)
 }
 
-/** A refusal holds for one digest and for a bounded time (images appear), or until there is room. */
+/**
+ * A refusal holds for one digest and for a bounded time (images appear), or until there is room. Also of a digest that is not the newest:
+ * while an update is unproven a slot may be claimed with an older one.
+ */
 export function withdrawRejections(draft: Draft): void {
   const { view, settings } = draft.input
   const hasRoomFor = roomHere(draft)
@@ -48,7 +51,7 @@ export function withdrawRejections(draft: Draft): void {
     const service = view.services.get(id)
     const current = service !== undefined && specDigest(service.spec) === rejection.digest
     const hasRoom = current && rejection.isShort === true && hasRoomFor(service.spec)
-    if (!current || hasRoom || isDue(draft, rejection.atMs, settings.rejectionRetryMs))
+    if (service === undefined || hasRoom || isDue(draft, rejection.atMs, settings.rejectionRetryMs))
       putRejection(draft, id, undefined)
   }
 }
