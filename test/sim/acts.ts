@@ -178,8 +178,8 @@ export function planOf(random: Random, faultsForMs: number, isStorm = false): Pl
     )
     const draw = (): Loose<Fault> => faultOf(random, hosts, rottenHost)
     const first = draw()
-    const second = isStorm && !isDisturbing(first) ? draw() : first
-    const fault = isStorm && !isDisturbing(second) ? draw() : second
+    const second = isStorm && !isOfStorms(first) ? draw() : first
+    const fault = isStorm && !isOfStorms(second) ? draw() : second
     if ((fault.kind === 'bit rot' || fault.kind === 'torn write') && leaves) continue
     if (!wholeNetwork || harmless.has(fault.kind)) acts.push({ atMs, forMs, ...fault })
   }
@@ -345,7 +345,6 @@ const disturbing: ReadonlySet<Fault['kind']> = new Set([
   'torn write',
   'bit rot',
   'kill agent',
-  'pause agent',
   'clock runs at',
   'partition',
   'bridge',
@@ -358,6 +357,11 @@ const disturbing: ReadonlySet<Fault['kind']> = new Set([
 
 export function isDisturbing({ kind }: { readonly kind: Fault['kind'] }): boolean {
   return disturbing.has(kind)
+}
+
+/** What storms have most of. */
+function isOfStorms(fault: Loose<Fault>): boolean {
+  return isDisturbing(fault) || fault.kind === 'pause agent'
 }
 
 type Loose<T> = T extends unknown ? Omit<T, 'atMs' | 'forMs'> : never

@@ -167,13 +167,30 @@ describe('who watches over', () => {
 
   test('draining tells of an agent that does not wait for one of whom there is doubt', async () => {
     const networked = { ...deploy, shape: { ...shape, networked: true } }
-    const pause = { kind: 'pause agent', atMs: 10_000, forMs: 2_500, host: 3 } as const
-    const scale = { kind: 'scale', atMs: 11_500, via: 0, service: 'web', replicas: 1 } as const
-    const plan = { ...planWith([], { wholeNetwork: true }), acts: [networked, pause, scale] }
+    const parted = { ...partition, atMs: 10_000, forMs: 1_500, sides: [0, 0, 0, 1] } as const
+    const scale = { kind: 'scale', atMs: 11_300, via: 0, service: 'web', replicas: 1 } as const
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [networked, parted, scale] }
     expect(await runs(plan)).toEqual([])
     const isUp = (liveness?: Liveness): boolean => liveness?.kind === 'alive'
     const wrong = await runWithRule('../../packages/agent/src/core/membership/liveness.ts', { isUp }, plan)
     expect(wrong).toContainEqual(expect.stringMatching(/^host\d stops web\.\d while host4 sends it traffic$/))
+  })
+
+  test('evictions tells of agents that take one that only stands still for dead', async () => {
+    const hearsNoKernel: Sabotage = {
+      mesh: (mesh) => ({
+        ...callsOfMesh(mesh),
+        async probe(node, timeoutMs) {
+          const found = await mesh.probe(node, timeoutMs)
+          return found.kind === 'refused' ? { kind: 'silent' } : found
+        },
+      }),
+    }
+    const pause = { kind: 'pause agent', atMs: 10_000, forMs: 3_000, host: 3 } as const
+    expect(await runs(planWith([pause]))).toEqual([])
+    const wrong = await runs(planWith([pause]), hearsNoKernel)
+    expect(wrong).toContainEqual(expect.stringMatching(/^host\d takes host4 for dead/))
+    expect(wrong).toContainEqual(expect.stringMatching(/stopped web\.\d without a cause$/))
   })
 
   test('ill health tells of an agent that stops all that is ill at once', async () => {

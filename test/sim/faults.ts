@@ -137,6 +137,7 @@ export const faultKinds = Object.keys(doings) as readonly Fault['kind'][]
 /** Breaks something, and mends it when its time is over: of faults of one kind at one place, with the last of them. */
 export function fault(world: World, act: Fault): void {
   if (isDisturbing(act)) world.disturb(act.forMs)
+  if (act.kind === 'pause agent') world.deafen(act.forMs)
   if (act.kind.startsWith('disk')) world.impair(act.forMs)
   // The table has for each kind what does that kind.
   const doing = doings[act.kind] as (world: World, act: Fault) => Fix | undefined

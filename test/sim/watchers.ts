@@ -14,6 +14,7 @@ import {
 import type { Agent } from '../../packages/agent/src/agent.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import { watchAddresses } from './addresses.ts'
+import { watchEvictions } from './evictions.ts'
 import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
 import { IllHealth } from './ill-health.ts'
@@ -100,6 +101,7 @@ export class Watchers {
     })
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
     watchExclusivity(world, (line) => this.#tell(line))
+    watchEvictions(world, (line) => this.#tell(line))
     if (options.wholeNetwork) watchAddresses(world, (line) => this.#tell(line))
     world.onStop((host, task) => {
       this.#checkStop(host, task)
@@ -219,8 +221,9 @@ export class Watchers {
 
   /** Whose lease cannot be renewed it ends, and so does what was made before there were leases of it. */
   #mayLackLease(service: string): boolean {
-    const { contracts, isPeaceful } = this.#world
-    return contracts.isOrWasExclusive(service) && (!isPeaceful || contracts.mayHaveTightened(service))
+    const { contracts, isPeaceful, isHeard } = this.#world
+    if (!contracts.isOrWasExclusive(service)) return false
+    return !isPeaceful || !isHeard || contracts.mayHaveTightened(service)
   }
 
   #hasJustMadeNext(host: Host, { task, spec }: TaskSetup): boolean {

@@ -75,6 +75,7 @@ export class World {
   readonly #broken = new Map<string, number>()
   #disturbedUntilMs = 0
   #impairedUntilMs = 0
+  #deafUntilMs = 0
   readonly #containerListeners: ((
     host: Host,
     setup: TaskSetup,
@@ -228,9 +229,19 @@ export class World {
     this.#impairedUntilMs = Math.max(this.#impairedUntilMs, this.nowMs + forMs + catchUpMs)
   }
 
+  /** Some agent stands still for so long: it hears nothing, and renews no lease. Nobody takes its host for dead. */
+  deafen(forMs: number): void {
+    this.#deafUntilMs = Math.max(this.#deafUntilMs, this.nowMs + forMs + aftermathMs)
+  }
+
   /** Nothing stands in the way of what is written. */
   get isOpen(): boolean {
-    return this.isPeaceful && !this.isImpaired
+    return this.isPeaceful && !this.isImpaired && this.isHeard
+  }
+
+  /** No agent has stood still for long. */
+  get isHeard(): boolean {
+    return this.nowMs > this.#deafUntilMs
   }
 
   /** Some disk takes nothing, or has not for long again. */

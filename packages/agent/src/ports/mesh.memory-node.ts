@@ -19,6 +19,10 @@ export interface Wire {
   hostAnswers(from: NodeId, to: NodeId): boolean
   /** `hostAnswers` both ways, and both agents run. */
   reaches(from: NodeId, to: NodeId): boolean
+  /** Its process stands still: what is sent to it waits. */
+  isStalled(node: NodeId): boolean
+  /** Calls `answered` when the kernel of its host has answered, whatever its processes do; never if it does not. */
+  knock(from: NodeId, to: NodeId, answered: () => void): void
   /** After the delay calls `arrived`, or `lost` when a fault took the message. */
   carry(from: NodeId, to: NodeId, arrived: () => void, lost: () => void): void
   /** Is a gossiped message heard once more on this way? Streams repeat nothing. */
@@ -37,6 +41,8 @@ interface NodeOptions {
   readonly gossip: boolean
 }
 type PeerEvent = { readonly kind: 'connected' | 'disconnected'; readonly node: NodeId }
+/** From when in a probe's time the other host's kernel is asked as well: after a third for datagrams, and a third of what is left. */
+const knocksAfter = 5 / 9
 type StreamHandler = (from: NodeId, stream: ByteStream) => void
 
 function words(error: unknown): string {
@@ -294,11 +300,24 @@ export class MemoryMesh implements Mesh {
     const clock = this.options.clock ?? this.#wire.clock
     const startMs = clock?.monotonicMs() ?? 0
     return new Promise((resolve) => {
-      const cancel = clock?.after(timeoutMs, () => resolve({ kind: 'silent' }))
+      let isHostAlive = false
+      const knock = (): void => {
+        if (!this.#wire.isStalled(node)) return
+        this.#wire.knock(this.self, node, () => {
+          // An agent may answer late: with a clock its time is waited for.
+          if (clock === undefined) resolve({ kind: 'refused' })
+          isHostAlive = true
+        })
+      }
+      const timers = [
+        clock?.after(timeoutMs * knocksAfter, knock),
+        clock?.after(timeoutMs, () => resolve({ kind: isHostAlive ? 'refused' : 'silent' })),
+      ]
       const done = (result: ProbeResult): void => {
-        cancel?.()
+        for (const cancel of timers) cancel?.()
         resolve(result)
       }
+      if (clock === undefined) knock()
       const missed = (): void => {
         if (this.#wire.hostAnswers(this.self, node) && !this.#wire.reaches(this.self, node))
           done({ kind: 'refused' })

@@ -95,6 +95,36 @@ test('with a clock messages take their time, and silence takes the whole time li
   expect(result).toEqual({ kind: 'silent' })
 })
 
+test('a process that stands still refuses at the end of the time: its host lives, unless nothing gets there', async () => {
+  const clock = memoryClock()
+  const { it, meshes } = await network('ab', { clock })
+  it.delay(() => 10)
+  const probeFor = async (timeoutMs: number): Promise<{ readonly atMs: number; readonly kind: string }> => {
+    const beganMs = clock.monotonicMs()
+    const probe = meshes[0].probe(id('b'), timeoutMs).then(({ kind }) => ({
+      kind,
+      atMs: clock.monotonicMs() - beganMs,
+    }))
+    await clock.advance(200)
+    return probe
+  }
+  it.stall(id('b'))
+  expect(await probeFor(100)).toEqual({ kind: 'refused', atMs: 100 })
+  // Asked after 5/9 of the time, there and back.
+  expect(await probeFor(40)).toEqual({ kind: 'silent', atMs: 40 })
+  it.cut(id('b'))
+  expect(await probeFor(100)).toEqual({ kind: 'silent', atMs: 100 })
+  it.uncut(id('b'))
+  clock.after(80, () => it.resume(id('b')))
+  expect(await probeFor(100)).toEqual({ kind: 'answered', atMs: 90 })
+})
+
+test('without a clock a process that stands still refuses at once', async () => {
+  const { it, meshes } = await network('ab')
+  it.stall(id('b'))
+  expect(await meshes[0].probe(id('b'), 100)).toEqual({ kind: 'refused' })
+})
+
 test('unequal delays reorder gossip', async () => {
   const clock = memoryClock()
   const { it, meshes } = await network('ab', { clock })

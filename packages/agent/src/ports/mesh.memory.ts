@@ -38,7 +38,7 @@ export interface MemoryNetwork {
   /** Cable pulled or power off: silence. */
   cut(node: NodeId): void
   uncut(node: NodeId): void
-  /** The node's process has stopped for a while: what is sent to it waits. */
+  /** The node's process has stopped for a while (SIGSTOP): what is sent to it waits, and its host's kernel answers. */
   stall(node: NodeId): void
   resume(node: NodeId): void
   /** The node's process is gone, without a word. */
@@ -204,8 +204,20 @@ class Network implements MemoryNetwork, Wire {
     return this.hostAnswers(from, to) && this.#agentRuns(from) && this.#agentRuns(to)
   }
 
+  isStalled(node: NodeId): boolean {
+    return this.#stalled.has(node)
+  }
+  knock(from: NodeId, to: NodeId, answered: () => void): void {
+    const back = (): void => {
+      if (this.hostAnswers(to, from)) answered()
+    }
+    const there = (): void => {
+      if (this.hostAnswers(from, to)) this.#send(to, from, back, () => undefined)
+    }
+    this.#send(from, to, there, () => undefined)
+  }
+
   carry(from: NodeId, to: NodeId, arrived: () => void, lost: () => void): void {
-    this.#carried += 1
     const target = this.#meshes.get(to)
     const deliver = (): void => {
       const held = this.#stalled.get(to)
@@ -217,6 +229,10 @@ class Network implements MemoryNetwork, Wire {
       if (this.#meshes.get(to) === target && this.reaches(from, to)) arrived()
       else lost()
     }
+    this.#send(from, to, deliver, lost)
+  }
+  #send(from: NodeId, to: NodeId, deliver: () => void, lost: () => void): void {
+    this.#carried += 1
     const land = this.#lost(from, to) ? lost : deliver
     if (this.clock === undefined) queueMicrotask(land)
     else this.clock.after(this.#delayMs(from, to), land)
