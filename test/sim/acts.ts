@@ -134,6 +134,8 @@ export interface Plan {
   readonly clockRates?: readonly number[]
   /** Who votes on leases has been settled before it begins. */
   readonly isSettled?: boolean
+  /** Drained when all is calm, and left so; default: every host takes tasks in the end. */
+  readonly drainedInTheEnd?: number
 }
 
 const serviceNames = ['api', 'db', 'web'] as const
@@ -216,6 +218,16 @@ export function planOf(random: Random, faultsForMs: number, isStorm = false): Pl
     acts: acts.toSorted((a, b) => a.atMs - b.atMs),
     calmAtMs: faultsForMs,
   }
+}
+
+/**
+ * The plan with a host that stays drained, in some runs.
+ *
+ * @param random a generator of its own, so that what else a seed brings stays what it was
+ */
+export function withDrain(plan: Plan, random: Random): Plan {
+  const drainedInTheEnd = random.between(0, plan.hosts - 1)
+  return random.chance(0.4) ? { ...plan, drainedInTheEnd } : plan
 }
 
 function shapeOf(random: Random, service: string): Shape {

@@ -56,6 +56,7 @@ afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/reconcile/illness.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/tidy.ts')
   vi.doUnmock('../../packages/agent/src/core/placement/last-fold.ts')
+  vi.doUnmock('../../packages/agent/src/core/placement/filters/availability.ts')
   vi.doUnmock('../../packages/agent/src/core/membership/island.ts')
   vi.doUnmock('../../packages/agent/src/core/membership/liveness.ts')
   vi.doUnmock('../../packages/agent/src/core/lease/partition-label.ts')
@@ -84,6 +85,18 @@ describe('who watches over', () => {
     expect(await runs(planWith([update]), stopsNothing)).toContainEqual(
       expect.stringMatching(/runs 2 times|runs an older spec/),
     )
+  })
+
+  test('convergence tells of a drained host that goes on running what it ran', async () => {
+    const everywhere = { ...deploy, service: 'db', shape: { ...shape, global: true } }
+    const drained = planWith([everywhere], { drainedInTheEnd: 3 })
+    expect(await runs(drained)).toEqual([])
+    const path = '../../packages/agent/src/core/placement/filters/availability.ts'
+    const { drainFilter } = await import('../../packages/agent/src/core/placement/filters/availability.ts')
+    const keepsAll = { drainFilter: { ...drainFilter, passes: () => true } }
+    const wrong = await runWithRule(path, keepsAll, drained)
+    expect(wrong).toContainEqual(expect.stringMatching(/^host4 is drained and runs web\.\d$/))
+    expect(wrong).toContainEqual(expect.stringMatching(/^host4 is drained and runs db\.\w+$/))
   })
 
   test('agreement tells of hosts that never hear of each other again', async () => {

@@ -90,9 +90,9 @@ export class Promises {
     const beganMs = clock.monotonicMs()
     const via = this.#world.hosts.indexOf(members[0]!)
     const before = network.carried()
-    await this.#world.during(
-      this.#people.say({ kind: 'availability', atMs: 0, via, host: via, state: 'active' }),
-    )
+    // The same again: what it says now.
+    const state = members[0]!.agent?.view().nodes.get(members[0]!.node)?.spec.Availability ?? 'active'
+    await this.#world.during(this.#people.say({ kind: 'availability', atMs: 0, via, host: via, state }))
     await this.#world.pass(talkForMs)
     const forMs = clock.monotonicMs() - beganMs
     const sent = network.carried() - before - (restPerSecond * members.length * forMs) / 1_000
@@ -125,7 +125,7 @@ export class Promises {
         .map(({ ID, Status }) => `node ${ID} is ${Status.State}`),
       ...this.#placements(),
       ...this.#lost(wanted, members),
-      ...this.#running(wanted),
+      ...this.#running(wanted, members),
       ...this.#outcomes(),
       ...(await this.#uneven(first, wanted)),
       ...(await this.#unready(first)),
@@ -218,8 +218,11 @@ export class Promises {
   }
 
   /** Exactly the wanted set: none missing, none twice, none of nobody's, all of the newest spec. */
-  #running(services: readonly ServiceRow[]): readonly string[] {
+  #running(services: readonly ServiceRow[], nodes: readonly NodeRow[]): readonly string[] {
     const wrong: string[] = []
+    const drained = new Set(
+      nodes.filter((node) => node.Spec.Availability === 'drain').map(({ ID }) => String(ID)),
+    )
     const running = this.#world.hosts.flatMap((host) =>
       host.engine
         .containers()
@@ -228,7 +231,9 @@ export class Promises {
     )
     for (const { ID, Spec } of services) {
       const ours = running.filter(({ setup }) => setup.task.service === ID)
-      const slots = wantedSlots(this.#world, Spec)
+      const all = wantedSlots(this.#world, Spec)
+      // A global service is not wanted where nothing is to run.
+      const slots = Spec.Mode.Global === undefined ? all : all.difference(drained)
       for (const slot of slots) {
         const here = ours.filter(({ setup }) => String(setup.task.slot) === slot)
         const places = here.map(({ host }) => host.name).join(' and ')
@@ -243,6 +248,8 @@ export class Promises {
       }
     }
     for (const { host, setup } of running) {
+      if (drained.has(host.node))
+        wrong.push(`${host.name} is drained and runs ${setup.service.name}.${setup.task.slot}`)
       if (!services.some(({ ID }) => ID === setup.task.service)) {
         wrong.push(`${host.name} runs a task of a removed service`)
       }

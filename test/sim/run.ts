@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { describeAct, type Plan, planOf } from './acts.ts'
+import { describeAct, type Plan, planOf, withDrain } from './acts.ts'
 import { fault } from './faults.ts'
 import type { Sabotage } from './sabotage.ts'
 import { People } from './people.ts'
@@ -34,6 +34,10 @@ const settings = { rebalanceQuietMs: 15_000, rebalanceMoveMaxMs: 30_000, blockId
 const settlesWithinMs = 75_000
 /** Restarts wait for 3 s. */
 const looksUntilRest = 4
+/** Which of the seed's generators says what is drained in the end. */
+const drawsDrains = 0xd7a1
+/** With so many members what is wanted has room and may run on others, though one of them is drained and one is to be kept away from. */
+const membersToDrain = 4
 /** One host after the other is looked at, this often; and now and then asked about its tasks. */
 const lookEveryMs = 1_000
 const looksPerQuestion = 17
@@ -41,7 +45,9 @@ const looksPerQuestion = 17
 /** Five virtual minutes of a cluster, most of them bad. */
 export async function run(options: RunOptions): Promise<Outcome> {
   const { seed, sabotage } = options
-  const plan = options.plan ?? planOf(randomFrom(seed), faultsForMs, options.isStorm)
+  const plan =
+    options.plan ??
+    withDrain(planOf(randomFrom(seed), faultsForMs, options.isStorm), randomFrom(seed ^ drawsDrains))
   const { hosts, founders, clockRates } = plan
   const world = await World.of({ seed, hosts, founders, clockRates, sabotage, settings })
   if (plan.isSettled === true) await world.pass(settlesWithinMs)
@@ -69,7 +75,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
   }
   await world.pass(plan.calmAtMs)
   world.tell('calm')
-  await lastWord(world, people)
+  await lastWord(world, people, plan.drainedInTheEnd)
   let wrong = await untilWell(world, promises)
   if (wrong.length === 0 && (await letRest(world, people))) wrong = await untilWell(world, promises)
   if (wrong.length === 0) wrong = await promises.restless(Math.max(restMs, beganMs + wholeMs - world.nowMs))
@@ -113,17 +119,17 @@ async function letRest(world: World, people: People): Promise<boolean> {
 }
 
 /**
- * What people want in the end can run: every image is a good one, every node takes tasks, an update that paused is tried
- * again. What was wanted before and can run is left alone: it has to come about by itself.
+ * What people want in the end can run: every image is a good one, every node takes tasks but for one that may be drained, an update that
+ * paused is tried again. What was wanted before and can run is left alone: it has to come about by itself.
  */
-async function lastWord(world: World, people: People): Promise<void> {
+async function lastWord(world: World, people: People, drained: number | undefined): Promise<void> {
   await world.pass(10_000)
+  const isRoomy = world.members().length >= membersToDrain
   for (const [index, host] of world.hosts.entries()) {
-    const own = host.agent?.state().kind === 'active' ? host.agent.view().nodes.get(host.node) : undefined
-    if (own === undefined || own.spec.Availability === 'active') continue
-    await world.during(
-      people.say({ kind: 'availability', atMs: 0, via: index, host: index, state: 'active' }),
-    )
+    const own = host.isMember ? host.agent?.view().nodes.get(host.node) : undefined
+    const state = isRoomy && index === drained ? 'drain' : 'active'
+    if (own === undefined || own.spec.Availability === state) continue
+    await world.during(people.say({ kind: 'availability', atMs: 0, via: index, host: index, state }))
   }
   await removeGhosts(world)
   await replaceLostVoters(world)
