@@ -1,6 +1,7 @@
-import type { Storage } from '@moot/crdt-state'
+import { specDigest, type Storage, updateFact } from '@moot/crdt-state'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Liveness } from '../../packages/agent/src/core/membership/liveness.ts'
+import type { Draft } from '../../packages/agent/src/core/reconcile/draft.ts'
 import type { Mesh } from '../../packages/agent/src/ports/mesh.ts'
 import type { Engine } from '../../packages/agent/src/ports/engine.ts'
 import type { Act, Plan } from './acts.ts'
@@ -21,6 +22,7 @@ const shape = {
 } as const
 const deploy = { kind: 'deploy', atMs: 1_000, via: 0, service: 'web', shape } as const
 const update = { kind: 'image', atMs: 10_000, via: 1, service: 'web', image: 'web:2' } as const
+const badUpdate = { ...update, image: 'web:bad2' }
 
 function planWith(acts: readonly Act[], given: Partial<Plan> = {}): Plan {
   return { hosts: 4, founders: 4, acts: [deploy, ...acts], wholeNetwork: false, calmAtMs: 30_000, ...given }
@@ -51,6 +53,7 @@ async function runWithRule(path: string, replaced: object, plan: Plan): Promise<
 
 afterEach(() => {
   vi.doUnmock('../../packages/agent/src/core/explain/explain.ts')
+  vi.doUnmock('../../packages/agent/src/core/reconcile/claim.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/draft.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/progress.ts')
   vi.doUnmock('../../packages/agent/src/core/reconcile/illness.ts')
@@ -253,6 +256,44 @@ describe('who watches over', () => {
       plan,
     )
     expect(wrong).toContainEqual('the update of web tries a spec in 2 slots at once, of 1 allowed')
+  })
+
+  test('turns tells of an agent that claims the slots of one that leaves with a spec that has been well nowhere', async () => {
+    const path = '../../packages/agent/src/core/reconcile/claim.ts'
+    const { claimVacant } = await import('../../packages/agent/src/core/reconcile/claim.ts')
+    const takesAllForProven = (draft: Draft): void => {
+      const { view } = draft.input
+      const services = new Map(
+        [...view.services].map(([id, service]) => {
+          const completed = [updateFact.completed(specDigest(service.spec)), true] as const
+          return [id, { ...service, facts: new Map([...service.facts, completed]) }]
+        }),
+      )
+      claimVacant({ ...draft, input: { ...draft.input, view: { ...view, services } } })
+    }
+    const five = { ...deploy, shape: { ...shape, replicas: 5, onFailure: 'pause' as const } }
+    const leave = { kind: 'leave', atMs: 16_000, via: 0, host: 3 } as const
+    const plan = {
+      ...planWith([], { wholeNetwork: true, hosts: 5, founders: 5 }),
+      acts: [five, badUpdate, leave],
+    }
+    expect(await runWithRule(path, { claimVacant: takesAllForProven }, plan)).toContainEqual(
+      expect.stringMatching(
+        /^web runs a spec that has been well nowhere in 2 slots \(1, \d\), of 1 allowed$/,
+      ),
+    )
+  })
+
+  test('bad updates tells of an agent that goes on with the next slot where one has failed', async () => {
+    const path = '../../packages/agent/src/core/reconcile/progress.ts'
+    const { mayBegin } = await import('../../packages/agent/src/core/reconcile/progress.ts')
+    const goesOn: typeof mayBegin = (progress, slot) => mayBegin({ ...progress, paused: false }, slot)
+    const pauses = { ...deploy, shape: { ...shape, checked: true, onFailure: 'pause' as const } }
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [pauses, badUpdate] }
+    expect(await runs(plan)).toEqual([])
+    const wrong = await runWithRule(path, { mayBegin: goesOn }, plan)
+    expect(wrong).toContainEqual('an update of web that nowhere went well has 2 slots down, of 1 allowed')
+    expect(wrong).toContainEqual('web runs a spec that has been well nowhere in 2 slots (1, 2), of 1 allowed')
   })
 
   test('islands tells of a host that sees nobody and runs the world', async () => {

@@ -21,6 +21,7 @@ import { IllHealth } from './ill-health.ts'
 import { lostAddresses } from '../../packages/agent/src/core/network/endpoints.ts'
 import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
 import { mayRunOn, wantedSlots } from './promises.ts'
+import { Unproven } from './unproven.ts'
 import type { World } from './world.ts'
 
 interface Island {
@@ -90,6 +91,7 @@ export class Watchers {
   readonly #trying = new Map<SlotId, { readonly digest: SpecDigest; readonly at: Host }>()
   readonly #options: WatchOptions
   readonly #health: IllHealth
+  readonly #unproven: Unproven
 
   constructor(world: World, options: WatchOptions) {
     this.#world = world
@@ -100,6 +102,7 @@ export class Watchers {
       if (setup.service.spec.TaskTemplate.Placement?.Constraints?.length) this.#hasMoved.add(setup.service.id)
     })
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
+    this.#unproven = new Unproven(world, options.wholeNetwork, (line) => this.#tell(line))
     watchExclusivity(world, (line) => this.#tell(line))
     watchEvictions(world, (line) => this.#tell(line))
     if (options.wholeNetwork) watchAddresses(world, (line) => this.#tell(line))
@@ -109,6 +112,7 @@ export class Watchers {
       this.#checkUpdate(host, task)
     })
     world.onContainer((host, setup, observation) => {
+      this.#unproven.observed(host, setup, observation)
       const isRetry = this.#isRetry(host, setup, observation)
       this.#checkTurn(host, setup, observation, isRetry)
       this.#follow(setup, observation, isRetry)
@@ -282,6 +286,7 @@ export class Watchers {
     )
       return
     if (this.#others(setup.task).some(isWell) || IllHealth.isReason(host, task)) return
+    this.#unproven.stoppedForUpdate(host, setup, service)
     this.#downByUpdate.set(slot, host)
     const down = [...this.#downByUpdate].filter(
       ([each, at]) => !hasLeft(host, at) && isWanted(this.#world, each, service),

@@ -1,0 +1,188 @@
+import {
+  isTerminal,
+  parseSlotId,
+  type NodeId,
+  type Resource,
+  type ServiceId,
+  type Slot,
+  type SlotId,
+  slotId,
+  specDigest,
+  type ServiceSpec,
+  type SpecDigest,
+  type TaskId,
+  type UpdateConfig,
+} from '@moot/crdt-state'
+import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
+import type { Host } from './host.ts'
+import { wantedSlots } from './promises.ts'
+import type { World } from './world.ts'
+
+/** A task that has been well for so long has passed its step: the Monitor of the services here, by the fastest clock, ms. */
+const provenAfterMs = 900
+
+/** A slot that runs a spec which has proved itself nowhere. */
+interface Trial {
+  readonly at: Host
+  readonly task: TaskId
+  readonly digest: SpecDigest
+}
+
+/**
+ * A spec that has proved itself in no slot costs what its update allows and no more: so many slots that ran another have it at a time,
+ * whoever fills them and why, and of those that ran well so many are down.
+ */
+export class Unproven {
+  readonly #world: World
+  readonly #tell: (line: string) => void
+  readonly #isStrict: boolean
+  /** Since when a task is well, and with what. */
+  readonly #wellSinceMs = new Map<TaskId, number>()
+  /** Specs that were well for long enough, in whichever slot. */
+  readonly #proven = new Map<ServiceId, Set<SpecDigest>>()
+  /** What was well in a slot last, however briefly. */
+  readonly #ran = new Map<SlotId, SpecDigest>()
+  /** By slot; of each slot its newest. */
+  readonly #trials = new Map<SlotId, Trial>()
+  /** Slots whose task was well and went for an update, and in which nothing has been well for long enough since. */
+  readonly #down = new Map<SlotId, Host>()
+
+  constructor(world: World, isStrict: boolean, tell: (line: string) => void) {
+    this.#world = world
+    this.#isStrict = isStrict
+    this.#tell = tell
+  }
+
+  observed(host: Host, setup: TaskSetup, observation: ContainerObservation): void {
+    const slot = slotId(setup.task.service, setup.task.slot)
+    const service = host.agent?.view().services.get(setup.task.service)
+    this.#settle()
+    if (service !== undefined) this.#forgetUnwanted(host, service)
+    if (isWell(observation)) this.#isWell(setup, slot)
+    else this.#wellSinceMs.delete(setup.task.id)
+    if (observation.state === 'created' && service !== undefined) this.#begins(host, setup, slot, service)
+  }
+
+  /** A task that was well is stopped for an update, and nothing else in its slot is well. */
+  stoppedForUpdate(host: Host, setup: TaskSetup, service: Resource<ServiceSpec>): void {
+    this.#settle()
+    this.#forgetUnwanted(host, service)
+    const allowed = allowedOf(this.#world, service)
+    this.#down.set(slotId(setup.task.service, setup.task.slot), host)
+    // From here on it serves nobody.
+    this.#wellSinceMs.delete(setup.task.id)
+    if (!this.#isStrict || allowed === undefined || this.#isProven(service)) return
+    const down = [...this.#down].filter(
+      ([slot, at]) => this.#counts(host, at, slot, service) && !this.#isServed(slot),
+    )
+    if (down.length > allowed)
+      this.#tell(
+        `an update of ${service.name} that nowhere went well has ${down.length} slots down, of ${allowed} allowed`,
+      )
+  }
+
+  #begins(host: Host, setup: TaskSetup, slot: SlotId, service: Resource<ServiceSpec>): void {
+    const digest = specDigest(setup.spec)
+    const before = this.#ran.get(slot)
+    const known = this.#trials.get(slot)
+    const isKnown = known?.digest === digest && this.#counts(host, known.at, slot, service)
+    const isNew = before !== undefined && before !== digest && !isKnown
+    // What was gone back to has run before.
+    const isNewest = digest === specDigest(service.spec) && service.failure === undefined
+    if (!isNew || !isNewest || this.#isProven(service)) return
+    this.#trials.set(slot, { at: host, task: setup.task.id, digest })
+    const tried = [...this.#trials].filter(
+      ([other, trial]) => trial.digest === digest && this.#counts(host, trial.at, other, service),
+    )
+    const parallelism = parallelismOf(service)
+    const inAll = allowedOf(this.#world, service)
+    const allowed = inAll ?? parallelism
+    // What goes on whatever fails does so when it has.
+    const counted = inAll === undefined ? tried.filter(([, trial]) => !isOver(trial)) : tried
+    if (!this.#isStrict || parallelism === 0 || counted.length <= allowed) return
+    const slots = counted.map(([other]) => parseSlotId(other).slot).join(', ')
+    this.#tell(
+      `${service.name} runs a spec that has been well nowhere in ${counted.length} slots (${slots}), of ${allowed} allowed`,
+    )
+  }
+
+  #isWell({ task, spec }: TaskSetup, slot: SlotId): void {
+    if (!this.#wellSinceMs.has(task.id)) this.#wellSinceMs.set(task.id, this.#world.nowMs)
+    this.#ran.set(slot, specDigest(spec))
+  }
+
+  /** What has been well for long enough by now has proved its spec, and its slot is up. */
+  #settle(): void {
+    for (const { engine } of this.#world.hosts) {
+      for (const { setup } of engine.containers()) {
+        const sinceMs = this.#wellSinceMs.get(setup.task.id)
+        if (sinceMs === undefined || this.#world.nowMs - sinceMs < provenAfterMs) continue
+        const { service, slot } = setup.task
+        this.#proven.set(service, (this.#proven.get(service) ?? new Set()).add(specDigest(setup.spec)))
+        this.#down.delete(slotId(service, slot))
+      }
+    }
+  }
+
+  #isProven({ id, spec }: Resource<ServiceSpec>): boolean {
+    return this.#proven.get(id as ServiceId)?.has(specDigest(spec)) === true
+  }
+
+  #isServed(which: SlotId): boolean {
+    const { service, slot } = parseSlotId(which)
+    return this.#world.hosts
+      .flatMap(({ engine }) => engine.containers())
+      .some(
+        ({ setup: { task }, observation }) =>
+          task.service === service && task.slot === slot && isWell(observation),
+      )
+  }
+
+  /** Nobody waits for who has left, nor for an engine that is away. */
+  #counts({ agent }: Host, at: Host, slot: SlotId, service: Resource<ServiceSpec>): boolean {
+    const isOfIt = parseSlotId(slot).service === service.id
+    return isOfIt && agent?.view().nodes.has(at.node) === true && !at.engine.isDown
+  }
+
+  /** A slot that is scaled away, or whose node is drained, has run nothing when it comes again. */
+  #forgetUnwanted({ agent }: Host, { id, spec }: Resource<ServiceSpec>): void {
+    const wanted = wantedSlots(this.#world, spec)
+    const nodes = spec.Mode.Global === undefined ? undefined : agent?.view().nodes
+    const isDrained = (slot: Slot): boolean => nodes?.get(slot as NodeId)?.spec.Availability === 'drain'
+    for (const known of [this.#ran, this.#trials, this.#down]) {
+      for (const which of known.keys()) {
+        const { service, slot } = parseSlotId(which)
+        if (service === id && (isDrained(slot) || !wanted.has(String(slot)))) known.delete(which)
+      }
+    }
+  }
+}
+
+function isWell({ state, health }: ContainerObservation): boolean {
+  return state === 'running' && (health === 'none' || health === 'healthy')
+}
+
+/** It is well for now, has ended, or gets no better, as its host says. */
+function isOver({ at: { agent, engine, node }, task: id }: Trial): boolean {
+  const task = agent?.view().records.get(node)?.tasks.get(id)
+  const found = engine.containers().find(({ setup }) => setup.task.id === id)
+  const isSettled =
+    found !== undefined && (isWell(found.observation) || found.observation.health === 'unhealthy')
+  return isSettled || task === undefined || isTerminal(task.state)
+}
+
+function configOf({ spec, rolledBack }: Resource<ServiceSpec>): UpdateConfig | undefined {
+  return rolledBack ? spec.RollbackConfig : spec.UpdateConfig
+}
+
+function parallelismOf(service: Resource<ServiceSpec>): number {
+  return configOf(service)?.Parallelism ?? 1
+}
+
+/** Parallelism and the failures that are tolerated; undefined: an update that goes on whatever fails, or all at once. */
+function allowedOf(world: World, service: Resource<ServiceSpec>): number | undefined {
+  const { FailureAction, MaxFailureRatio = 0 } = configOf(service) ?? {}
+  const parallelism = parallelismOf(service)
+  if (FailureAction === 'continue' || parallelism === 0) return undefined
+  return parallelism + Math.floor(MaxFailureRatio * wantedSlots(world, service.spec).size)
+}
