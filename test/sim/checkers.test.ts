@@ -181,6 +181,34 @@ describe('who watches over', () => {
     expect(wrong).toContainEqual('the update of web has 2 slots down at once, of 1 allowed')
   })
 
+  test('updates tells of an agent that waits for nobody on nodes that all have a task of the service', async () => {
+    const everywhere = { ...deploy, shape: { ...shape, global: true } }
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [everywhere, update] }
+    expect(await runs(plan)).toEqual([])
+    const wrong = await runWithRule(
+      '../../packages/agent/src/core/reconcile/progress.ts',
+      { mayBegin: () => true },
+      plan,
+    )
+    expect(wrong).toContainEqual('the update of web has 2 slots down at once, of 1 allowed')
+  })
+
+  test('updates tells of an agent that stops first what is to start first', async () => {
+    const startFirst = { ...deploy, shape: { ...shape, order: 'start-first' as const } }
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [startFirst, update] }
+    expect(await runs(plan)).toEqual([])
+    const path = '../../packages/agent/src/core/reconcile/progress.ts'
+    const { updateConfigOf } = await import('../../packages/agent/src/core/reconcile/progress.ts')
+    const stopsFirst: typeof updateConfigOf = (service) => ({
+      Parallelism: 1,
+      ...updateConfigOf(service),
+      Order: 'stop-first',
+    })
+    expect(await runWithRule(path, { updateConfigOf: stopsFirst }, plan)).toContainEqual(
+      'the update of web takes slot 1 down, whose next task is to start first',
+    )
+  })
+
   test('draining tells of an agent that does not wait for one of whom there is doubt', async () => {
     const networked = { ...deploy, shape: { ...shape, networked: true } }
     const parted = { ...partition, atMs: 10_000, forMs: 1_500, sides: [0, 0, 0, 1] } as const

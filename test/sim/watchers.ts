@@ -79,6 +79,8 @@ export class Watchers {
   readonly #stopping = new Set<TaskId>()
   /** Since when a task has been well, ms. */
   readonly #wellSinceMs = new Map<TaskId, number>()
+  /** Until when the task of a slot was well that ceased to be so last, ms. */
+  readonly #lastWell = new Map<SlotId, { readonly task: TaskId; readonly untilMs: number }>()
   /** When the last container of a slot on a host ended, ms. */
   readonly #endedAtMs = new Map<string, number>()
   /** Specs that were well in a slot, or failed there: the update has gone on, and what is tried again is no step of it. */
@@ -117,7 +119,7 @@ export class Watchers {
       this.#checkTurn(host, setup, observation, isRetry)
       this.#follow(setup, observation, isRetry)
       if (observation.state === 'exited') this.#endedAtMs.set(placeOf(host, setup), world.nowMs)
-      if (!isWell(observation)) this.#wellSinceMs.delete(setup.task.id)
+      if (!isWell(observation)) this.#isWellNoMore(setup)
       else if (!waitsForReadiness(setup.spec)) this.#isWell(setup)
     })
     world.listeners.onProbe((host, setup, part, isPassed) => {
@@ -132,6 +134,11 @@ export class Watchers {
     const { id } = setup.task
     if (!this.#wellSinceMs.has(id)) this.#wellSinceMs.set(id, this.#world.nowMs)
     this.#health.isWellAgain(setup)
+  }
+
+  #isWellNoMore({ task }: TaskSetup): void {
+    if (!this.#wellSinceMs.delete(task.id)) return
+    this.#lastWell.set(slotId(task.service, task.slot), { task: task.id, untilMs: this.#world.nowMs })
   }
 
   #tell(line: string): void {
@@ -273,23 +280,23 @@ export class Watchers {
     const { setup } = found
     const slot = slotId(setup.task.service, setup.task.slot)
     const parallelism = parallelismOf(service.spec)
-    this.#forgetUnwanted(service)
+    this.#forgetUnwanted(host, service)
     const isUpdate =
       specDigest(setup.spec) !== specDigest(service.spec) &&
       wantedSlots(this.#world, service.spec).has(String(setup.task.slot)) &&
       host.agent?.view().nodes.get(host.node)?.spec.Availability === 'active'
-    if (
-      !this.#options.wholeNetwork ||
-      !isUpdate ||
-      parallelism === 0 ||
-      service.spec.Mode.Global !== undefined
-    )
-      return
+    if (!this.#options.wholeNetwork || !isUpdate) return
     if (this.#others(setup.task).some(isWell) || IllHealth.isReason(host, task)) return
     this.#unproven.stoppedForUpdate(host, setup, service)
+    if (this.#startsFirst(host, service) && !this.#wasServedBesides(setup))
+      this.#tell(
+        `the update of ${service.name} takes slot ${setup.task.slot} down, whose next task is to start first`,
+      )
+    if (parallelism === 0) return
     this.#downByUpdate.set(slot, host)
     const down = [...this.#downByUpdate].filter(
-      ([each, at]) => !hasLeft(host, at) && isWanted(this.#world, each, service),
+      ([each, at]) =>
+        !hasLeft(host, at) && isWanted(this.#world, each, service) && !isDrainedGlobal(host, each, service),
     )
     if (down.length > parallelism) {
       this.#tell(
@@ -298,12 +305,29 @@ export class Watchers {
     }
   }
 
+  /** The next task is well before this one goes, and has been for as long as people have asked for anything. */
+  #startsFirst({ agent }: Host, { id, name, spec, rolledBack }: Resource<ServiceSpec>): boolean {
+    if (this.#world.contracts.isOrWasExclusive(name)) return false
+    const order = rolledBack ? spec.RollbackConfig?.Order : spec.UpdateConfig?.Order
+    const past = agent?.history('service', id) ?? []
+    // What began in the other order ends so.
+    return order === 'start-first' && past.every((each) => each.spec.UpdateConfig?.Order === 'start-first')
+  }
+
+  /** Another task of the slot was well a moment ago, when it was decided that this one goes. */
+  #wasServedBesides({ task, spec }: TaskSetup): boolean {
+    const last = this.#lastWell.get(slotId(task.service, task.slot))
+    if (last === undefined || last.task === task.id) return false
+    return this.#world.nowMs - last.untilMs < stopsWithinMs + toldWithinMs(spec)
+  }
+
   /** What was scaled away is no longer down for an update, nor tried by it, also when it is wanted again. */
-  #forgetUnwanted(service: { readonly id: string; readonly spec: ServiceSpec }): void {
+  #forgetUnwanted(host: Host, service: { readonly id: string; readonly spec: ServiceSpec }): void {
     for (const known of [this.#downByUpdate, this.#trying]) {
-      for (const slot of known.keys())
-        if (parseSlotId(slot).service === service.id && !isWanted(this.#world, slot, service))
-          known.delete(slot)
+      for (const slot of known.keys()) {
+        if (parseSlotId(slot).service !== service.id) continue
+        if (!isWanted(this.#world, slot, service) || isDrainedGlobal(host, slot, service)) known.delete(slot)
+      }
     }
   }
 
@@ -330,13 +354,14 @@ export class Watchers {
     }
     this.#trying.set(slot, { digest, at: host })
     const parallelism = parallelismOf(spec)
-    if (!this.#options.wholeNetwork || parallelism === 0 || spec.Mode.Global !== undefined) return
+    if (!this.#options.wholeNetwork || parallelism === 0) return
     const now = (host.isMember ? host.agent?.view().services.get(task.service)?.spec : undefined) ?? spec
     const others = [...this.#trying].filter(
       ([other, its]) =>
         its.digest === digest &&
         !hasLeft(host, its.at) &&
         isWanted(this.#world, other, { id: task.service, spec: now }) &&
+        !isDrainedGlobal(host, other, { spec: now }) &&
         isClaimed(this.#world, other, digest),
     )
     if (others.length <= parallelism) return
@@ -474,6 +499,12 @@ function isWanted(
 ): boolean {
   const { service, slot } = parseSlotId(which)
   return service === id && wantedSlots(world, spec).has(String(slot))
+}
+
+/** A global service's slot on a node that is drained, as this one knows: it comes anew with the node. */
+function isDrainedGlobal({ agent }: Host, which: SlotId, { spec }: { readonly spec: ServiceSpec }): boolean {
+  if (spec.Mode.Global === undefined || agent?.state().kind !== 'active') return false
+  return agent.view().nodes.get(parseSlotId(which).slot as NodeId)?.spec.Availability === 'drain'
 }
 
 /** It took its tasks along, as this one knows: what was being updated there is down for that. */
