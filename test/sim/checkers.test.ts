@@ -423,6 +423,23 @@ describe('who watches over', () => {
     )
   })
 
+  test('reasons tells of a task that is about to be claimed for ever', async () => {
+    const path = '../../packages/agent/src/core/reconcile/claim.ts'
+    const wrong = await runWithRule(path, { claimVacant: () => undefined }, planWith([]))
+    expect(wrong).toContainEqual(expect.stringMatching(/^\w+\.1 is about to be claimed for more than 15 s$/))
+  })
+
+  test('drains tells of a node that stops what runs before its successor does', async () => {
+    const drain = { kind: 'availability', atMs: 10_000, via: 0, host: 1, state: 'drain' } as const
+    const checked = { ...deploy, shape: { ...shape, checked: true } }
+    const plan = { ...planWith([], { wholeNetwork: true }), acts: [checked, drain] }
+    expect(await runs(plan)).toEqual([])
+    const path = '../../packages/agent/src/core/reconcile/draft.ts'
+    expect(await runWithRule(path, { wasStarted: () => false }, plan)).toContainEqual(
+      expect.stringMatching(/^host2 is drained and stops web\.\d before its successor is well$/),
+    )
+  })
+
   test('reasons tells of a task that waits and does not say for what', async () => {
     const nowhere = { kind: 'availability', atMs: 500, via: 0, state: 'drain' } as const
     const drained = [0, 1, 2, 3].map((host) => ({ ...nowhere, host }))

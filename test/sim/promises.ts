@@ -19,6 +19,9 @@ const messagesPerSecondMax = 40
 /** Timers of one agent at rest: one for each thing that it waits for, never one for each thing that happened. */
 const timersMax = 60
 
+/** Where nothing is broken, a task has long been claimed by then, ms. */
+const claimedWithinMs = 15_000
+
 interface MoveRow {
   readonly task: string
 }
@@ -34,6 +37,8 @@ export class Promises {
   readonly visibleMs: number[] = []
   readonly #world: World
   readonly #people: People
+  /** Since when a task has been about to be claimed, and nothing else. */
+  readonly #unclaimedSinceMs = new Map<string, number>()
 
   constructor(world: World, people: People) {
     this.#world = world
@@ -306,19 +311,44 @@ export class Promises {
     look()
   }
 
+  /** What is about to be claimed is claimed: asked often, in calm, it is no reason to wait for ever. */
+  async watchClaims(): Promise<void> {
+    const { nowMs } = this.#world
+    const [host] = this.#world.members()
+    const answer = await this.#world.during(host?.ask('GET', '/tasks') ?? Promise.resolve(undefined))
+    if (answer?.status !== 200) return
+    const waiting = new Set(
+      (answer.body as readonly TaskRow[])
+        .filter(({ Status }) => Status.State === 'pending' && isAboutToBeClaimed(Status))
+        .map(({ ID, ServiceID, Slot }) => `${ServiceID}.${Slot ?? ID}`),
+    )
+    for (const known of this.#unclaimedSinceMs.keys())
+      if (!waiting.has(known)) this.#unclaimedSinceMs.delete(known)
+    for (const which of waiting) {
+      const sinceMs = this.#unclaimedSinceMs.get(which) ?? nowMs
+      this.#unclaimedSinceMs.set(which, sinceMs)
+      if (nowMs - sinceMs < claimedWithinMs) continue
+      const line = `${which} is about to be claimed for more than ${claimedWithinMs / 1_000} s`
+      if (!this.violations.includes(line)) this.violations.push(line)
+    }
+  }
+
   /** Every task that waits says why. */
   async unexplained(host: Host): Promise<readonly string[]> {
     const answer = await host.ask('GET', '/tasks')
     if (answer?.status !== 200) return []
     const wrong: string[] = []
     for (const { ServiceID, Slot, Status } of answer.body as readonly TaskRow[]) {
-      const isExplained =
-        (Status.Err ?? '') !== '' || (Status.Message ?? '').startsWith('about to be claimed')
+      const isExplained = (Status.Err ?? '') !== '' || isAboutToBeClaimed(Status)
       if (Status.State !== 'pending' || isExplained) continue
       wrong.push(`${host.name}: ${ServiceID}.${Slot} is pending without a reason`)
     }
     return wrong
   }
+}
+
+function isAboutToBeClaimed({ Message }: TaskRow['Status']): boolean {
+  return Message?.startsWith('about to be claimed') === true
 }
 
 function shows(agent: Agent, subject: string, label: string): boolean {

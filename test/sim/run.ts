@@ -105,6 +105,7 @@ async function untilWell(world: World, promises: Promises): Promise<readonly str
   // Well once may be by chance: a bad task that is being replaced still waits to be started once more.
   for (let wellLooks = 0; wellLooks < looksUntilRest && world.nowMs - calmMs < calmForMs;) {
     await world.pass(1_000)
+    await promises.watchClaims()
     wrong = await promises.broken()
     wellLooks = wrong.length === 0 ? wellLooks + 1 : 0
   }

@@ -13,6 +13,7 @@ import {
   type TaskId,
   type UpdateConfig,
 } from '@moot/crdt-state'
+import type { Agent } from '../../packages/agent/src/agent.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import type { Host } from './host.ts'
 import { wantedSlots } from './promises.ts'
@@ -35,6 +36,7 @@ interface Trial {
 export class Unproven {
   readonly #world: World
   readonly #tell: (line: string) => void
+  /** Of one connected side: elsewhere nobody can know what others try. */
   readonly #isStrict: boolean
   /** Since when a task is well, and with what. */
   readonly #wellSinceMs = new Map<TaskId, number>()
@@ -54,8 +56,9 @@ export class Unproven {
   }
 
   observed(host: Host, setup: TaskSetup, observation: ContainerObservation): void {
+    if (!this.#isStrict) return
     const slot = slotId(setup.task.service, setup.task.slot)
-    const service = host.agent?.view().services.get(setup.task.service)
+    const service = viewOf(host)?.services.get(setup.task.service)
     this.#settle()
     if (service !== undefined) this.#forgetUnwanted(host, service)
     if (isWell(observation)) this.#isWell(setup, slot)
@@ -71,7 +74,7 @@ export class Unproven {
     this.#down.set(slotId(setup.task.service, setup.task.slot), host)
     // From here on it serves nobody.
     this.#wellSinceMs.delete(setup.task.id)
-    if (!this.#isStrict || allowed === undefined || this.#isProven(service)) return
+    if (allowed === undefined || this.#isProven(service)) return
     const down = [...this.#down].filter(
       ([slot, at]) => this.#counts(host, at, slot, service) && !this.#isServed(slot),
     )
@@ -99,7 +102,7 @@ export class Unproven {
     const allowed = inAll ?? parallelism
     // What goes on whatever fails does so when it has.
     const counted = inAll === undefined ? tried.filter(([, trial]) => !isOver(trial)) : tried
-    if (!this.#isStrict || parallelism === 0 || counted.length <= allowed) return
+    if (parallelism === 0 || counted.length <= allowed) return
     const slots = counted.map(([other]) => parseSlotId(other).slot).join(', ')
     this.#tell(
       `${service.name} runs a spec that has been well nowhere in ${counted.length} slots (${slots}), of ${allowed} allowed`,
@@ -139,15 +142,15 @@ export class Unproven {
   }
 
   /** Nobody waits for who has left, nor for an engine that is away. */
-  #counts({ agent }: Host, at: Host, slot: SlotId, service: Resource<ServiceSpec>): boolean {
+  #counts(self: Host, at: Host, slot: SlotId, service: Resource<ServiceSpec>): boolean {
     const isOfIt = parseSlotId(slot).service === service.id
-    return isOfIt && agent?.view().nodes.has(at.node) === true && !at.engine.isDown
+    return isOfIt && viewOf(self)?.nodes.has(at.node) === true && !at.engine.isDown
   }
 
   /** A slot that is scaled away, or whose node is drained, has run nothing when it comes again. */
-  #forgetUnwanted({ agent }: Host, { id, spec }: Resource<ServiceSpec>): void {
+  #forgetUnwanted(host: Host, { id, spec }: Resource<ServiceSpec>): void {
     const wanted = wantedSlots(this.#world, spec)
-    const nodes = spec.Mode.Global === undefined ? undefined : agent?.view().nodes
+    const nodes = spec.Mode.Global === undefined ? undefined : viewOf(host)?.nodes
     const isDrained = (slot: Slot): boolean => nodes?.get(slot as NodeId)?.spec.Availability === 'drain'
     for (const known of [this.#ran, this.#trials, this.#down]) {
       for (const which of known.keys()) {
@@ -158,14 +161,19 @@ export class Unproven {
   }
 }
 
+/** Undefined: it belongs to no cluster. */
+function viewOf({ agent, isMember }: Host): ReturnType<Agent['view']> | undefined {
+  return isMember ? agent?.view() : undefined
+}
+
 function isWell({ state, health }: ContainerObservation): boolean {
   return state === 'running' && (health === 'none' || health === 'healthy')
 }
 
 /** It is well for now, has ended, or gets no better, as its host says. */
-function isOver({ at: { agent, engine, node }, task: id }: Trial): boolean {
-  const task = agent?.view().records.get(node)?.tasks.get(id)
-  const found = engine.containers().find(({ setup }) => setup.task.id === id)
+function isOver({ at, task: id }: Trial): boolean {
+  const task = viewOf(at)?.records.get(at.node)?.tasks.get(id)
+  const found = at.engine.containers().find(({ setup }) => setup.task.id === id)
   const isSettled =
     found !== undefined && (isWell(found.observation) || found.observation.health === 'unhealthy')
   return isSettled || task === undefined || isTerminal(task.state)

@@ -14,6 +14,7 @@ import {
 import type { Agent } from '../../packages/agent/src/agent.ts'
 import type { ContainerObservation, TaskSetup } from '../../packages/agent/src/core/reconcile/actions.ts'
 import { watchAddresses } from './addresses.ts'
+import { Drains } from './drains.ts'
 import { watchEvictions } from './evictions.ts'
 import { watchExclusivity } from './exclusivity.ts'
 import type { Host } from './host.ts'
@@ -94,6 +95,7 @@ export class Watchers {
   readonly #options: WatchOptions
   readonly #health: IllHealth
   readonly #unproven: Unproven
+  readonly #drains: Drains
 
   constructor(world: World, options: WatchOptions) {
     this.#world = world
@@ -104,6 +106,7 @@ export class Watchers {
       if (setup.service.spec.TaskTemplate.Placement?.Constraints?.length) this.#hasMoved.add(setup.service.id)
     })
     this.#health = new IllHealth(world, options.wholeNetwork, (line) => this.#tell(line))
+    this.#drains = new Drains(world, (line) => this.#tell(line))
     this.#unproven = new Unproven(world, options.wholeNetwork, (line) => this.#tell(line))
     watchExclusivity(world, (line) => this.#tell(line))
     watchEvictions(world, (line) => this.#tell(line))
@@ -119,7 +122,7 @@ export class Watchers {
       this.#checkTurn(host, setup, observation, isRetry)
       this.#follow(setup, observation, isRetry)
       if (observation.state === 'exited') this.#endedAtMs.set(placeOf(host, setup), world.nowMs)
-      if (!isWell(observation)) this.#isWellNoMore(setup)
+      if (!isWell(observation)) this.#isWellNoMore(host, setup)
       else if (!waitsForReadiness(setup.spec)) this.#isWell(setup)
     })
     world.listeners.onProbe((host, setup, part, isPassed) => {
@@ -136,8 +139,10 @@ export class Watchers {
     this.#health.isWellAgain(setup)
   }
 
-  #isWellNoMore({ task }: TaskSetup): void {
+  #isWellNoMore(host: Host, setup: TaskSetup): void {
+    const { task } = setup
     if (!this.#wellSinceMs.delete(task.id)) return
+    this.#drains.isWellNoMore(host, setup)
     this.#lastWell.set(slotId(task.service, task.slot), { task: task.id, untilMs: this.#world.nowMs })
   }
 
@@ -155,6 +160,8 @@ export class Watchers {
     if (wellSinceMs === undefined || this.#world.nowMs - wellSinceMs < servesAfterMs) return
     // What was about to take its place anyway serves: its slot is not down.
     if (!this.#isServedBesides(found.setup)) this.#health.stopped(host, found)
+    const isIll = this.#health.isIll(task, found.observation) || this.#health.wasIll(host, task)
+    this.#drains.stopped(host, found.setup, isIll || this.#hasJustMadeNext(host, found.setup))
     const view = host.agent.view()
     const service = view.services.get(found.setup.task.service)
     const slot = String(found.setup.task.slot)
@@ -167,15 +174,15 @@ export class Watchers {
       // Or the agent itself, which stood still in between.
       this.#world.nowMs - host.resumedAtMs < stopsWithinMs ||
       host.wasEnding.has(task) ||
-      this.#health.isIll(task, found.observation) ||
-      this.#health.wasIll(host, task) ||
+      isIll ||
       specDigest(found.setup.spec) !== specDigest(service.spec) ||
       !wantedSlots(this.#world, service.spec).has(slot) ||
       this.#wasScaledAway(host, found.setup, service) ||
       this.#wasDrained(host, task) ||
       // Two sides of a partition may have had one address, or a subnet each.
       (!this.#world.isPeaceful && hasLostAddress(host, task)) ||
-      view.nodes.get(host.node)?.spec.Availability !== 'active' ||
+      // What a drain promises besides is looked at by itself. A node that is paused keeps what it has.
+      isLeft(view.nodes.get(host.node)?.spec.Availability) ||
       // A step whose next task runs ends with this, though the spec it was for has been overtaken just now.
       this.#others(found.setup.task, [host]).some(isRunning) ||
       // One whose next task has just been made ends likewise: the stop is on its way.
@@ -510,6 +517,11 @@ function isDrainedGlobal({ agent }: Host, which: SlotId, { spec }: { readonly sp
 /** It took its tasks along, as this one knows: what was being updated there is down for that. */
 function hasLeft({ agent }: Host, { node }: Host): boolean {
   return agent?.view().nodes.has(node) === false
+}
+
+/** Nothing of the cluster is to run there: it is drained, or no member any more. */
+function isLeft(availability: string | undefined): boolean {
+  return availability === undefined || availability === 'drain'
 }
 
 function placeOf(host: Host, { task }: TaskSetup): string {
