@@ -88,12 +88,16 @@ export class Unproven {
     const digest = specDigest(setup.spec)
     const before = this.#ran.get(slot)
     const known = this.#trials.get(slot)
-    const isKnown = known?.digest === digest && this.#counts(host, known.at, slot, service)
-    const isNew = before !== undefined && before !== digest && !isKnown
+    const hadItsTurn = known?.digest === digest
+    const isOther = before !== undefined && before !== digest
     // What was gone back to has run before.
     const isNewest = digest === specDigest(service.spec) && service.failure === undefined
-    if (!isNew || !isNewest || this.#isProven(service)) return
+    if (!isNewest || this.#isProven(service) || !(isOther || hadItsTurn)) return
+    // What is tried again where it failed is no step.
+    if (hadItsTurn && known.at === host) return
     this.#trials.set(slot, { at: host, task: setup.task.id, digest })
+    // Made anew by another, where its node has left in the middle.
+    if (hadItsTurn) return
     const tried = [...this.#trials].filter(
       ([other, trial]) => trial.digest === digest && this.#counts(host, trial.at, other, service),
     )
