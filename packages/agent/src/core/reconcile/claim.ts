@@ -162,9 +162,7 @@ function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
     }
   }
   const progress = progressOf(view, liveness, service)
-  // What was gone back to has run before.
-  const isKnownWell = service.failure !== undefined || service.facts.has(updateFact.completed(digest))
-  const proven = isKnownWell || (!progress.paused && progress.settledWell > 0)
+  const proven = progress.isKnownWell || (!progress.paused && progress.settledWell > 0)
   const well = serving.filter((task) => service.facts.has(updateFact.completed(task.digest)))
   return {
     last,

@@ -50,6 +50,8 @@ export interface Progress {
   readonly positions: readonly Position[]
   readonly settledWell: number
   readonly failed: number
+  /** It has run before: what is gone back to, or was updated to once and ended well. */
+  readonly isKnownWell: boolean
   /** Failures ÷ positions passed MaxFailureRatio: no further slot begins until the service changes. */
   readonly paused: boolean
   /** By which rules it goes: a rollback has its own. */
@@ -118,6 +120,7 @@ export function progressOf(
     positions,
     settledWell,
     failed,
+    isKnownWell: service.failure !== undefined || service.facts.has(updateFact.completed(digest)),
     paused: isPaused(config, failed, positions.length),
     config,
   }
@@ -351,11 +354,11 @@ export function mayBeginAgain(progress: Progress): boolean {
 
 /**
  * Is the slot watched for the whole Monitor before it counts as well? The first batch is (Swarm does not, and loses
- * replicas to a bad image), after a failure those that follow until one has settled well, and a slot that none waits for: then it costs
+ * replicas to a bad image), those that follow until one has settled well, and a slot that none waits for: then it costs
  * nothing, and "completed" means it.
  */
 export function isWatched(progress: Progress, slot: SlotId): boolean {
-  if (progress.failed > 0 && progress.settledWell === 0) return true
+  if (progress.settledWell === 0 && !progress.isKnownWell) return true
   const awaited = progress.positions.filter(({ state }) => state !== 'absent')
   const index = awaited.findIndex((position) => position.id === slot)
   if (index < parallelismOf(progress)) return true
