@@ -44,6 +44,8 @@ export class Unproven {
   readonly #proven = new Map<ServiceId, Set<SpecDigest>>()
   /** What was well in a slot last, however briefly. */
   readonly #ran = new Map<SlotId, SpecDigest>()
+  /** Of each service since it has its newest spec: the slots that have run another well since, or did so then. */
+  readonly #served = new Map<ServiceId, { readonly digest: SpecDigest; readonly slots: Set<SlotId> }>()
   /** By slot; of each slot its newest. */
   readonly #trials = new Map<SlotId, Trial>()
   /** Slots whose task was well and went for an update, and in which nothing has been well for long enough since. */
@@ -59,6 +61,7 @@ export class Unproven {
     if (!this.#isStrict) return
     const slot = slotId(setup.task.service, setup.task.slot)
     const service = viewOf(host)?.services.get(setup.task.service)
+    this.#look(host)
     this.#settle()
     if (service !== undefined) this.#forgetUnwanted(host, service)
     if (isWell(observation)) this.#isWell(setup, slot)
@@ -89,7 +92,9 @@ export class Unproven {
     const before = this.#ran.get(slot)
     const known = this.#trials.get(slot)
     const hadItsTurn = known?.digest === digest
-    const isOther = before !== undefined && before !== digest
+    // What was down before this spec came costs nothing more.
+    const isServed = this.#served.get(setup.task.service)?.slots.has(slot) === true
+    const isOther = isServed && before !== undefined && before !== digest
     // What was gone back to has run before.
     const isNewest = digest === specDigest(service.spec) && service.failure === undefined
     if (!isNewest || this.#isProven(service) || !(isOther || hadItsTurn)) return
@@ -118,6 +123,14 @@ export class Unproven {
     this.#ran.set(slot, specDigest(spec))
   }
 
+  /** Services that have another spec than before: from now on what is well counts. */
+  #look(host: Host): void {
+    for (const [id, { spec }] of viewOf(host)?.services ?? []) {
+      const digest = specDigest(spec)
+      if (this.#served.get(id)?.digest !== digest) this.#served.set(id, { digest, slots: new Set() })
+    }
+  }
+
   /** What has been well for long enough by now has proved its spec, and its slot is up. */
   #settle(): void {
     for (const { engine } of this.#world.hosts) {
@@ -125,6 +138,9 @@ export class Unproven {
         const sinceMs = this.#wellSinceMs.get(setup.task.id)
         if (sinceMs === undefined || this.#world.nowMs - sinceMs < provenAfterMs) continue
         const { service, slot } = setup.task
+        const served = this.#served.get(service)
+        if (served !== undefined && served.digest !== specDigest(setup.spec))
+          served.slots.add(slotId(service, slot))
         this.#proven.set(service, (this.#proven.get(service) ?? new Set()).add(specDigest(setup.spec)))
         this.#down.delete(slotId(service, slot))
       }

@@ -303,7 +303,10 @@ export class Watchers {
     this.#downByUpdate.set(slot, host)
     const down = [...this.#downByUpdate].filter(
       ([each, at]) =>
-        !hasLeft(host, at) && isWanted(this.#world, each, service) && !isDrainedGlobal(host, each, service),
+        !hasLeft(host, at) &&
+        !isEngineGivenUp(host, at) &&
+        isWanted(this.#world, each, service) &&
+        !isDrainedGlobal(host, each, service),
     )
     if (down.length > parallelism) {
       this.#tell(
@@ -367,6 +370,7 @@ export class Watchers {
       ([other, its]) =>
         its.digest === digest &&
         !hasLeft(host, its.at) &&
+        !isEngineGivenUp(host, its.at) &&
         isWanted(this.#world, other, { id: task.service, spec: now }) &&
         !isDrainedGlobal(host, other, { spec: now }) &&
         isClaimed(this.#world, other, digest),
@@ -517,6 +521,12 @@ function isDrainedGlobal({ agent }: Host, which: SlotId, { spec }: { readonly sp
 /** It took its tasks along, as this one knows: what was being updated there is down for that. */
 function hasLeft({ agent }: Host, { node }: Host): boolean {
   return agent?.view().nodes.has(node) === false
+}
+
+/** Nobody waits for a step whose engine stays down, as this one knows. */
+function isEngineGivenUp({ agent }: Host, { node }: Host): boolean {
+  const engine = agent?.view().records.get(node)?.status?.engine
+  return engine?.state === 'down' && engine.forLong === true
 }
 
 /** Nothing of the cluster is to run there: it is drained, or no member any more. */

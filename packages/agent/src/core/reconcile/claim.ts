@@ -99,11 +99,20 @@ function claimSlot(
  */
 function specToClaim(draft: Draft, service: Resource<ServiceSpec>, slot: Slot, past: Past): ServiceSpec {
   const id = service.id as ServiceId
-  const before = past.last.get(slot)
+  // What runs counts, and not that its step has failed beside it.
+  const before = past.running.get(slot) ?? past.last.get(slot)
   if (past.proven || before?.digest === specDigest(service.spec)) return service.spec
   if (before === undefined && !past.isPaused && !hadSlot(service, slot, past)) return service.spec
-  const ran = before !== undefined && isServing(before) ? before.digest : (past.serving ?? before?.digest)
-  return (ran && draft.input.specAt(id, ran)) ?? formerOf(service) ?? service.spec
+  if (before !== undefined && isServing(before)) return draft.input.specAt(id, before.digest) ?? service.spec
+  const former = formerOf(service)
+  const known = [before?.digest, former && specDigest(former)].find((each) => each && wasWell(service, each))
+  const ran = past.serving.well ?? known ?? past.serving.any
+  return (ran && draft.input.specAt(id, ran)) ?? former ?? service.spec
+}
+
+/** An update to it has ended well. */
+function wasWell({ facts }: Resource<ServiceSpec>, digest: SpecDigest): boolean {
+  return facts.has(updateFact.completed(digest))
 }
 
 /** What was there before the update. */
@@ -121,10 +130,12 @@ function hadSlot(service: Resource<ServiceSpec>, slot: Slot, { highest }: Past):
 interface Past {
   /** The task with the highest attempt of each slot, on whichever node, dead ones too. */
   readonly last: ReadonlyMap<Slot, TaskEntry>
+  /** Likewise of those that run, as far as their nodes have told. */
+  readonly running: ReadonlyMap<Slot, TaskEntry>
   readonly proven: boolean
   readonly isPaused: boolean
-  /** What most of the slots run that are not as the update wants them; of what an earlier update was well with, if any runs that. */
-  readonly serving: SpecDigest | undefined
+  /** What most of the slots run that are not as the update wants them: of what an earlier update was well with, and of all. */
+  readonly serving: { readonly well: SpecDigest | undefined; readonly any: SpecDigest | undefined }
   /** The highest slot that ever had another spec; 0: none. */
   readonly highest: number
   /** Something else ran before. */
@@ -145,6 +156,7 @@ function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
   const id = service.id as ServiceId
   const digest = specDigest(service.spec)
   const last = new Map<Slot, TaskEntry>()
+  const running = new Map<Slot, TaskEntry>()
   let isUpdate = false
   let highest = 0
   const serving: TaskEntry[] = []
@@ -157,21 +169,27 @@ function readPast(draft: Draft, service: Resource<ServiceSpec>): Past {
         if (typeof task.slot === 'number') highest = Math.max(highest, task.slot)
         if (isHere && isServing(task)) serving.push(task)
       }
-      const known = last.get(task.slot)
-      if (known === undefined || task.attempt > known.attempt) last.set(task.slot, task)
+      setLater(last, task)
+      if (isServing(task)) setLater(running, task)
     }
   }
   const progress = progressOf(view, liveness, service)
   const proven = progress.isKnownWell || (!progress.paused && progress.settledWell > 0)
-  const well = serving.filter((task) => service.facts.has(updateFact.completed(task.digest)))
+  const well = serving.filter((task) => wasWell(service, task.digest))
   return {
     last,
+    running,
     proven,
     isPaused: progress.paused,
-    serving: mostCommon(well) ?? mostCommon(serving),
+    serving: { well: mostCommon(well), any: mostCommon(serving) },
     highest,
     isUpdate,
   }
+}
+
+function setLater(bySlot: Map<Slot, TaskEntry>, task: TaskEntry): void {
+  const known = bySlot.get(task.slot)
+  if (known === undefined || task.attempt > known.attempt) bySlot.set(task.slot, task)
 }
 
 /** Of several as common ones that of the lowest slot, so that all agents name the same. */
