@@ -406,6 +406,17 @@ describe('an update', () => {
       expect(new Set(slotsOnNew())).toEqual(new Set([1]))
     })
 
+    it('nor one that goes on whatever fails: what is drained beside a failed step is moved as it is', async () => {
+      await begun(4, web(3, { Order: 'start-first', FailureAction: 'continue' }))
+      await write(image('moot/missing:2'))
+      await world.pass(10_000)
+      expect(tasksOf()).toEqual(['old', 'old', 'old'])
+      const moved = holding(3)!
+      await availability(moved, 'drain')
+      await world.until('it is moved', () => holding(3) !== moved && tasksOf().length === 3, 5_000)
+      expect(tasksOf()).toEqual(['old', 'old', 'old'])
+    })
+
     it('when a node leaves', async () => {
       const leaving = await paused(web(5))
       await world.during(leaving.agent.leave({ author, force: false }))

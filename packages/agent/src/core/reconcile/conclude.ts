@@ -45,7 +45,11 @@ export function isUnproven(service: Resource<ServiceSpec>): boolean {
 function outcomeOf(draft: Draft, service: Resource<ServiceSpec>): Conclusion['outcome'] | undefined {
   const progress = ownProgress(draft, service)
   if (!progress.paused) {
-    const isWell = progress.positions.length === 0 ? runsInFull(draft, service) : isOver(progress)
+    // What goes on whatever fails may end with nothing that is well.
+    const isWell =
+      progress.positions.length === 0
+        ? runsInFull(draft, service)
+        : isOver(progress) && progress.settledWell > 0
     return isWell ? { kind: 'completed' } : undefined
   }
   if (progress.config?.FailureAction !== 'rollback') return undefined
