@@ -1,4 +1,4 @@
-import { isTerminal, type NodeId, type Slot, type TaskEntry } from '@moot/crdt-state'
+import type { NodeId, Slot, TaskEntry } from '@moot/crdt-state'
 import type { NodeState } from './node-state.ts'
 import type { Claim } from './placement.ts'
 import { tellingVolumes, volumeCounter, type TellingVolumes } from './volume-names.ts'
@@ -83,7 +83,7 @@ export class VolumeHomes {
   }
 
   #homeOf(slot: Slot, past: readonly Claim[], byId: ReadonlyMap<NodeId, NodeState>): NodeState | undefined {
-    const ran = past.filter(({ task }) => hasRun(task)).sort(laterFirst)
+    const ran = past.filter(({ task }) => mayHaveRun(task)).sort(laterFirst)
     if (ran.length === 0) return undefined
     const countIn = volumeCounter(this.#workload, [...this.#names.own, ...this.#names.common], slot)
     for (const { node } of ran) {
@@ -118,9 +118,12 @@ function volumesOf({ node }: NodeState): readonly string[] {
   return node.record?.status?.volumes ?? []
 }
 
-/** What was refused has made nothing, even where it got as far as a container. */
-function hasRun({ state }: TaskEntry): boolean {
-  return state !== 'rejected' && (state === 'starting' || state === 'running' || isTerminal(state))
+/**
+ * What was refused has run nowhere, even where it got as far as a container. Whether another has run by now is not asked: its way there
+ * changes nothing for placement (`claimsAlike`), and what was made for one that has not is not told of (`FreshVolumes`).
+ */
+function mayHaveRun({ state }: TaskEntry): boolean {
+  return state !== 'rejected'
 }
 
 function laterFirst(a: Claim, b: Claim): number {
