@@ -129,8 +129,11 @@ describe('published ports where the kernel cannot be used', () => {
         `port ${webPort}/tcp is not answered here: another program of this host has it`,
       ),
     )
-    expect(await ask(hosts.host(2))).toMatch(/^v1 /)
-    expect(await ask(hosts.host(3))).toMatch(/^v1 /)
+    // Each opens the port once it has heard of the service.
+    for (const host of [hosts.host(2), hosts.host(3)])
+      await hosts.waitFor(`${host.name} answers`, async () =>
+        (await ask(host).catch(() => '')).startsWith('v1 '),
+      )
     // It ends with the first connection.
     await ask(first).catch(() => '')
     await other
