@@ -186,7 +186,8 @@ function viewOf({ agent, isMember }: Host): ReturnType<Agent['view']> | undefine
   return isMember ? agent?.view() : undefined
 }
 
-function isWell({ state, health }: ContainerObservation): boolean {
+/** It runs, and as far as its engine knows well. */
+export function isWell({ state, health }: ContainerObservation): boolean {
   return state === 'running' && (health === 'none' || health === 'healthy')
 }
 

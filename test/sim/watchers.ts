@@ -22,7 +22,7 @@ import { IllHealth } from './ill-health.ts'
 import { lostAddresses } from '../../packages/agent/src/core/network/endpoints.ts'
 import { isBalanced } from '../../packages/agent/src/core/reconcile/spec.ts'
 import { mayRunOn, wantedSlots } from './promises.ts'
-import { Unproven } from './unproven.ts'
+import { isWell, Unproven } from './unproven.ts'
 import type { World } from './world.ts'
 
 interface Island {
@@ -564,10 +564,6 @@ function isMadeElsewhere({ agent, node: self }: Host, { task: { service, slot } 
 
 function isRunning({ state }: ContainerObservation): boolean {
   return state === 'running'
-}
-
-function isWell({ state, health }: ContainerObservation): boolean {
-  return state === 'running' && (health === 'none' || health === 'healthy')
 }
 
 /** Replicas that may be down at a time; 0 = all, as in Docker. */
