@@ -93,6 +93,7 @@ export class Host {
   rules: readonly Rules[]
   readonly #options: HostOptions
   #identity: Identity
+  #node: NodeId
   #keysMade = 0
   /** The power fails in the middle of the next write; or does so now. */
   #tears: 'next write' | 'now' | undefined
@@ -110,6 +111,7 @@ export class Host {
     this.#options = options
     this.rules = options.rules ?? knownRules
     this.#identity = this.#newIdentity()
+    this.#node = nodeIdOf(this.#identity.publicKey)
     this.#disk = this.#fitted(memoryStorage())
     this.engine = new MemoryEngine({
       clock: options.clock,
@@ -132,7 +134,7 @@ export class Host {
   }
 
   get node(): NodeId {
-    return nodeIdOf(this.#identity.publicKey)
+    return this.#node
   }
 
   get isOn(): boolean {
@@ -318,6 +320,7 @@ export class Host {
         if (andKey) {
           const before = this.node
           this.#identity = this.#newIdentity()
+          this.#node = nodeIdOf(this.#identity.publicKey)
           this.#options.onNewKey(this, before)
         }
         this.#disk = this.#fitted(memoryStorage())
