@@ -244,7 +244,9 @@ function collect(
   const wordOf = (fact: UpdateFact, live: readonly TaskEntry[]): UpdateFact['state'] | undefined => {
     if (!isOther) return isPast ? goneOn(fact, live, specDigest(spec)) : fact.state
     // A step of another update that is under way is under way: its slot is down, whatever it leads to.
-    return fact.state === 'begun' || isComingBack(fact, live, digestOfUpdate(update)) ? 'begun' : undefined
+    return fact.state === 'begun' || isDownStill(fact, live, digestOfUpdate(update), specDigest(spec))
+      ? 'begun'
+      : undefined
   }
   for (const [id, fact] of Object.entries(facts.slots)) {
     if (!asksFor(spec, parseSlotId(id as SlotId).slot)) continue
@@ -275,13 +277,19 @@ export function goneOn(
 }
 
 /**
- * The step of an update that something newer has overtaken failed, and what ran before it does not run again yet: the slot is
- * down for the update's sake.
+ * The step of an update that something newer has overtaken failed, and the slot is down for its sake: what ran before does not run
+ * again yet; or what failed is what is wanted still (constraints alone have changed), and is judged once more where it runs.
  */
-export function isComingBack({ state }: UpdateFact, live: readonly TaskEntry[], failed: SpecDigest): boolean {
-  return (
-    state === 'failed' && live.length > 0 && !live.some((task) => isServing(task) || task.digest === failed)
-  )
+export function isDownStill(
+  { state: fact }: UpdateFact,
+  live: readonly TaskEntry[],
+  failed: SpecDigest,
+  wanted: SpecDigest,
+): boolean {
+  if (fact !== 'failed' || live.length === 0) return false
+  const tried = live.filter(({ digest }) => digest === failed)
+  if (tried.length > 0) return failed === wanted && tried.some(({ state }) => !isTerminal(state))
+  return !live.some(isServing)
 }
 
 export function isServing(task: TaskEntry): boolean {

@@ -32,7 +32,7 @@ import {
   beginStep,
   goneOn,
   begunIn,
-  isComingBack,
+  isDownStill,
   isServing,
   isWatched,
   mayBegin,
@@ -80,9 +80,10 @@ function carryOver(
   const id = service.id as ServiceId
   const slots: Record<string, UpdateFact> = {}
   const overtaken = digestOfUpdate(facts.update)
+  const wanted = specDigest(service.spec)
   for (const [slot, fact] of Object.entries(facts.slots)) {
     const live = tasksOfSlot(draft, slot as SlotId).filter((task) => isClaim(task))
-    if (isComingBack(fact, live, overtaken)) slots[slot] = { ...fact, state: 'begun' }
+    if (isDownStill(fact, live, overtaken, wanted)) slots[slot] = { state: 'begun', atMs: draft.input.nowMs }
     if (fact.state !== 'begun' || live.length === 0) continue
     const started = live.filter(wasStarted)
     const isAsBefore = started.some(isServing) && started.every((task) => task.digest !== overtaken)
