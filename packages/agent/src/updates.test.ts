@@ -271,26 +271,37 @@ describe('an update', () => {
     expect([stateOf(), tasksOf()]).toEqual(['completed', ['new', 'new']])
   })
 
-  it('that was paused costs no second replica where its constraints are written beside its bad image', async () => {
-    await begun(4, web(4))
-    await write(image('moot/test:2'))
-    await crashing(minuteMs / 2, 300)
-    expect([stateOf(), tasksOf().filter((each) => each === 'old')]).toEqual(['paused', ['old', 'old', 'old']])
-    const away = `node.id!=${holderOf(2, 1)?.node}`
-    await write(({ TaskTemplate, ...rest }) => ({
-      ...rest,
-      TaskTemplate: { ...TaskTemplate, Placement: { Constraints: [away] } },
-    }))
-    for (let passedMs = 0; passedMs < minuteMs; passedMs += 5_000) {
-      await crashing(5_000, 300)
-      expect(tasksOf().filter((each) => each === 'old')).toHaveLength(3)
-    }
-    expect(stateOf()).toBe('paused')
-    await write(image('moot/test:1'))
-    await world.pass(minuteMs)
-    expect([stateOf(), tasksOf()]).toEqual(['completed', ['new', 'new', 'new', 'new']])
-    expect(holderOf(2, 1)).toBeUndefined()
-  })
+  it.each([
+    ['another replica is', 2],
+    ['what has failed is', 1],
+  ])(
+    'that was paused costs no second replica where constraints forbid the host that %s on',
+    async (_, on) => {
+      await begun(4, web(4))
+      const excluded = holderOf(on, 1)
+      await write(image('moot/test:2'))
+      await crashing(minuteMs / 2, 300)
+      expect([stateOf(), tasksOf().filter((each) => each === 'old')]).toEqual([
+        'paused',
+        ['old', 'old', 'old'],
+      ])
+      const away = `node.id!=${excluded?.node}`
+      await write(({ TaskTemplate, ...rest }) => ({
+        ...rest,
+        TaskTemplate: { ...TaskTemplate, Placement: { Constraints: [away] } },
+      }))
+      for (let passedMs = 0; passedMs < minuteMs; passedMs += 5_000) {
+        await crashing(5_000, 300)
+        expect(tasksOf().filter((each) => each === 'old')).toHaveLength(3)
+      }
+      expect(stateOf()).toBe('paused')
+      await write(image('moot/test:1'))
+      await world.pass(minuteMs)
+      expect([stateOf(), tasksOf()]).toEqual(['completed', ['new', 'new', 'new', 'new']])
+      const left = excluded?.engine.containers().filter(({ observation }) => observation.state === 'running')
+      expect(left).toEqual([])
+    },
+  )
 
   it('that is past has no state once the service is written again', async () => {
     await begun(3, web(3))
