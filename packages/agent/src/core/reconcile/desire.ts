@@ -3,7 +3,7 @@ import { isUp } from '../membership/liveness.ts'
 import type { Claim, SlotPlacement } from '../placement/placement.ts'
 import { changeTask, isMade, slotOf, wasStarted, type Draft } from './draft.ts'
 import { isExclusiveSlot } from './lease-need.ts'
-import { isGlobal } from './spec.ts'
+import { isGlobal, leavesForOlder } from './spec.ts'
 
 /**
  * Step 2: which of this node's claims are to end, because nobody wants the slot, because another holds it, or because
@@ -77,9 +77,16 @@ function isLoser(losers: readonly Claim[], task: TaskEntry): boolean {
 function yields(draft: Draft, task: TaskEntry, survivors: readonly Claim[]): boolean {
   if (!wasStarted(task)) return true
   const { unsettled, view } = draft.input
-  return (
-    !unsettled.has(view.self) && survivors.some((claim) => isServing(draft, claim) || isNext(draft, claim))
+  if (unsettled.has(view.self)) return false
+  return survivors.some(
+    (claim) => !mayLeave(draft, claim) && (isServing(draft, claim) || isNext(draft, claim)),
   )
+}
+
+/** Its node has not heard of the newest spec, and may be about to leave the slot to this one for an update before. */
+function mayLeave({ input: { view } }: Draft, { task }: Claim): boolean {
+  const service = view.services.get(task.service)
+  return service !== undefined && leavesForOlder(task, service)
 }
 
 /**

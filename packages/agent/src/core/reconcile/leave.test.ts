@@ -181,6 +181,39 @@ describe('a service that may not run here any more', () => {
     expect(back.tasks.every(({ desired }) => desired === 'running')).toBe(true)
   })
 
+  test('stays where it has come to while the node that it leaves has not heard that something newer overtook the move', () => {
+    const one = serviceOf('web', { Mode: { Replicated: { Replicas: 1 } } })
+    const notThere = changed(one, { Placement: { Constraints: [`node.id!=${other}`] } })
+    const newest = changed(one, { ...notThere.spec.TaskTemplate, ForceUpdate: 1 })
+    const tasks = [runningTask(one, { attempt: 2 })]
+    const seenBy = (leaves: TaskEntry['leaves']) =>
+      run({
+        services: [newest],
+        history: [one],
+        tasks,
+        containers: up(tasks),
+        others: [
+          recordOf(other, {
+            tasks: [runningTask(one, { id: 'there' as TaskId, ...(leaves && { leaves }) })],
+            facts: [factsOf(notThere, { 1: 'begun' })],
+          }),
+        ],
+      })
+    const stopped = [{ slot: 1, attempt: 2, desired: 'shutdown' }]
+    expect(
+      changedTasks(seenBy({ update: updateKey(notThere.spec), reason: 'may not run here' }).changes),
+    ).toEqual([])
+    expect(changedTasks(seenBy(undefined).changes)).toMatchObject(stopped)
+  })
+
+  test('tells that it stays, as soon as something newer has overtaken the move', () => {
+    const scene = rest(crowded(changed(small, { Resources: whole })))
+    expect(scene.tasks[0]).toMatchObject({ slot: 1, leaves: {} })
+    const newest = { ...changed(small, { ForceUpdate: 1 }), versionIndex: 3 }
+    const told = changedTasks(run({ ...scene, services: [newest] }).changes)
+    expect(told).toContainEqual({ ...scene.tasks[0], leaves: undefined })
+  })
+
   test('is tried again after a while where nobody took it, if all are to get there', () => {
     const going = changed(small, away.spec.TaskTemplate, { FailureAction: 'continue', Parallelism: 2 })
     const stuck = rest({ ...rest(crowded(going, 1e9)), nowMs: 1_006_000 })

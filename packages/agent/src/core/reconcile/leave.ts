@@ -19,7 +19,7 @@ import { serviceTasks } from '../service-tasks.ts'
 import { want } from './desire.ts'
 import { changeTask, isDue, slotOf, tasksOfSlot, type Draft } from './draft.ts'
 import { refuse } from './observe.ts'
-import { isGlobal, stopGraceOf } from './spec.ts'
+import { isGlobal, leavesForOlder, stopGraceOf } from './spec.ts'
 
 // A step of an update that its node cannot take, because the service may not run there any more, or asks for more than is
 // left, moves the slot: the task says so in its record, another node claims the slot as the update wants it, and the task
@@ -43,6 +43,15 @@ export function leaves(draft: Draft, service: Resource<ServiceSpec>, live: reado
 
 export function isLeaving(task: TaskEntry, { spec }: Resource<ServiceSpec>): boolean {
   return isClaim(task) && task.leaves?.update === updateKey(spec)
+}
+
+/** Whoever else has the slot gives it up only once it is told that this node stays. */
+export function stayWhereOvertaken(draft: Draft): void {
+  const { services } = draft.input.view
+  for (const task of draft.tasks.values()) {
+    const service = services.get(task.service)
+    if (service !== undefined && leavesForOlder(task, service)) stay(draft, [task])
+  }
 }
 
 function leave(draft: Draft, { spec }: Resource<ServiceSpec>, task: TaskEntry, reason: string): void {

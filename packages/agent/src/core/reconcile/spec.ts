@@ -2,6 +2,7 @@ import {
   digestId,
   slotId,
   specDigest,
+  updateKey,
   type NetworkSpec,
   type Resource,
   type ServiceId,
@@ -38,6 +39,11 @@ export function specOfTask(
   const service = input.view.services.get(task.service)
   if (service !== undefined && specDigest(service.spec) === task.digest) return service.spec
   return input.specAt(task.service, task.digest)
+}
+
+/** It says that it leaves its slot for an update that something newer has overtaken: its node has not heard of that yet. */
+export function leavesForOlder({ leaves }: TaskEntry, { spec }: Resource<ServiceSpec>): boolean {
+  return leaves !== undefined && leaves.update !== updateKey(spec)
 }
 
 /** What the engine needs to make a task's container, or what is still missing here. */

@@ -15,7 +15,7 @@ import {
 } from '@moot/crdt-state'
 import type { Claim } from '../placement/placement.ts'
 import { concludeUpdate, isUnproven } from './conclude.ts'
-import { isLeaving, leaves, stay, whyHomeless } from './leave.ts'
+import { isLeaving, leaves, stay, stayWhereOvertaken, whyHomeless } from './leave.ts'
 import {
   changeTask,
   isDue,
@@ -254,6 +254,7 @@ function hasStood(draft: Draft, service: Resource<ServiceSpec>, { id }: TaskEntr
 /** Step 4: begins the slots whose turn it is, and takes each begun slot one step further. */
 export function stepUpdates(draft: Draft): void {
   if (!draft.input.synced) return
+  stayWhereOvertaken(draft)
   for (const service of servicesToStep(draft)) {
     const id = service.id as ServiceId
     begin(draft, service)
