@@ -35,8 +35,8 @@ format: $(PACKAGES) ## Rewrite every file in the agreed format.
 unit: $(PACKAGES) ## Every test that needs no engine; any system, any user.
 	@vitest run --project 'unit-*'
 
-sim: $(PACKAGES) ## Simulated clusters under every fault: RUNS=… fresh ones (from FROM=…); SEED=… replays one exactly; STORM=1 is worse.
-	@SEED="$(SEED)" RUNS="$(RUNS)" FROM="$(FROM)" STORM="$(STORM)" node --max-semi-space-size=64 test/sim/main.ts
+sim: $(PACKAGES) ## Simulated clusters under every fault: RUNS=… fresh ones (from FROM=…); SEED=… replays one exactly; KIND=storm and KIND=rush are worse.
+	@SEED="$(SEED)" RUNS="$(RUNS)" FROM="$(FROM)" KIND="$(KIND)" node --max-semi-space-size=64 test/sim/main.ts
 
 build: $(PACKAGES) ## dist/: the agent and the moot command, for hosts that have Node 24.
 	@node scripts/build.ts

@@ -142,12 +142,16 @@ const serviceNames = ['api', 'db', 'web'] as const
 const engineCalls = ['prepare', 'create', 'start', 'stop', 'remove', 'list'] as const
 
 /**
- * Three to nine hosts and so much time with all kinds of faults and people at once.
- *
- * @param isStorm few hosts, and many faults, most of which make hosts take each other for dead: what hides best among the promises is broken ten
- *   times as often.
+ * What hides best among the promises is broken ten times as often by runs that are one-sided. `storm`: few hosts, and many faults, most of which make hosts
+ * take each other for dead. `rush`: a whole network, and people who change one thing while another is under way.
  */
-export function planOf(random: Random, faultsForMs: number, isStorm = false): Plan {
+export const planKinds = ['ordinary', 'storm', 'rush'] as const
+export type PlanKind = (typeof planKinds)[number]
+
+/** Three to nine hosts and so much time with all kinds of faults and people at once. */
+export function planOf(random: Random, faultsForMs: number, kind: PlanKind = 'ordinary'): Plan {
+  if (kind === 'rush') return rushOf(random, faultsForMs)
+  const isStorm = kind === 'storm'
   const hosts = random.between(3, isStorm ? 6 : 9)
   const acts: Act[] = []
   for (const service of serviceNames) {
@@ -218,6 +222,56 @@ export function planOf(random: Random, faultsForMs: number, isStorm = false): Pl
     acts: acts.toSorted((a, b) => a.atMs - b.atMs),
     calmAtMs: faultsForMs,
   }
+}
+
+function rushOf(random: Random, faultsForMs: number): Plan {
+  const hosts = random.between(4, 7)
+  const acts: Act[] = []
+  for (const service of serviceNames.slice(0, random.between(1, 3))) {
+    const drawn = { ...shapeOf(random, service), ...rulesOf(random, service, false) }
+    const shape = { ...drawn, replicas: random.between(2, 8), parallelism: random.between(1, 2) }
+    const isProbed = random.chance(0.3)
+    acts.push({
+      kind: 'deploy',
+      atMs: random.between(0, 1_000),
+      via: random.between(0, hosts - 1),
+      service,
+      shape: isProbed ? { ...shape, probed: probedOf(random) } : shape,
+    })
+  }
+  for (let atMs = 8_000; atMs < faultsForMs; atMs += random.between(2_000, 20_000)) {
+    const service = random.pick(serviceNames.slice(0, acts.length)) ?? 'api'
+    const withinMs = random.pick([100, 500, 4_000]) ?? 500
+    for (let count = random.between(1, 4); count > 0; count -= 1) {
+      const via = random.between(0, hosts - 1)
+      const when = Math.min(atMs + random.between(0, withinMs), faultsForMs - 1)
+      acts.push({ atMs: when, via, ...hurriedDeedOf(random, hosts, service) })
+    }
+  }
+  for (let count = random.between(0, 10); count > 0; count -= 1) {
+    const atMs = random.between(5_000, faultsForMs - 5_000)
+    const forMs = Math.min(random.between(50, 10_000), faultsForMs - atMs)
+    const drawn = faultOf(random, hosts, 0)
+    if (harmless.has(drawn.kind)) acts.push({ atMs, forMs, ...drawn })
+  }
+  const inOrder = acts.toSorted((a, b) => a.atMs - b.atMs)
+  return { hosts, founders: hosts, wholeNetwork: true, acts: inOrder, calmAtMs: faultsForMs }
+}
+
+function hurriedDeedOf(random: Random, hosts: number, service: string): HurriedDeed {
+  const draw = random.next()
+  const host = random.between(0, hosts - 1)
+  if (draw < 0.4) {
+    const tag = random.chance(0.4) ? random.pick(['bad', 'sick', 'stuck', 'missing']) : 'good'
+    return { kind: 'image', service, image: `${service}:${tag}${random.between(2, 99)}` }
+  }
+  if (draw < 0.55) return { kind: 'constrain', service, host: random.chance(0.7) ? host : undefined }
+  if (draw < 0.65) return { kind: 'scale', service, replicas: random.between(2, 10) }
+  if (draw < 0.75) return { kind: 'rollback', service }
+  if (draw < 0.8) return { kind: 'force', service }
+  if (draw < 0.84) return { kind: 'rebalance', service }
+  const state = random.pick(['active', 'active', 'pause', 'drain'] as const) ?? 'active'
+  return { kind: 'availability', host, state }
 }
 
 /**
@@ -377,6 +431,7 @@ function isOfStorms(fault: Loose<Fault>): boolean {
 }
 
 type Loose<T> = T extends unknown ? Omit<T, 'atMs' | 'forMs'> : never
+type HurriedDeed = Deed extends infer One ? (One extends unknown ? Omit<One, 'atMs' | 'via'> : never) : never
 
 /** @param rottenHost the only one whose disk rots: a write that two disks have must survive. */
 function faultOf(random: Random, hosts: number, rottenHost: number): Loose<Fault> {

@@ -3,13 +3,13 @@
  *     SEED=7 node test/sim/main.ts      replays one run, and tells its story
  *     RUNS=10000 node test/sim/main.ts  so many fresh seeds; of a failure the seed and a smaller story
  *     FROM=5000 RUNS=2000 …             these seeds: to go on with a long run that was cut
- *     STORM=1 …                         few hosts and many faults that part them: other stories, and worse ones
+ *     KIND=storm …                      few hosts and many faults that part them; KIND=rush: people in a hurry
  */
 import { availableParallelism } from 'node:os'
 import { percentile } from '../percentile.ts'
 import { describeAct } from './acts.ts'
 import { type Outcome, run } from './run.ts'
-import { isStorm, runSeeds, type Verdict } from './seeds.ts'
+import { kind, runSeeds, type Verdict } from './seeds.ts'
 import { shrink } from './shrink.ts'
 
 const shrinkForMs = 300_000
@@ -22,7 +22,7 @@ const runs = Number(process.env['RUNS'] || 100)
 process.exitCode = (seed === '' ? await many() : await replay(Number(seed))) ? 0 : 1
 
 async function replay(which: number): Promise<boolean> {
-  const outcome = await run({ seed: which, isStorm })
+  const outcome = await run({ seed: which, kind })
   console.log(outcome.story.join('\n'))
   if (outcome.wrong.length === 0) {
     console.log(`\nseed ${which}: every promise was kept`)
@@ -70,12 +70,12 @@ async function many(): Promise<boolean> {
     `${visibleMs.length} undisturbed writes were seen everywhere after ${median} ms (median), ${p99} (p99), ${worst} (worst)`,
   )
   for (const verdict of failed.filter(({ isLost }) => isLost !== true).slice(0, toldMax))
-    await tellSmaller(await run({ seed: verdict.seed, isStorm }))
+    await tellSmaller(await run({ seed: verdict.seed, kind }))
   return failed.length === 0
 }
 
 function tell({ seed: which, wrong }: Verdict): void {
-  console.log(`\nseed ${which} failed (make sim ${isStorm ? 'STORM=1 ' : ''}SEED=${which}):`)
+  console.log(`\nseed ${which} failed (make sim ${kind === 'ordinary' ? '' : `KIND=${kind} `}SEED=${which}):`)
   for (const line of wrong) console.log(`  ${line}`)
 }
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { describeAct, type Plan, planOf, withDrain } from './acts.ts'
+import { describeAct, type Plan, type PlanKind, planOf, withDrain } from './acts.ts'
 import { fault } from './faults.ts'
 import type { Sabotage } from './sabotage.ts'
 import { People } from './people.ts'
@@ -14,8 +14,8 @@ export interface RunOptions {
   readonly seed: number
   /** Default: drawn from the seed. */
   readonly plan?: Plan
-  /** Draws one that hosts hardly weather. */
-  readonly isStorm?: boolean
+  /** Of the plan that is drawn. */
+  readonly kind?: PlanKind
   readonly sabotage?: Sabotage | undefined
 }
 
@@ -47,7 +47,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
   const { seed, sabotage } = options
   const plan =
     options.plan ??
-    withDrain(planOf(randomFrom(seed), faultsForMs, options.isStorm), randomFrom(seed ^ drawsDrains))
+    withDrain(planOf(randomFrom(seed), faultsForMs, options.kind), randomFrom(seed ^ drawsDrains))
   const { hosts, founders, clockRates } = plan
   const world = await World.of({ seed, hosts, founders, clockRates, sabotage, settings })
   if (plan.isSettled === true) await world.pass(settlesWithinMs)

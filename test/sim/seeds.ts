@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import type { Act, Plan } from './acts.ts'
+import { type Act, type Plan, planKinds } from './acts.ts'
 
 /** One seed's run, as its process tells of it. */
 export interface Verdict {
@@ -25,8 +25,8 @@ const stuckAfterMs = 180_000
 /** Views and placements live for milliseconds: with a nursery that holds them, a run takes two thirds of the time. */
 const execArgv = ['--max-semi-space-size=64']
 
-/** As `make sim STORM=1` asks for it, in this process and those that it starts. */
-export const isStorm = (process.env['STORM'] ?? '') !== ''
+/** As `make sim KIND=storm` asks for it, in this process and those that it starts. */
+export const kind = planKinds.find((each) => each === process.env['KIND']) ?? 'ordinary'
 
 /** Runs seeds in so many processes, and tells of each as it ends. A seed that gets stuck is a failed one. */
 export async function runSeeds(
