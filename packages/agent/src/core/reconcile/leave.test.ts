@@ -206,6 +206,24 @@ describe('a service that may not run here any more', () => {
     expect(changedTasks(seenBy(undefined).changes)).toMatchObject(stopped)
   })
 
+  test('waits for its turn again where something newer overtakes the move', () => {
+    const newest = changed(small, { ...away.spec.TaskTemplate, ForceUpdate: 1 })
+    const leaves = { update: updateKey(away.spec), reason: 'may not run here' }
+    const tasks = [runningTask(small, { slot: 2, leaves })]
+    const { changes } = run({
+      services: [newest],
+      history: [small],
+      tasks,
+      containers: up(tasks),
+      facts: [factsOf(away, { 2: 'begun' })],
+      others: [recordOf(other, { tasks: [runningTask(small, { slot: 1, id: 'there' as TaskId })] })],
+    })
+    expect([...changes]).toEqual([
+      [`update/${id}`, undefined],
+      [`task/${tasks[0]?.id}`, { ...tasks[0], leaves: undefined }],
+    ])
+  })
+
   test('tells that it stays, as soon as something newer has overtaken the move', () => {
     const scene = rest(crowded(changed(small, { Resources: whole })))
     expect(scene.tasks[0]).toMatchObject({ slot: 1, leaves: {} })
