@@ -64,9 +64,10 @@ export class Unproven {
     this.#look(host)
     this.#settle()
     if (service !== undefined) this.#forgetUnwanted(host, service)
+    // What is made ready and then not wanted any more has cost nothing.
+    if (observation.state === 'running' && service !== undefined) this.#begins(host, setup, slot, service)
     if (isWell(observation)) this.#isWell(setup, slot)
     else this.#wellSinceMs.delete(setup.task.id)
-    if (observation.state === 'created' && service !== undefined) this.#begins(host, setup, slot, service)
   }
 
   /** A task that was well is stopped for an update, and nothing else in its slot is well. */
