@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { type Act, type Plan, planKinds } from './acts.ts'
+import { type Act, type Plan, type PlanKind, planKinds } from './acts.ts'
 
 /** One seed's run, as its process tells of it. */
 export interface Verdict {
@@ -26,7 +26,14 @@ const stuckAfterMs = 180_000
 const execArgv = ['--max-semi-space-size=64']
 
 /** As `make sim KIND=storm` asks for it, in this process and those that it starts. */
-export const kind = planKinds.find((each) => each === process.env['KIND']) ?? 'ordinary'
+export const kind = kindOf(process.env['KIND'] || 'ordinary')
+
+function kindOf(text: string): PlanKind {
+  const known = planKinds.find((each) => each === text)
+  if (known === undefined)
+    throw new Error(`no runs of the kind ${text}; KIND is one of ${planKinds.join(', ')}`)
+  return known
+}
 
 /** Runs seeds in so many processes, and tells of each as it ends. A seed that gets stuck is a failed one. */
 export async function runSeeds(
