@@ -273,7 +273,7 @@ export function goneOn(
   digest: SpecDigest,
 ): UpdateFact['state'] | undefined {
   if (state !== 'failed') return state
-  return live.some((task) => task.digest === digest && !isTerminal(task.state)) ? 'begun' : undefined
+  return live.some((task) => task.digest === digest && isUnended(task)) ? 'begun' : undefined
 }
 
 /**
@@ -281,15 +281,20 @@ export function goneOn(
  * again yet; or what failed is what is wanted still (constraints alone have changed), and is judged once more where it runs.
  */
 export function isDownStill(
-  { state: fact }: UpdateFact,
+  { state, why }: UpdateFact,
   live: readonly TaskEntry[],
   failed: SpecDigest,
   wanted: SpecDigest,
 ): boolean {
-  if (fact !== 'failed' || live.length === 0) return false
+  if (state !== 'failed' || live.length === 0) return false
   const tried = live.filter(({ digest }) => digest === failed)
-  if (tried.length > 0) return failed === wanted && tried.some(({ state }) => !isTerminal(state))
+  // What stayed because no other node took it has not failed with what it runs.
+  if (tried.length > 0) return failed === wanted && why === undefined && tried.some(isUnended)
   return !live.some(isServing)
+}
+
+function isUnended({ state }: TaskEntry): boolean {
+  return !isTerminal(state)
 }
 
 export function isServing(task: TaskEntry): boolean {
