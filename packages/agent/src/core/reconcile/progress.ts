@@ -111,13 +111,12 @@ export function progressOf(
       atMs: seen.atMs,
     })
   }
-  positions.sort((a, b) => compareSlots(a.slot, b.slot))
   const failed = positions.filter(({ hasFailed }) => hasFailed).length
   const settledWell = positions.filter((position) => position.state === 'ok').length
   const config = updateConfigOf(service)
   return {
     digest,
-    positions,
+    positions: inOrder(positions),
     settledWell,
     failed,
     isKnownWell: service.failure !== undefined || service.facts.has(updateFact.completed(digest)),
@@ -153,6 +152,19 @@ export function begunIn(progress: Progress, slot: SlotId): Progress {
   const begin = (position: Position): Position =>
     position.id === slot ? { ...position, state: 'begun' } : position
   return { ...progress, positions: progress.positions.map(begin) }
+}
+
+/** With these slots among those that wait for their turn. */
+export function withWaiting(progress: Progress, slots: readonly SlotId[]): Progress {
+  const waiting = slots.map((id): Position => {
+    const { slot } = parseSlotId(id)
+    return { id, slot, state: 'waiting', isMade: false, hasFailed: false, atMs: undefined }
+  })
+  return { ...progress, positions: inOrder([...progress.positions, ...waiting]) }
+}
+
+function inOrder(positions: readonly Position[]): readonly Position[] {
+  return positions.toSorted((a, b) => compareSlots(a.slot, b.slot))
 }
 
 type IsOutdated = (node: NodeId, task: TaskEntry) => boolean

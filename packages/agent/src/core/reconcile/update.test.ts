@@ -24,6 +24,7 @@ import {
   other,
   recordOf,
   runningTask,
+  self,
   serviceOf,
   taskOf,
   withImage,
@@ -57,6 +58,19 @@ describe('the turn of a slot', () => {
   test('waits for slots of other nodes', () => {
     const others = [recordOf(other, { tasks: [runningTask(old, { slot: 1, id: 'o' as TaskEntry['id'] })] })]
     expect(begunIn(run({ ...scene({}, [2, 3, 4]), others }))).toEqual([])
+  })
+
+  test('waits for a slot that a node is about to claim, maybe with what it ran before; not for one that no node takes', () => {
+    const held = (number: number): SlotPlacement => {
+      const task = runningTask(old, { slot: number })
+      return { kind: 'held', holder: { node: self, task }, losers: [] }
+    }
+    const beside = (first: SlotPlacement): Scene => ({
+      ...scene({}, [2, 3]),
+      slots: { [slot(1)]: first, [slot(2)]: held(2), [slot(3)]: held(3) },
+    })
+    expect(begunIn(run(beside({ kind: 'vacant', to: other, attempt: 2, assumed: [] })))).toEqual([])
+    expect(begunIn(run(beside({ kind: 'pending', refusals: [] })))).toEqual([slot(2)])
   })
 
   test('comes when those before it have settled, well or badly where that is allowed', () => {

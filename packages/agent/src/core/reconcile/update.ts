@@ -13,6 +13,7 @@ import {
   type UpdateFact,
   type UpdateFacts,
 } from '@moot/crdt-state'
+import { openSlots } from '../placement/place.ts'
 import type { Claim } from '../placement/placement.ts'
 import { concludeUpdate, isUnproven } from './conclude.ts'
 import { isLeaving, leaves, stay, stayWhereOvertaken, whyHomeless } from './leave.ts'
@@ -43,6 +44,7 @@ import {
   ownProgress,
   resumedIn,
   updateConfigOf,
+  withWaiting,
   type Progress,
 } from './progress.ts'
 import { isExclusiveSlot } from './lease-need.ts'
@@ -294,7 +296,7 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
   }
   // Reading every record for the service is dear: not done where nothing of it is left to update here.
   if (outdated.size === 0) return
-  let progress = ownProgress(draft, service)
+  let progress = withVacant(ownProgress(draft, service), draft, service)
   for (const { id: slot, state } of progress.positions) {
     if (!outdated.has(slot) || !isOurs(draft, slot)) continue
     const isItsTurn =
@@ -305,6 +307,18 @@ function begin(draft: Draft, service: Resource<ServiceSpec>): void {
     beginStep(draft, service, slot)
     progress = begunIn(progress, slot)
   }
+}
+
+/**
+ * A slot that a node is about to claim may be claimed with what it ran before the update, on which it then waits for its turn:
+ * those after it wait for it already, since its node sees its own claim first.
+ */
+function withVacant(progress: Progress, draft: Draft, { id }: Resource<ServiceSpec>): Progress {
+  const known = new Set(progress.positions.map((position) => position.id))
+  const vacant = openSlots(draft.input.placement).flatMap(([slot, { kind }]) =>
+    kind === 'vacant' && !known.has(slot) && parseSlotId(slot).service === id ? [slot] : [],
+  )
+  return vacant.length === 0 ? progress : withWaiting(progress, vacant)
 }
 
 /**
