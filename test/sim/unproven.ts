@@ -1,6 +1,7 @@
 import {
   isTerminal,
   parseSlotId,
+  resumedTimes,
   type NodeId,
   type Resource,
   type ServiceId,
@@ -8,6 +9,7 @@ import {
   type SlotId,
   slotId,
   specDigest,
+  updateKey,
   type ServiceSpec,
   type SpecDigest,
   type TaskId,
@@ -46,6 +48,8 @@ export class Unproven {
   readonly #ran = new Map<SlotId, SpecDigest>()
   /** Of each service since it has its newest spec: the slots that have run another well since, or did so then. */
   readonly #served = new Map<ServiceId, { readonly digest: SpecDigest; readonly slots: Set<SlotId> }>()
+  /** What people have asked for of each service, and how often they have let it go on. */
+  readonly #asked = new Map<ServiceId, string>()
   /** By slot; of each slot its newest. */
   readonly #trials = new Map<SlotId, Trial>()
   /** Slots whose task was well and went for an update, and in which nothing has been well for long enough since. */
@@ -126,9 +130,21 @@ export class Unproven {
 
   /** Services that have another spec than before: from now on what is well counts. */
   #look(host: Host): void {
-    for (const [id, { spec }] of viewOf(host)?.services ?? []) {
+    for (const [id, { spec, facts }] of viewOf(host)?.services ?? []) {
       const digest = specDigest(spec)
+      const asked = `${updateKey(spec)} ${resumedTimes(facts, digest)}`
+      if (this.#asked.get(id) !== asked) this.#forgetFailed(id)
+      this.#asked.set(id, asked)
       if (this.#served.get(id)?.digest !== digest) this.#served.set(id, { digest, slots: new Set() })
+    }
+  }
+
+  /** People let all begin anew: what failed before, beside a task that serves on, costs nothing more. */
+  #forgetFailed(id: ServiceId): void {
+    for (const [slot, { at, task }] of this.#trials) {
+      const found = at.engine.containers().find(({ setup }) => setup.task.id === task)
+      const isHere = found?.observation.state === 'running'
+      if (parseSlotId(slot).service === id && !isHere && this.#isServed(slot)) this.#trials.delete(slot)
     }
   }
 

@@ -294,6 +294,7 @@ export class Watchers {
       host.agent?.view().nodes.get(host.node)?.spec.Availability === 'active'
     if (!this.#options.wholeNetwork || !isUpdate) return
     if (this.#others(setup.task).some(isWell) || IllHealth.isReason(host, task)) return
+    if (this.#wasScaledAway(host, setup, service)) return
     this.#unproven.stoppedForUpdate(host, setup, service)
     if (this.#startsFirst(host, service) && !this.#wasServedBesides(setup))
       this.#tell(
