@@ -227,7 +227,8 @@ export function planOf(random: Random, faultsForMs: number, kind: PlanKind = 'or
 function rushOf(random: Random, faultsForMs: number): Plan {
   const hosts = random.between(4, 7)
   const acts: Act[] = []
-  for (const service of serviceNames.slice(0, random.between(1, 3))) {
+  const services = serviceNames.slice(0, random.between(1, 3))
+  for (const service of services) {
     const drawn = { ...shapeOf(random, service), ...rulesOf(random, service, false) }
     const shape = { ...drawn, replicas: random.between(2, 8), parallelism: random.between(1, 2) }
     const isProbed = random.chance(0.3)
@@ -240,7 +241,7 @@ function rushOf(random: Random, faultsForMs: number): Plan {
     })
   }
   for (let atMs = 8_000; atMs < faultsForMs; atMs += random.between(2_000, 20_000)) {
-    const service = random.pick(serviceNames.slice(0, acts.length)) ?? 'api'
+    const service = random.pick(services) ?? 'api'
     const withinMs = random.pick([100, 500, 4_000]) ?? 500
     for (let count = random.between(1, 4); count > 0; count -= 1) {
       const via = random.between(0, hosts - 1)

@@ -7,9 +7,9 @@
  */
 import { availableParallelism } from 'node:os'
 import { percentile } from '../percentile.ts'
-import { describeAct } from './acts.ts'
+import { describeAct, type PlanKind, planKinds } from './acts.ts'
 import { type Outcome, run } from './run.ts'
-import { kind, runSeeds, type Verdict } from './seeds.ts'
+import { runSeeds, type Verdict } from './seeds.ts'
 import { shrink } from './shrink.ts'
 
 const shrinkForMs = 300_000
@@ -18,8 +18,15 @@ const progressEveryMs = 10_000
 const toldMax = 3
 
 const seed = process.env['SEED'] ?? ''
+const kind = kindOf(process.env['KIND'] || 'ordinary')
 const runs = Number(process.env['RUNS'] || 100)
 process.exitCode = (seed === '' ? await many() : await replay(Number(seed))) ? 0 : 1
+
+function kindOf(text: string): PlanKind {
+  const known = planKinds.find((each) => each === text)
+  if (known !== undefined) return known
+  throw new Error(`no runs of the kind ${text}; KIND is one of ${planKinds.join(', ')}`)
+}
 
 async function replay(which: number): Promise<boolean> {
   const outcome = await run({ seed: which, kind })
@@ -53,6 +60,7 @@ async function many(): Promise<boolean> {
     Array.from({ length: runs }, (_, index) => first + index),
     {
       processes: availableParallelism(),
+      kind,
       onVerdict(verdict) {
         done += 1
         virtualMs += verdict.virtualMs

@@ -1,11 +1,11 @@
 import { run } from './run.ts'
-import { kind, type Verdict } from './seeds.ts'
+import type { SeedOfKind, Verdict } from './seeds.ts'
 
 /** Runs the seeds that its parent sends. */
-async function answer(seed: number): Promise<void> {
+async function answer(asked: SeedOfKind): Promise<void> {
   // The story is long, and can be had again.
-  const { story: _, ...verdict } = await run({ seed, kind })
+  const { story: _, ...verdict } = await run(asked)
   process.send?.(verdict satisfies Verdict)
 }
 
-process.on('message', (seed: number) => void answer(seed))
+process.on('message', (asked: SeedOfKind) => void answer(asked))

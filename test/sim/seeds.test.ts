@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { Act, Deed } from './acts.ts'
+import type { Act, Deed, PlanKind } from './acts.ts'
 import { faultKinds } from './faults.ts'
 import { run } from './run.ts'
 import { runSeeds, type Verdict } from './seeds.ts'
@@ -31,9 +31,9 @@ const deedKinds = Object.keys({
   leave: true,
 } satisfies Record<Deed['kind'], true>) as readonly Deed['kind'][]
 
-async function verdictsOf(seeds: readonly number[]): Promise<readonly Verdict[]> {
+async function verdictsOf(seeds: readonly number[], kind?: PlanKind): Promise<readonly Verdict[]> {
   const verdicts: Verdict[] = []
-  await runSeeds(seeds, { processes, onVerdict: (verdict) => verdicts.push(verdict) })
+  await runSeeds(seeds, { processes, ...(kind && { kind }), onVerdict: (verdict) => verdicts.push(verdict) })
   return verdicts
 }
 
@@ -64,6 +64,20 @@ describe('clusters under every fault, of fixed seeds', () => {
   test('go alike in any process', async () => {
     for (const { seed, storyHash } of verdicts.filter((verdict) => replayed.has(verdict.seed)))
       expect(await run({ seed })).toMatchObject({ seed, storyHash })
+  })
+})
+
+const worse = {
+  storm: ['partition', 'bridge', 'holder apart', 'one way', 'loss', 'flapping', 'image', 'scale'],
+  rush: ['image', 'constrain', 'scale', 'rollback', 'force', 'rebalance', 'availability'],
+} satisfies Partial<Record<PlanKind, readonly Act['kind'][]>>
+
+describe.each(['storm', 'rush'] as const)('runs of the kind %s', { timeout: 600_000 }, (kind) => {
+  test('keep every promise, and are what they are for', async () => {
+    const verdicts = await verdictsOf(from(1, 8), kind)
+    const told = failuresOf(verdicts).map((line) => line.replace('SEED', `KIND=${kind} SEED`))
+    expect(told).toEqual([])
+    expect(worse[kind].filter((each) => !verdicts.some(({ met }) => met.includes(each)))).toEqual([])
   })
 })
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { type Act, type Plan, type PlanKind, planKinds } from './acts.ts'
+import type { Act, Plan, PlanKind } from './acts.ts'
 
 /** One seed's run, as its process tells of it. */
 export interface Verdict {
@@ -25,27 +25,28 @@ const stuckAfterMs = 180_000
 /** Views and placements live for milliseconds: with a nursery that holds them, a run takes two thirds of the time. */
 const execArgv = ['--max-semi-space-size=64']
 
-/** As `make sim KIND=storm` asks for it, in this process and those that it starts. */
-export const kind = kindOf(process.env['KIND'] || 'ordinary')
+/** What a process is asked to run. */
+export interface SeedOfKind {
+  readonly seed: number
+  readonly kind: PlanKind
+}
 
-function kindOf(text: string): PlanKind {
-  const known = planKinds.find((each) => each === text)
-  if (known === undefined)
-    throw new Error(`no runs of the kind ${text}; KIND is one of ${planKinds.join(', ')}`)
-  return known
+export interface SeedsOptions {
+  readonly processes: number
+  /** Default: ordinary. */
+  readonly kind?: PlanKind
+  readonly onVerdict: (verdict: Verdict) => void
 }
 
 /** Runs seeds in so many processes, and tells of each as it ends. A seed that gets stuck is a failed one. */
-export async function runSeeds(
-  seeds: Iterable<number>,
-  options: { readonly processes: number; readonly onVerdict: (verdict: Verdict) => void },
-): Promise<void> {
+export async function runSeeds(seeds: Iterable<number>, options: SeedsOptions): Promise<void> {
+  const { kind = 'ordinary' } = options
   const left = seeds[Symbol.iterator]()
   const one = async (): Promise<void> => {
     let child = startProcess()
     try {
       for (let next = left.next(); next.done !== true; next = left.next()) {
-        const verdict = await ask(child, next.value)
+        const verdict = await ask(child, { seed: next.value, kind })
         options.onVerdict(verdict)
         if (child.connected && !verdict.isLost) continue
         child.kill('SIGKILL')
@@ -62,7 +63,7 @@ function startProcess(): ChildProcess {
   return fork(join(import.meta.dirname, 'seed-process.ts'), { execArgv })
 }
 
-async function ask(child: ChildProcess, seed: number): Promise<Verdict> {
+async function ask(child: ChildProcess, asked: SeedOfKind): Promise<Verdict> {
   const ended = new AbortController()
   const onExit = (): void => ended.abort()
   child.once('exit', onExit)
@@ -70,14 +71,14 @@ async function ask(child: ChildProcess, seed: number): Promise<Verdict> {
   try {
     const told = once(child, 'message', { signal: AbortSignal.any([ended.signal, late]) })
     // To a process that has just ended nothing can be said.
-    child.send(seed, (error) => error && ended.abort())
+    child.send(asked, (error) => error && ended.abort())
     const [verdict] = (await told) as [Verdict]
     return verdict
   } catch {
     const why = late.aborted
       ? `is still not over after ${stuckAfterMs / 1_000} s of real time`
       : 'ended its process'
-    return lost(seed, why)
+    return lost(asked.seed, why)
   } finally {
     child.off('exit', onExit)
   }
