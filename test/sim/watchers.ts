@@ -466,7 +466,9 @@ export class Watchers {
   #follow(setup: TaskSetup, observation: ContainerObservation, isRetry: boolean): void {
     const { state, health, exitCode } = observation
     const slot = slotId(setup.task.service, setup.task.slot)
-    const hasFailed = isRetry || health === 'unhealthy' || (state === 'exited' && exitCode !== 0)
+    const hasEndedIll =
+      state === 'exited' && (exitCode !== 0 || this.#health.isIll(setup.task.id, observation))
+    const hasFailed = isRetry || health === 'unhealthy' || hasEndedIll
     if (isWell(observation) || hasFailed) this.#downByUpdate.delete(slot)
   }
 }

@@ -313,12 +313,19 @@ export function isServing(task: TaskEntry): boolean {
   return task.state === 'running' && task.desired === 'running'
 }
 
-/** Where two nodes speak of one slot, the more careful word counts; but that a step failed where the slot was before, last. */
+/**
+ * Where two nodes speak of one slot, the more careful word counts: what is under way with whoever has a task of it may fail yet, whatever has failed elsewhere.
+ * That a step failed where the slot was before counts last.
+ */
 function weightOf(state: UpdateFact['state'], holds: boolean): number {
-  return state === 'failed' && !holds ? 0 : weight[state]
+  return weight[state][holds ? 'held' : 'left']
 }
 
-const weight = { ok: 1, begun: 2, failed: 3 } as const
+const weight = {
+  ok: { held: 1, left: 1 },
+  begun: { held: 4, left: 2 },
+  failed: { held: 3, left: 0 },
+} as const
 
 function stateOf(seen: Seen): Position['state'] | undefined {
   // A failure stands for as long as its node has the slot; where the slot went back to, it is still to be updated.

@@ -329,6 +329,17 @@ test('a slot whose next task is made although nobody says that its turn has come
   expect(changed?.desired).toBe('shutdown')
 })
 
+test('a step that has failed on the node that its slot leaves is still under way where it goes on', () => {
+  const leaver = 'leaver'.padEnd(25, '0') as NodeRecord['node']
+  const before = runningTask(old, { slot: 1, id: 'o' as TaskEntry['id'] })
+  const failed = recordOf(leaver, { tasks: [before], facts: [factsOf(to(), { 1: 'failed' })] })
+  const made = taskOf(to(), { slot: 1, attempt: 3, state: 'starting', id: 'n' as TaskEntry['id'] })
+  const goesOn = recordOf(other, { tasks: [made], facts: [factsOf(to(), { 1: 'begun' })] })
+  const here = scene({ FailureAction: 'continue' }, [2, 3, 4])
+  expect(begunIn(run({ ...here, others: [failed] }))).toEqual([slot(2)])
+  expect(begunIn(run({ ...here, others: [failed, goesOn] }))).toEqual([])
+})
+
 test('a step that failed where the slot was before hides no step that is under way where it is now', () => {
   const config = { FailureAction: 'continue' }
   const others = [recordOf(other, { facts: [factsOf(to(config), { 1: 'failed' })] })]
