@@ -120,7 +120,7 @@ export class Watchers {
       this.#unproven.observed(host, setup, observation)
       const isRetry = this.#isRetry(host, setup, observation)
       this.#checkTurn(host, setup, observation, isRetry)
-      this.#follow(setup, observation, isRetry)
+      this.#follow(host, setup, observation, isRetry)
       if (observation.state === 'exited') this.#endedAtMs.set(placeOf(host, setup), world.nowMs)
       if (!isWell(observation)) this.#isWellNoMore(host, setup)
       else if (!waitsForReadiness(setup.spec)) this.#isWell(setup)
@@ -463,12 +463,11 @@ export class Watchers {
   }
 
   /** A slot is no longer down because of its update once the next task is up, or has failed by itself. */
-  #follow(setup: TaskSetup, observation: ContainerObservation, isRetry: boolean): void {
+  #follow(host: Host, { task }: TaskSetup, observation: ContainerObservation, isRetry: boolean): void {
     const { state, health, exitCode } = observation
-    const slot = slotId(setup.task.service, setup.task.slot)
-    const hasEndedIll =
-      state === 'exited' && (exitCode !== 0 || this.#health.isIll(setup.task.id, observation))
-    const hasFailed = isRetry || health === 'unhealthy' || hasEndedIll
+    const slot = slotId(task.service, task.slot)
+    const wasIll = this.#health.isIll(task.id, observation) || IllHealth.isReason(host, task.id)
+    const hasFailed = isRetry || health === 'unhealthy' || (state === 'exited' && (wasIll || exitCode !== 0))
     if (isWell(observation) || hasFailed) this.#downByUpdate.delete(slot)
   }
 }
