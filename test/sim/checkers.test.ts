@@ -314,12 +314,12 @@ describe('who watches over', () => {
 
   test('bad updates tells of an agent that goes on with the next slot where one has failed', async () => {
     const path = '../../packages/agent/src/core/reconcile/progress.ts'
-    const { mayBegin } = await import('../../packages/agent/src/core/reconcile/progress.ts')
-    const goesOn: typeof mayBegin = (progress, slot) => mayBegin({ ...progress, paused: false }, slot)
+    const { ownProgress } = await import('../../packages/agent/src/core/reconcile/progress.ts')
+    const goesOn: typeof ownProgress = (...asked) => ({ ...ownProgress(...asked), paused: false })
     const pauses = { ...deploy, shape: { ...shape, checked: true, onFailure: 'pause' as const } }
     const plan = { ...planWith([], { wholeNetwork: true }), acts: [pauses, badUpdate] }
     expect(await runs(plan)).toEqual([])
-    const wrong = await runWithRule(path, { mayBegin: goesOn }, plan)
+    const wrong = await runWithRule(path, { ownProgress: goesOn }, plan)
     expect(wrong).toContainEqual('an update of web that nowhere went well has 2 slots down, of 1 allowed')
     expect(wrong).toContainEqual('web runs a spec that has been well nowhere in 2 slots (1, 2), of 1 allowed')
   })

@@ -139,12 +139,12 @@ export class Unproven {
     }
   }
 
-  /** People let all begin anew: what failed before, beside a task that serves on, costs nothing more. */
+  /** People let all begin anew: what failed before costs nothing more. */
   #forgetFailed(id: ServiceId): void {
     for (const [slot, { at, task }] of this.#trials) {
       const found = at.engine.containers().find(({ setup }) => setup.task.id === task)
       const isHere = found?.observation.state === 'running'
-      if (parseSlotId(slot).service === id && !isHere && this.#isServed(slot)) this.#trials.delete(slot)
+      if (parseSlotId(slot).service === id && !isHere) this.#trials.delete(slot)
     }
   }
 

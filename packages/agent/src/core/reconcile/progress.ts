@@ -141,6 +141,14 @@ export function beginStep(draft: Draft, service: Resource<ServiceSpec>, slot: Sl
   putFacts(draft, id, { service: id, update, slots, ...resumedIn(service) })
 }
 
+/** Its turn is still to come. */
+export function forgetStep(draft: Draft, { id }: Resource<ServiceSpec>, slot: SlotId): void {
+  const facts = draft.facts.get(id as ServiceId)
+  if (facts === undefined) return
+  const slots = Object.fromEntries(Object.entries(facts.slots).filter(([other]) => other !== slot))
+  putFacts(draft, facts.service, Object.keys(slots).length === 0 ? undefined : { ...facts, slots })
+}
+
 /** The part of the facts of an update that begin now. */
 export function resumedIn({ facts, spec }: Resource<ServiceSpec>): Pick<UpdateFacts, 'resumed'> {
   const resumed = resumedTimes(facts, specDigest(spec))

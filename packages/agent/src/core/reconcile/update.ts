@@ -31,8 +31,9 @@ import {
 import { want } from './desire.ts'
 import {
   beginStep,
-  goneOn,
   begunIn,
+  forgetStep,
+  goneOn,
   isDownStill,
   isServing,
   isWatched,
@@ -386,7 +387,7 @@ function carryOn(
     if (olds.length === 0 || !isOurs(draft, slot)) return
     const goesOn =
       fact.state === 'begun'
-        ? mayGoOn(ownProgress(draft, service), slot)
+        ? maySetOut(draft, service, slot, olds)
         : beginsAgain(draft, service, slot, fact) && !leaves(draft, service, live)
     if (goesOn) makeNext(draft, service, olds, startFirst)
     return
@@ -407,6 +408,19 @@ function carryOn(
   }
   if (startFirst && fact.state === 'failed' && next.unready !== undefined && olds.some(isServing))
     want(draft, next, 'shutdown')
+}
+
+/** Its step has begun and nothing is made for it yet. While nothing else may begin, what serves is left as it is. */
+function maySetOut(
+  draft: Draft,
+  service: Resource<ServiceSpec>,
+  slot: SlotId,
+  olds: readonly TaskEntry[],
+): boolean {
+  const progress = ownProgress(draft, service)
+  if (!progress.paused || !olds.some(isServing)) return mayGoOn(progress, slot)
+  forgetStep(draft, service, slot)
+  return false
 }
 
 /** Made while the older one was to end first, by another order or as an exclusive slot's: each would wait for the other. */
