@@ -29,6 +29,8 @@ interface Trial {
   readonly at: Host
   readonly task: TaskId
   readonly digest: SpecDigest
+  /** It was over when people asked for something anew. */
+  readonly isPast?: true
 }
 
 /**
@@ -109,7 +111,8 @@ export class Unproven {
     // Made anew by another, where its node has left in the middle.
     if (hadItsTurn) return
     const tried = [...this.#trials].filter(
-      ([other, trial]) => trial.digest === digest && this.#counts(host, trial.at, other, service),
+      ([other, trial]) =>
+        trial.digest === digest && trial.isPast !== true && this.#counts(host, trial.at, other, service),
     )
     const parallelism = parallelismOf(service)
     const inAll = allowedOf(this.#world, service)
@@ -141,10 +144,10 @@ export class Unproven {
 
   /** People let all begin anew: what failed before costs nothing more. */
   #forgetFailed(id: ServiceId): void {
-    for (const [slot, { at, task }] of this.#trials) {
-      const found = at.engine.containers().find(({ setup }) => setup.task.id === task)
-      const isHere = found?.observation.state === 'running'
-      if (parseSlotId(slot).service === id && !isHere) this.#trials.delete(slot)
+    for (const [slot, trial] of this.#trials) {
+      const found = trial.at.engine.containers().find(({ setup }) => setup.task.id === trial.task)
+      const isOver = found?.observation.state !== 'running'
+      if (parseSlotId(slot).service === id && isOver) this.#trials.set(slot, { ...trial, isPast: true })
     }
   }
 

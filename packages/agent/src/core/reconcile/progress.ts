@@ -376,6 +376,7 @@ export function mayBegin(progress: Progress, slot: SlotId): boolean {
  * (those of steps that failed, and whose former task is not back): these too get there so many at a time.
  */
 export function mayGoOn(progress: Progress, slot: SlotId): boolean {
+  if (progress.paused) return false
   let ahead = 0
   let passed = false
   for (const { id, state, isMade } of progress.positions) {

@@ -280,27 +280,25 @@ test('of what failed steps left down, no more than the policy says go on towards
   expect(made).toMatchObject([{ slot: 1, attempt: 4 }])
 })
 
-test('of steps that an older update left begun, those whose slots are up wait for their turn once a step has failed', () => {
-  const failed = recordOf(other, {
-    tasks: [runningTask(to(), { slot: 1, id: 'o' as TaskEntry['id'] })],
-    facts: [factsOf(to(), { 1: 'failed' })],
-  })
-  const find = (before: Partial<TaskEntry>): Scene => {
-    const task = runningTask(old, { slot: 2, ...before })
-    return {
+test.each(['running', 'starting'] as const)(
+  'a step that an older update left begun waits for its turn once another has failed, and its slot keeps what is %s',
+  (state) => {
+    const task = runningTask(old, { slot: 2, state })
+    const failed = recordOf(other, {
+      tasks: [runningTask(to(), { slot: 1, id: 'o' as TaskEntry['id'] })],
+      facts: [factsOf(to(), { 1: 'failed' })],
+    })
+    const { changes } = run({
       services: [to()],
       history: [old],
       tasks: [task],
       facts: [factsOf(to(), { 2: 'begun' })],
-      containers: [containerFor(task, task.state === 'running' ? 'running' : 'created')],
+      containers: [containerFor(task, state === 'running' ? 'running' : 'created')],
       others: [failed],
-    }
-  }
-  const served = run(find({}))
-  expect(served.changes).toEqual(new Map([[`update/${id}`, undefined]]))
-  const made = changedTasks(run(find({ state: 'starting' })).changes)
-  expect(made.filter((task) => task?.digest === specDigest(to().spec))).toMatchObject([{ slot: 2 }])
-})
+    })
+    expect(changes).toEqual(new Map([[`update/${id}`, undefined]]))
+  },
+)
 
 test('a step of a slot that another node turns out to hold is that node’s to make', () => {
   const ready = taskOf(to(), { attempt: 3, state: 'ready', desired: 'ready' })

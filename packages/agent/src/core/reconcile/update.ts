@@ -387,7 +387,7 @@ function carryOn(
     if (olds.length === 0 || !isOurs(draft, slot)) return
     const goesOn =
       fact.state === 'begun'
-        ? maySetOut(draft, service, slot, olds)
+        ? maySetOut(draft, service, slot)
         : beginsAgain(draft, service, slot, fact) && !leaves(draft, service, live)
     if (goesOn) makeNext(draft, service, olds, startFirst)
     return
@@ -410,17 +410,11 @@ function carryOn(
     want(draft, next, 'shutdown')
 }
 
-/** Its step has begun and nothing is made for it yet. While nothing else may begin, what serves is left as it is. */
-function maySetOut(
-  draft: Draft,
-  service: Resource<ServiceSpec>,
-  slot: SlotId,
-  olds: readonly TaskEntry[],
-): boolean {
+/** Its step has begun and nothing is made for it yet: where nothing more may begin, the slot keeps what it has, and waits for its turn. */
+function maySetOut(draft: Draft, service: Resource<ServiceSpec>, slot: SlotId): boolean {
   const progress = ownProgress(draft, service)
-  if (!progress.paused || !olds.some(isServing)) return mayGoOn(progress, slot)
-  forgetStep(draft, service, slot)
-  return false
+  if (progress.paused) forgetStep(draft, service, slot)
+  return mayGoOn(progress, slot)
 }
 
 /** Made while the older one was to end first, by another order or as an exclusive slot's: each would wait for the other. */
