@@ -65,7 +65,8 @@ export class IllHealth {
   }
 
   /** Its agent says that it stops it for ill health, and not, say, because its turn in an update has come. */
-  static isReason({ agent, node }: Host, task: TaskId): boolean {
+  static isReason({ agent, isMember, node }: Host, task: TaskId): boolean {
+    if (!isMember) return false
     return agent?.view().records.get(node)?.tasks.get(task)?.illness?.kind === 'stopping'
   }
 
