@@ -26,6 +26,8 @@ import {
   self,
   serviceOf,
   statusOf,
+  taskOf,
+  withImage,
   type Scene,
 } from './testing.ts'
 
@@ -169,6 +171,30 @@ describe('a service that may not run here any more', () => {
     expect((output.changes.get(`update/${id}`) as UpdateFacts).slots).toMatchObject({
       [slot(1)]: { state: 'begun' },
     })
+  })
+
+  test('is still being updated when that is taken back, where its next task had been started', () => {
+    const before = serviceOf('web', { Mode: { Replicated: { Replicas: 2 } } })
+    const newer = withImage(before, 'web:2')
+    const gone = changed(newer, {
+      ...newer.spec.TaskTemplate,
+      Placement: { Constraints: [`node.id!=${self}`] },
+    })
+    const leaves = { update: updateKey(gone.spec), reason: 'may not run here' }
+    const next = taskOf(newer, { slot: 2, attempt: 2, state: 'starting', leaves })
+    const tasks = [runningTask(before), runningTask(before, { slot: 2 }), next]
+    const output = run({
+      services: [newer],
+      history: [before, gone],
+      tasks,
+      containers: tasks.map((task) =>
+        containerFor(task, 'running', task === next ? { health: 'starting' } : {}),
+      ),
+      facts: [factsOf(gone, { 2: 'begun' })],
+    })
+    const { slots } = output.changes.get(`update/${id}`) as UpdateFacts
+    expect(slots).toMatchObject({ [slot(2)]: { state: 'begun' } })
+    expect(Object.keys(slots)).toHaveLength(1)
   })
 
   test('stays when that is taken back before it has moved', () => {

@@ -89,9 +89,10 @@ function carryOver(
     if (isDownStill(fact, live, overtaken, wanted)) slots[slot] = { state: 'begun', atMs: draft.input.nowMs }
     if (fact.state !== 'begun' || live.length === 0) continue
     const started = live.filter(wasStarted)
+    const isMixed = started.some(({ digest }) => digest !== overtaken)
     // What was to move has run what it was to run elsewhere, where constraints alone had changed.
     const isNext = ({ digest, leaves: left }: TaskEntry): boolean =>
-      digest === overtaken && left?.update !== facts.update
+      digest === overtaken && (isMixed || left?.update !== facts.update)
     const isAsBefore = started.some(isServing) && !started.some(isNext)
     if (!isAsBefore) slots[slot] = fact
     else for (const task of live) if (!wasStarted(task)) want(draft, task, 'remove')
