@@ -38,15 +38,22 @@ export class People {
     const host = answering(world, deed.via)
     if (host === undefined) return undefined
     world.contracts.say(deed, world.nowMs)
+    // It may be done before it is answered, and long after it was asked for.
+    this.#isAsked(deed)
     const answer = await this.#say(host, deed)
-    if ('service' in deed) world.askedAboutMs.set(deed.service, world.nowMs)
-    if (deed.kind === 'availability') world.askedAboutMs.set(world.host(deed.host).node, world.nowMs)
+    this.#isAsked(deed)
     world.tell(`  ${host.name} answers ${deed.kind}: ${answer?.status ?? 'nothing'} ${messageOf(answer)}`)
     if (answer !== undefined && answer.status < 300) world.met.add(deed.kind)
     if (answer !== undefined && isUnexpected(answer)) {
       this.violations.push(`${host.name} answered ${deed.kind} with ${answer.status} ${messageOf(answer)}`)
     }
     return host
+  }
+
+  #isAsked(deed: Deed): void {
+    const { askedAboutMs, nowMs } = this.#world
+    if ('service' in deed) askedAboutMs.set(deed.service, nowMs)
+    if (deed.kind === 'availability') askedAboutMs.set(this.#world.host(deed.host).node, nowMs)
   }
 
   /** It is not to be evened out any more. */
