@@ -31,9 +31,12 @@ const deedKinds = Object.keys({
   leave: true,
 } satisfies Record<Deed['kind'], true>) as readonly Deed['kind'][]
 
-async function verdictsOf(seeds: readonly number[], kind?: PlanKind): Promise<readonly Verdict[]> {
+async function verdictsOf(
+  seeds: readonly number[],
+  kind: PlanKind = 'ordinary',
+): Promise<readonly Verdict[]> {
   const verdicts: Verdict[] = []
-  await runSeeds(seeds, { processes, ...(kind && { kind }), onVerdict: (verdict) => verdicts.push(verdict) })
+  await runSeeds(seeds, { processes, kind, onVerdict: (verdict) => verdicts.push(verdict) })
   return verdicts
 }
 

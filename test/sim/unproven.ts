@@ -136,14 +136,14 @@ export class Unproven {
     for (const [id, { spec, facts }] of viewOf(host)?.services ?? []) {
       const digest = specDigest(spec)
       const asked = `${updateKey(spec)} ${resumedTimes(facts, digest)}`
-      if (this.#asked.get(id) !== asked) this.#forgetFailed(id)
+      if (this.#asked.get(id) !== asked) this.#passFailed(id)
       this.#asked.set(id, asked)
       if (this.#served.get(id)?.digest !== digest) this.#served.set(id, { digest, slots: new Set() })
     }
   }
 
   /** People let all begin anew: what failed before costs nothing more. */
-  #forgetFailed(id: ServiceId): void {
+  #passFailed(id: ServiceId): void {
     for (const [slot, trial] of this.#trials) {
       const found = trial.at.engine.containers().find(({ setup }) => setup.task.id === trial.task)
       const isOver = found?.observation.state !== 'running'
